@@ -1,0 +1,381 @@
+"""The frozen records that collectors observe and policies decide on.
+
+Nothing here reads, decides or acts. Times are aware UTC datetimes, sizes are bytes, durations are
+`timedelta`. A value that could not be read is `None`, never a made-up zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMPOSE_PROJECT = "com.docker.compose.project"
+COMPOSE_SERVICE = "com.docker.compose.service"
+COMPOSE_NUMBER = "com.docker.compose.container-number"
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+class SourceName(StrEnum):
+    """The parts of the world that can be readable or not, each for itself."""
+
+    DOCKER = "docker"
+    FILESYSTEMS = "filesystems"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A source that was read in full at `at`."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A source that could not be read: `why` in words, and since when."""
+
+    why: str
+    since: datetime
+
+
+Source: TypeAlias = Known | Unknown
+
+
+class SubjectKind(StrEnum):
+    """What kind of thing an alert or a removal is about."""
+
+    CONTAINER = "container"
+    IMAGE = "image"
+    FILESYSTEM = "filesystem"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """
+    The thing an alert is about.
+
+    `key` is the stable identity (compose `project/service/number`, else the name; a mount point; never an
+    object id), so a recreated container is the same subject. `name` is what people call it.
+    """
+
+    kind: SubjectKind
+    key: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One Docker object that a cleanup speaks of: its kind, its full id and its name."""
+
+    kind: SubjectKind
+    id: str
+    name: str
+
+
+class ContainerState(StrEnum):
+    """Docker's `State.Status`."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+class HealthStatus(StrEnum):
+    """Docker's `State.Health.Status`; a container without a health check has no `Health` at all."""
+
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of a health check: `last_output` is the newest probe's output, at most 400 characters."""
+
+    status: HealthStatus
+    failing_streak: int
+    last_output: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Docker's `HostConfig.RestartPolicy`: `name` is no, always, unless-stopped or on-failure."""
+
+    name: str = "no"
+    maximum_retries: int = 0
+
+    def restarts(self, exit_code: int | None) -> bool:
+        """Tell whether Docker itself starts a container again that exited with this code."""
+        if self.name in {"always", "unless-stopped"}:
+            return True
+        return self.name == "on-failure" and exit_code != 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container as `GET /containers/{id}/json` shows it."""
+
+    id: str
+    name: str
+    image: str
+    """`Config.Image`: what the owner asked for."""
+    image_id: str
+    labels: Mapping[str, str] = field(default=NO_LABELS)
+    state: ContainerState
+    health: Health | None = None
+    pid: int = 0
+    """The host PID of the first process; 0 when none runs."""
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    """`State.Error`: the engine's own words on a failed start."""
+    created_at: datetime
+    started_at: datetime | None = None
+    """`None` if it was never started (Docker writes year 1)."""
+    finished_at: datetime | None = None
+    """`None` if it never ended."""
+    restart_count: int = 0
+    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+    auto_remove: bool = False
+    stop_signal: int = 15
+    stop_timeout: timedelta = timedelta(seconds=10)
+    network_mode: str = ""
+    cgroup_parent: str = ""
+    log_path: str = ""
+    memory_limit_bytes: int | None = None
+    """`None` when unlimited."""
+    size_bytes: int | None = None
+    """The writable layer; `None` until a slow lane has measured it."""
+
+    @property
+    def compose_project(self) -> str:
+        """The compose project, or an empty string."""
+        return self.labels.get(COMPOSE_PROJECT, "")
+
+    @property
+    def compose_service(self) -> str:
+        """The compose service, or an empty string."""
+        return self.labels.get(COMPOSE_SERVICE, "")
+
+    @property
+    def subject(self) -> Subject:
+        """The identity that survives recreation."""
+        return container_subject(self.name, self.labels)
+
+    @property
+    def ref(self) -> ObjectRef:
+        """This very object."""
+        return ObjectRef(SubjectKind.CONTAINER, self.id, self.name)
+
+
+def container_subject(name: str, labels: Mapping[str, str]) -> Subject:
+    """Give the stable identity of a container: compose `project/service/number`, else its name."""
+    project, service = labels.get(COMPOSE_PROJECT), labels.get(COMPOSE_SERVICE)
+    if project and service:
+        key = f"{project}/{service}/{labels.get(COMPOSE_NUMBER, '1')}"
+        return Subject(SubjectKind.CONTAINER, key, name)
+    return Subject(SubjectKind.CONTAINER, name, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One local image as `GET /images/json` and, for candidates, its inspect show it."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default=NO_LABELS)
+    size_bytes: int
+    created_at: datetime | None
+    """Build time; `None` when absent or absurd (year 1, 1970)."""
+    last_tagged_at: datetime | None = None
+    """`Metadata.LastTagTime`: when it was tagged or pulled here; `None` if never or unknown."""
+    parent_id: str = ""
+    watched_for: timedelta = timedelta(0)
+    """How long we have watched this image, summed over our own running time only."""
+
+    @property
+    def dangling(self) -> bool:
+        """True when no tag names it."""
+        return not self.tags
+
+    @property
+    def ref(self) -> ObjectRef:
+        """This very object."""
+        return ObjectRef(SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filesystem:
+    """One distinct filesystem (one device number) that matters to Docker, from statvfs."""
+
+    mountpoint: str
+    device: int
+    """`st_dev`: the identity of the filesystem."""
+    roles: tuple[str, ...]
+    """Why it matters: data-root, containerd-root, os-root, state."""
+    size_bytes: int
+    used_bytes: int
+    """Blocks that are not free, the root reserve counted as free."""
+    available_bytes: int
+    """What an unprivileged writer may still use."""
+    inodes: int | None
+    """`None` where the filesystem has no inode count (btrfs)."""
+    inodes_free: int | None
+
+    @property
+    def free_ratio(self) -> float:
+        """Free share as `df` counts it: available / (used + available)."""
+        total = self.used_bytes + self.available_bytes
+        return self.available_bytes / total if total else 0.0
+
+    @property
+    def subject(self) -> Subject:
+        """The filesystem, shown by its mount point."""
+        return Subject(SubjectKind.FILESYSTEM, self.mountpoint, self.mountpoint)
+
+
+class Intent(StrEnum):
+    """Why a container ended, as far as somebody wanted it to."""
+
+    NONE = "none"
+    """Nobody asked: it ended by itself or was killed from outside Docker."""
+    API = "api"
+    """Somebody asked Docker to stop, kill, restart or remove it."""
+    ENGINE = "engine"
+    """The engine was stopping or restarting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """
+    One end of one container's main process: a row of the ledger.
+
+    `key` (container id and FinishedAt) is unique: the same end seen by an event and by a reconcile is one
+    death. What is needed to speak of it after the container is gone is copied in.
+    """
+
+    container_id: str
+    name: str
+    image: str
+    labels: Mapping[str, str] = field(default=NO_LABELS)
+    """Compose and `shipkeeper.*` labels only."""
+    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+    memory_limit_bytes: int | None = None
+    finished_at: datetime
+    exit_code: int | None
+    """`None` when it cannot be known."""
+    oom: bool = False
+    intent: Intent = Intent.NONE
+    uptime: timedelta | None = None
+    inferred: bool = False
+    """True when no event told of it and a reconcile found it."""
+    log_tail: tuple[str, ...] = ()
+    """The last lines, already redacted."""
+
+    @property
+    def key(self) -> str:
+        """The identity of this death."""
+        return f"{self.container_id}@{self.finished_at.isoformat()}"
+
+    @property
+    def subject(self) -> Subject:
+        """The container it happened to."""
+        return container_subject(self.name, self.labels)
+
+    @property
+    def bad(self) -> bool:
+        """True for an end that nobody asked for and that was not a clean exit."""
+        return self.intent is Intent.NONE and (self.exit_code != 0 or self.oom)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OomKill:
+    """A process killed for memory inside a container that lived on (cgroup `oom_kill` rose)."""
+
+    container_id: str
+    subject: Subject
+    at: datetime
+    count: int
+    """How many processes were killed since the counter was last read."""
+
+
+class EngineState(StrEnum):
+    """What the engine looks like from outside."""
+
+    UP = "up"
+    STARTING = "starting"
+    """Not reached yet since we started; too early to call it down."""
+    STOPPED = "stopped"
+    """Its socket is gone, or systemd says that somebody stopped it."""
+    CRASHED = "crashed"
+    """The socket is there and nobody listens."""
+    HUNG = "hung"
+    """It accepts and does not answer."""
+    DENIED = "denied"
+    """It is there and this user may not talk to it."""
+    UNSUPPORTED = "unsupported"
+    """Too old, or not a kind of endpoint that we can serve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The Docker Engine: its state, in words why, since when, and what it said of itself when last up."""
+
+    state: EngineState
+    since: datetime
+    why: str = ""
+    cure: str = ""
+    version: str = ""
+    api_version: str = ""
+    data_root: str = ""
+    storage_driver: str = ""
+    cgroup_driver: str = ""
+    cgroup_version: str = ""
+    live_restore: bool = False
+    podman: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """The one engine of this host."""
+        return Subject(SubjectKind.ENGINE, "docker", "Docker Engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """The owner's settings of what is never removed: globs of container names and of image references."""
+
+    containers: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One frozen snapshot of everything that a policy may know."""
+
+    now: datetime
+    sources: Mapping[SourceName, Source]
+    engine: Engine
+    containers: tuple[Container, ...] = ()
+    images: tuple[Image, ...] = ()
+    filesystems: tuple[Filesystem, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    """The last hour's, oldest first."""
+    oom_kills: tuple[OomKill, ...] = ()
+    """The last hour's, oldest first."""
+    protection: Protection = field(default_factory=Protection)
+
+    def known(self, needed: frozenset[SourceName]) -> bool:
+        """Tell whether every one of these sources was read."""
+        return all(isinstance(self.sources.get(name), Known) for name in needed)
+

@@ -1,0 +1,1 @@
+"""The alert lifecycle, its outbox and the sinks that render messages."""

@@ -1,0 +1,42 @@
+"""The one source of time; everything that waits or stamps gets a `Clock` handed in."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Clock(Protocol):
+    """Wall time, monotonic time and the identity of this boot."""
+
+    def now(self) -> datetime:
+        """Give the aware UTC wall time."""
+        ...
+
+    def monotonic(self) -> float:
+        """Give seconds that never go back within one boot."""
+        ...
+
+    def boot_id(self) -> str:
+        """Give the kernel's id of this boot."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Give the aware UTC wall time."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Give seconds since an arbitrary start."""
+        return time.monotonic()
+
+    def boot_id(self) -> str:
+        """Give the kernel's id of this boot."""
+        return _BOOT_ID.read_text().strip()

@@ -1,0 +1,62 @@
+"""The table of all alerts: names, delays, and which alert speaks for which other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """
+    One alert's defaults.
+
+    `hold` is how long it must be bad before it fires (`for` in the configuration), `clear` how long it must
+    be ok before it is resolved. While an alert of `folded_into` is pending or fires for the same subject,
+    or for the engine, this one is not told.
+    """
+
+    name: str
+    title: str
+    """A clause after the subject's name: "trainer-3 {title}"."""
+    hold: timedelta
+    clear: timedelta
+    folded_into: tuple[str, ...] = ()
+
+    @property
+    def camel(self) -> str:
+        """The name toward Prometheus and Alertmanager."""
+        return "".join(part.capitalize() for part in self.name.split("-"))
+
+
+NOW = timedelta(0)
+
+RULES: tuple[AlertRule, ...] = (
+    AlertRule(
+        name="container-crashed",
+        title="crashed",
+        hold=timedelta(seconds=30),
+        clear=timedelta(minutes=2),
+        folded_into=("container-restart-loop", "engine-down"),
+    ),
+    AlertRule(
+        name="container-oom-killed",
+        title="was killed for memory",
+        hold=NOW,
+        clear=timedelta(minutes=30),
+        folded_into=("container-restart-loop", "engine-down"),
+    ),
+    AlertRule(name="container-restart-loop", title="keeps restarting", hold=NOW, clear=NOW, folded_into=("engine-down",)),
+    AlertRule(
+        name="container-unhealthy",
+        title="is unhealthy",
+        hold=timedelta(seconds=60),
+        clear=timedelta(seconds=60),
+        folded_into=("container-restart-loop", "engine-down"),
+    ),
+    AlertRule(name="container-start-failed", title="could not start", hold=NOW, clear=NOW, folded_into=("engine-down",)),
+    AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
+    AlertRule(name="disk-low", title="is filling", hold=NOW, clear=timedelta(minutes=5)),
+)
+
+BY_NAME: dict[str, AlertRule] = {rule.name: rule for rule in RULES}

@@ -1,0 +1,104 @@
+"""The shape of a policy, with the values that a policy yields: conditions, occurrences, removals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from collectors.facts import Death, Facts, ObjectRef, SourceName, Subject
+
+
+class Severity(StrEnum):
+    """How soon somebody should look; ordered by `rank`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for info, 1 for warning, 2 for critical."""
+        return ("info", "warning", "critical").index(self.value)
+
+
+class ConditionState(StrEnum):
+    """`BETWEEN` is neither bad enough to fire nor good enough to clear."""
+
+    BAD = "bad"
+    OK = "ok"
+    BETWEEN = "between"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """
+    What one policy found for one subject just now; yielded for every subject looked at.
+
+    `value` and `limit` are numbers in base units where the alert has them. `reason` is a clause in words
+    that reads on after the alert's title ("healthy again", "11.4 GiB (9 %) left").
+    """
+
+    alert: str
+    subject: Subject
+    severity: Severity
+    state: ConditionState
+    reason: str
+    value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence:
+    """
+    An edge: something happened to the subject at `at`.
+
+    Yielded in every cycle as long as the facts show it; `key` tells the lifecycle that it is the same one.
+    """
+
+    alert: str
+    subject: Subject
+    severity: Severity
+    at: datetime
+    key: str
+    reason: str
+    death: Death | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One object that a cleanup would remove. `filesystem` is the mount point that gains, if known."""
+
+    object: ObjectRef
+    size_bytes: int | None
+    filesystem: str
+    policy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One object that was looked at and stays, with the reason."""
+
+    object: ObjectRef
+    policy: str
+    reason: str
+
+
+Verdict: TypeAlias = Condition | Occurrence | Removal | Kept
+
+
+class Policy(Protocol):
+    """A pure function from facts to verdicts; its fields are its settings, `needs` the sources without which it is skipped."""
+
+    needs: ClassVar[frozenset[SourceName]]
+    alerts: ClassVar[tuple[str, ...]]
+    """The alerts it speaks of: they become unknown while it is skipped."""
+
+    def decide(self, facts: Facts) -> Iterable[Verdict]:
+        """Yield a verdict for every subject looked at."""
+        ...

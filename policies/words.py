@@ -1,0 +1,69 @@
+"""How ages, sizes and exit codes are said to people, everywhere the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+_EXIT_CODES = {
+    0: "clean exit",
+    1: "error",
+    2: "usage error",
+    125: "docker could not run it",
+    126: "command not executable",
+    127: "command not found",
+    128: "could not be started",
+    130: "SIGINT",
+    131: "SIGQUIT",
+    134: "SIGABRT",
+    135: "SIGBUS",
+    136: "SIGFPE",
+    137: "SIGKILL",
+    139: "SIGSEGV",
+    141: "SIGPIPE",
+    143: "SIGTERM",
+}
+
+
+def duration(span: timedelta) -> str:
+    """Say a duration in its two largest units: `3 h 12 min`, `8 days`, `0.4 s`."""
+    seconds = span.total_seconds()
+    if seconds < 10:  # noqa: PLR2004  below ten seconds a tenth still matters to the reader
+        return f"{max(seconds, 0):.1f} s".replace(".0 s", " s")
+    whole = int(seconds)
+    if whole >= 2 * 86400:
+        return f"{whole // 86400} days"
+    parts: list[str] = []
+    for unit, length in _UNITS:
+        count, whole = divmod(whole, length)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+        if len(parts) == 2:  # noqa: PLR2004  two units are enough to act on
+            break
+    return " ".join(parts)
+
+
+def size(size_bytes: int | None) -> str:
+    """Say a size in binary units with one decimal: `1.2 GiB`, `512 B`, or `size unknown`."""
+    if size_bytes is None:
+        return "size unknown"
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:  # noqa: PLR2004
+            return f"{int(value)} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def exit_code(code: int | None) -> str:
+    """Say an exit code: `exited 137 (SIGKILL)`, or that it is not known."""
+    if code is None:
+        return "ended, exit code unknown"
+    meaning = _EXIT_CODES.get(code)
+    return f"exited {code} ({meaning})" if meaning else f"exited {code}"
