@@ -1,0 +1,124 @@
+"""The ledger's tables in the store: deaths, memory kills and the baseline of containers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
+from daemon.ledger import Mark
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from daemon.store import Store
+
+RETENTION = timedelta(days=7)
+_BASELINE_KNOWN = "baseline_known"
+
+
+def save(
+    connection: sqlite3.Connection, deaths: Iterable[Death], kills: Iterable[OomKill], marks: Mapping[str, Mark] | None
+) -> None:
+    """Add deaths and kills, and replace the baseline (unless `None`), inside the caller's transaction."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO deaths (key, container_id, subject_key, at, record) VALUES (?, ?, ?, ?, ?)",
+        [(d.key, d.container_id, d.subject.key, d.finished_at.timestamp(), _dump_death(d)) for d in deaths],
+    )
+    connection.executemany(
+        "INSERT INTO oom_kills (container_id, subject_key, at, count, record) VALUES (?, ?, ?, ?, ?)",
+        [(k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name})) for k in kills],
+    )
+    if marks is not None:
+        connection.execute("DELETE FROM baseline")
+        connection.executemany(
+            "INSERT INTO baseline (container_id, record) VALUES (?, ?)",
+            [(container_id, _dump_mark(mark)) for container_id, mark in marks.items()],
+        )
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, '1')", (_BASELINE_KNOWN,))
+
+
+def load_marks(store: Store) -> dict[str, Mark] | None:
+    """Give the stored baseline, or `None` if no complete look was ever stored."""
+    if not store.read("SELECT 1 FROM meta WHERE key = ?", (_BASELINE_KNOWN,)):
+        return None
+    rows = store.read("SELECT container_id, record FROM baseline", ())
+    return {row["container_id"]: _load_mark(json.loads(row["record"])) for row in rows}
+
+
+def deaths_since(store: Store, since: datetime) -> tuple[Death, ...]:
+    """Give the stored deaths that happened after `since`, oldest first."""
+    rows = store.read("SELECT record FROM deaths WHERE at > ? ORDER BY at", (since.timestamp(),))
+    return tuple(_load_death(json.loads(row["record"])) for row in rows)
+
+
+def kills_since(store: Store, since: datetime) -> tuple[OomKill, ...]:
+    """Give the stored memory kills after `since`, oldest first."""
+    rows = store.read("SELECT * FROM oom_kills WHERE at > ? ORDER BY at", (since.timestamp(),))
+    return tuple(
+        OomKill(
+            container_id=row["container_id"],
+            subject=Subject(SubjectKind.CONTAINER, row["subject_key"], json.loads(row["record"])["name"]),
+            at=datetime.fromtimestamp(row["at"], UTC),
+            count=row["count"],
+        )
+        for row in rows
+    )
+
+
+def prune(connection: sqlite3.Connection, now: datetime) -> None:
+    """Drop what is past its retention."""
+    horizon = (now - RETENTION).timestamp()
+    connection.execute("DELETE FROM deaths WHERE at < ?", (horizon,))
+    connection.execute("DELETE FROM oom_kills WHERE at < ?", (horizon,))
+
+
+def _dump_mark(mark: Mark) -> str:
+    finished_at = mark.finished_at.isoformat() if mark.finished_at else None
+    return json.dumps([finished_at, mark.restart_count, mark.told])
+
+
+def _load_mark(record: list[Any]) -> Mark:
+    finished_at, restart_count, told = record
+    return Mark(datetime.fromisoformat(finished_at) if finished_at else None, restart_count, told)
+
+
+def _dump_death(death: Death) -> str:
+    return json.dumps(
+        {
+            "container_id": death.container_id,
+            "name": death.name,
+            "image": death.image,
+            "labels": dict(death.labels),
+            "restart_policy": [death.restart_policy.name, death.restart_policy.maximum_retries],
+            "memory_limit_bytes": death.memory_limit_bytes,
+            "finished_at": death.finished_at.isoformat(),
+            "exit_code": death.exit_code,
+            "oom": death.oom,
+            "intent": death.intent.value,
+            "uptime_seconds": death.uptime.total_seconds() if death.uptime is not None else None,
+            "inferred": death.inferred,
+            "log_tail": death.log_tail,
+        }
+    )
+
+
+def _load_death(record: dict[str, Any]) -> Death:
+    uptime = record["uptime_seconds"]
+    return Death(
+        container_id=record["container_id"],
+        name=record["name"],
+        image=record["image"],
+        labels=record["labels"],
+        restart_policy=RestartPolicy(*record["restart_policy"]),
+        memory_limit_bytes=record["memory_limit_bytes"],
+        finished_at=datetime.fromisoformat(record["finished_at"]),
+        exit_code=record["exit_code"],
+        oom=record["oom"],
+        intent=Intent(record["intent"]),
+        uptime=timedelta(seconds=uptime) if uptime is not None else None,
+        inferred=record["inferred"],
+        log_tail=tuple(record["log_tail"]),
+    )
