@@ -82,11 +82,19 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One object that was looked at and stays, with the reason."""
+    """
+    One object that was looked at and stays.
+
+    `reason` opens with its category and a colon ("in use: running"), so that a plan can count what stays.
+    """
 
     object: ObjectRef
-    policy: str
     reason: str
+
+    @property
+    def category(self) -> str:
+        """The words before the colon."""
+        return self.reason.partition(":")[0]
 
 
 Verdict: TypeAlias = Condition | Occurrence | Removal | Kept
