@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 from policies import words
 
@@ -23,11 +24,10 @@ def within(longest: timedelta, **durations: timedelta) -> None:
 
 def falling(**levels: float) -> None:
     """Raise ValueError unless each level is positive and smaller than the one named before it."""
-    named = list(levels.items())
-    for name, level in named:
+    for name, level in levels.items():
         if level <= 0:
             raise ValueError(f"{name} must be larger than zero")
-    for (above, larger), (below, smaller) in zip(named, named[1:], strict=False):
+    for (above, larger), (below, smaller) in pairwise(levels.items()):
         if larger <= smaller:
             raise ValueError(
                 f"{above} must be larger than {below}: the levels say how much is left, so warn > act > critical"

@@ -101,9 +101,10 @@ Verdict: TypeAlias = Condition | Occurrence | Removal | Kept
 
 
 class Policy(Protocol):
-    """A pure function from facts to verdicts; its fields are its settings, `needs` the sources without which it is skipped."""
+    """A pure function from facts to verdicts; its fields are its settings."""
 
     needs: ClassVar[frozenset[SourceName]]
+    """The sources without which it is skipped."""
     alerts: ClassVar[tuple[str, ...]]
     """The alerts it speaks of: they become unknown while it is skipped."""
 

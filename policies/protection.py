@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from collectors.facts import Container, ContainerState
 from policies import ages, durations, references, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from collectors.facts import Facts, Image
 
@@ -104,7 +103,7 @@ def _labelled(labels: Mapping[str, str], clock: timedelta | None, now: datetime)
 
 
 def _ttl(text: str, clock: timedelta | None) -> str | None:
-    """A `ttl` keeps at least that long after the end; it never makes a policy remove sooner."""
+    """Say how long a `ttl` still keeps it after its end; a `ttl` never makes a policy remove sooner."""
     try:
         ttl = durations.parse(text)
     except ValueError:

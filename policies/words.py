@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 _EXIT_CODES = {
     0: "clean exit",
