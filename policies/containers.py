@@ -62,16 +62,16 @@ class ExitedContainers:
             elif container.compose_project in busy:
                 yield Kept(object=container.ref, reason=f"in use: compose project {container.compose_project} runs")
             elif container.id in newest:
-                service = container.compose_service
-                yield Kept(object=container.ref, reason=f"last of its service: compose service {service}")
+                service = f"{container.compose_project}/{container.compose_service}"
+                yield Kept(object=container.ref, reason=f"newest of its service: {service}")
             else:
                 yield self._by_age(container, facts)
 
     def _by_age(self, container: Container, facts: Facts) -> Removal | Kept:
         idle = ages.since_end(container, facts.now)
         if idle is None:
-            return Kept(object=container.ref, reason=f"age unknown: {_ended(container)}, and its date makes no sense")
-        story = f"{_ended(container)} {words.duration(idle)} ago"
+            return Kept(object=container.ref, reason=f"age unknown: {_story(container, 'at an unknown time')}")
+        story = _story(container, f"{words.duration(idle)} ago")
         limit = self._limit(container)
         if idle < limit:
             return Kept(object=container.ref, reason=f"too recent: {story}, kept for {words.duration(limit)}")
@@ -111,11 +111,11 @@ def _latest_first(containers: Iterable[Container], now: datetime) -> list[Contai
     return sorted(containers, key=lambda each: (ages.since_end(each, now) or timedelta(0), each.id))
 
 
-def _ended(container: Container) -> str:
+def _story(container: Container, when: str) -> str:
     if container.state is ContainerState.DEAD:
-        return "dead, its removal failed"
+        return f"ended {when}, dead since Docker failed to remove it"
     if container.started_at is None and container.finished_at is None:
-        return "created, never started,"
+        return f"created {when}, never started"
     if container.oom_killed:
-        return f"{words.exit_code(container.exit_code)} out of memory"
-    return words.exit_code(container.exit_code)
+        return f"killed for memory {when}"
+    return f"{words.exit_code(container.exit_code)} {when}"

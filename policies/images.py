@@ -44,9 +44,8 @@ class DanglingImages:
     def _by_age(self, image: Image, facts: Facts) -> Removal | Kept:
         idle = ages.unused_for(image, facts.now)
         if idle < self.unused_for:
-            reason = (
-                f"too recent: unused for {words.duration(idle)} that we saw, kept for {words.duration(self.unused_for)}"
-            )
+            kept_for = words.duration(self.unused_for)
+            reason = f"too recent: seen unused for {words.duration(idle)}, kept for {kept_for}"
             return Kept(object=image.ref, reason=reason)
         return Removal(
             object=image.ref,

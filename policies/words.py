@@ -75,9 +75,9 @@ def moment(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def count(number: int, noun: str) -> str:
-    """Say how many: `1 container`, `3 containers`, `0 containers`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def count(number: int, one: str, many: str = "") -> str:
+    """Say how many: `1 container`, `3 containers`, `2 processes`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def plain(text: str) -> str:
