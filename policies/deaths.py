@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from collectors.facts import NO_LABELS, Container, ContainerState, Death, HealthStatus, Intent, OomKill, SourceName
+from collectors.facts import HealthStatus, Intent, SourceName
 from policies import knobs, words
+from policies.histories import History, histories
 from policies.muting import audible, muted
 from policies.policy import Condition, ConditionState, Occurrence, Severity
-from policies.subjects import ALIVE, speakers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from collectors.facts import Facts, Subject
+    from collectors.facts import Container, Death, Facts, Subject
 
 _CRASHED = "container-crashed"
 _OOM_KILLED = "container-oom-killed"
@@ -27,32 +26,6 @@ _LEDGER = timedelta(hours=1)
 """How far back the facts show deaths."""
 
 _Finding: TypeAlias = tuple[ConditionState, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _History:
-    """What is known of one identity: who bears it now, and its ends and kills of the last hour, oldest first."""
-
-    subject: Subject
-    container: Container | None
-    deaths: tuple[Death, ...]
-    oom_kills: tuple[OomKill, ...]
-
-    @property
-    def alive(self) -> bool:
-        return self.container is not None and self.container.state in ALIVE
-
-    @property
-    def ended_well(self) -> bool:
-        """True when the container that bears the name exited cleanly, or ended because somebody wanted it to."""
-        container = self.container
-        if container is None or self.alive:
-            return False
-        ends = [death for death in self.deaths if death.container_id == container.id]
-        if ends:
-            return ends[-1].intent is not Intent.NONE or ends[-1].exit_code == 0
-        # It ended before the ledger's hour: who wanted another exit code than 0 is not known any more.
-        return container.state is ContainerState.EXITED and container.exit_code == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +50,12 @@ class Crashes:
 
     def decide(self, facts: Facts) -> Iterator[Occurrence | Condition]:
         """Yield what happened within the last hour, and how each container stands now."""
-        for history in _histories(facts):
+        for history in histories(facts):
             yield from _crashes(history)
             yield from _oom_kills(history)
             yield from self._conditions(history, facts)
 
-    def _conditions(self, history: _History, facts: Facts) -> Iterator[Condition]:
+    def _conditions(self, history: History, facts: Facts) -> Iterator[Condition]:
         subject, container = history.subject, history.container
         if container is None:
             for alert in self.alerts:
@@ -94,7 +67,7 @@ class Crashes:
             yield _condition(_OOM_KILLED, subject, _oom_killed(history, container))
             yield self._loop(history, facts.now)
 
-    def _loop(self, history: _History, now: datetime) -> Condition:
+    def _loop(self, history: History, now: datetime) -> Condition:
         ends = [death for death in history.deaths if _unintended(death)]
         recent = [death for death in ends if now - death.finished_at <= self.window]
         window = words.duration(self.window)
@@ -110,39 +83,13 @@ class Crashes:
         return replace(condition, value=float(len(recent)), limit=float(self.deaths))
 
 
-def _histories(facts: Facts) -> Iterator[_History]:
-    """Gather the ledger by identity: of every container that is there, then of those that are gone."""
-    labels = {death.container_id: death.labels for death in facts.deaths}
-    labels |= {container.id: container.labels for container in facts.containers}
-    deaths: defaultdict[str, list[Death]] = defaultdict(list)
-    oom_kills: defaultdict[str, list[OomKill]] = defaultdict(list)
-    subjects: dict[str, Subject] = {}
-    for death in facts.deaths:
-        if audible(death.name, death.labels, facts.ignore):
-            deaths[death.subject.key].append(death)
-            subjects[death.subject.key] = death.subject
-    for kill in facts.oom_kills:
-        if audible(kill.subject.name, labels.get(kill.container_id, NO_LABELS), facts.ignore):
-            oom_kills[kill.subject.key].append(kill)
-            subjects.setdefault(kill.subject.key, kill.subject)
-    present = {container.subject.key: container for container in speakers(facts.containers)}
-    subjects |= {key: container.subject for key, container in present.items()}
-    for key, subject in subjects.items():
-        yield _History(
-            subject=subject,
-            container=present.get(key),
-            deaths=tuple(deaths[key]),
-            oom_kills=tuple(oom_kills[key]),
-        )
-
-
-def _crashes(history: _History) -> Iterator[Occurrence]:
+def _crashes(history: History) -> Iterator[Occurrence]:
     for death in history.deaths:
         if death.bad and not death.oom:
             yield _occurrence(_CRASHED, history.subject, death, _told(death))
 
 
-def _oom_kills(history: _History) -> Iterator[Occurrence]:
+def _oom_kills(history: History) -> Iterator[Occurrence]:
     for death in history.deaths:
         # What dies while the whole engine goes down is no news of this container.
         if death.oom and death.intent is not Intent.ENGINE:
@@ -158,7 +105,7 @@ def _oom_kills(history: _History) -> Iterator[Occurrence]:
         )
 
 
-def _crashed(history: _History, container: Container) -> _Finding:
+def _crashed(history: History, container: Container) -> _Finding:
     if not history.alive:
         return _ended(history, container)
     if container.health and container.health.status is HealthStatus.UNHEALTHY:
@@ -166,11 +113,11 @@ def _crashed(history: _History, container: Container) -> _Finding:
     return ConditionState.OK, "running again"
 
 
-def _oom_killed(history: _History, container: Container) -> _Finding:
+def _oom_killed(history: History, container: Container) -> _Finding:
     return (ConditionState.OK, "running without another kill") if history.alive else _ended(history, container)
 
 
-def _ended(history: _History, container: Container) -> _Finding:
+def _ended(history: History, container: Container) -> _Finding:
     if history.ended_well:
         return ConditionState.OK, "its last end was clean or wanted"
     return ConditionState.BETWEEN, f"not running: {container.state}"
