@@ -121,7 +121,8 @@ def facts(**changes: Any) -> Facts:
         sources={name: Known(NOW) for name in SourceName},
         engine=Engine(state=EngineState.UP, since=NOW - DAY, storage_driver="overlay2"),
     )
-    return replace(plain, **{key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()})
+    frozen: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
+    return replace(plain, **frozen)
 
 
 def conditions(policy: Policy, world: Facts, alert: str) -> list[Condition]:

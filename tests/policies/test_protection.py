@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.facts import Container, Protection
 from policies.protection import Guard
-from tests.policies.build import DAY, HOUR, NOW, container, exited, facts, image
+from tests.policies.build import DAY, HOUR, container, exited, facts, image
 
 UNTIL = "shipkeeper.keep-until"
 TTL = "shipkeeper.ttl"
@@ -48,13 +46,10 @@ def test_false_does_not_protect(value: str) -> None:
         "2026-11-23T16:02:01Z",
         "2026-11-23t16:02:01.123456789z",
         "2026-11-23T17:32:01+01:00",
-        "9999-12-31T23:59:59-12:00",
     ],
 )
 def test_keep_until_protects_before_its_time(value: str) -> None:
-    reason = why(labelled(UNTIL, value)) or ""
-    assert reason.startswith(f"protected: label {UNTIL}")
-    assert "malformed" not in reason or value.startswith("9999")
+    assert (why(labelled(UNTIL, value)) or "").startswith(f"protected: label {UNTIL}, until 2026-11-23 16:")
 
 
 @pytest.mark.parametrize("value", ["2026-11-23T16:02:00Z", "2026-11-23T17:02:00+01:00", "2020-01-01T00:00:00Z"])
@@ -154,5 +149,4 @@ def test_a_running_container_is_in_use_before_it_is_protected() -> None:
 
 
 def test_a_clock_that_went_back_protects_nothing_less() -> None:
-    assert why(exited(ago=-timedelta(days=1), labels={TTL: "1h"})) is not None
-    assert NOW.tzinfo is not None
+    assert "not known since when" in (why(exited(ago=-DAY, labels={TTL: "1h"})) or "")
