@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -131,10 +132,9 @@ def test_a_loop_is_over_after_fifteen_quiet_minutes() -> None:
 
 
 def test_a_clean_exit_counts_only_where_docker_itself_restarts_it() -> None:
-    service = {"code": 0, "restart_policy": RestartPolicy("always")}
-    assert state(POLICY, facts(containers=[container()], deaths=ends(5, **service)), LOOP) is BAD
-    cron = {"code": 0, "restart_policy": RestartPolicy("on-failure")}
-    assert state(POLICY, facts(containers=[container()], deaths=ends(5, **cron)), LOOP) is OK
+    for policy, expected in (("always", BAD), ("unless-stopped", BAD), ("on-failure", OK), ("no", OK)):
+        clean = ends(5, code=0, restart_policy=RestartPolicy(policy))
+        assert state(POLICY, facts(containers=[container()], deaths=clean), LOOP) is expected
 
 
 def test_wanted_ends_are_no_loop_however_many() -> None:
@@ -185,7 +185,7 @@ def test_settings_that_make_no_sense_are_refused(knobs: dict[str, int], words: s
         Crashes(**knobs)  # type: ignore[arg-type]  # the field varies
 
 
-def ends(number: int, *, last: timedelta = SECOND, code: int = 7, **changes: object) -> list[Death]:
+def ends(number: int, *, last: timedelta = SECOND, code: int = 7, **changes: Any) -> list[Death]:
     """Give so many ends of `web`, a second apart, oldest first."""
     changes.setdefault("uptime", timedelta(seconds=0.4))
     return [death(ago=last + n * SECOND, code=code, **changes) for n in reversed(range(number))]

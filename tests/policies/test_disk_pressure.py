@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.facts import Filesystem
 from policies.disk_pressure import DiskPressure, Level
 from policies.policy import Condition, ConditionState, Severity
 from tests.policies.build import GIB, MIB, facts, filesystem
+
+if TYPE_CHECKING:
+    from collectors.facts import Filesystem
 
 BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
 POLICY = DiskPressure()
