@@ -136,15 +136,16 @@ def _kind_lines(plan: Plan, kind: SubjectKind, title: str) -> Iterator[str]:
     if not looked_at:
         return
     gain = f"{_gain(removals)}   " if removals else ""
-    yield f"  {title:<12}{gain}{len(removals)} of {looked_at}"
+    yield f"  {title:<11}  {gain}{len(removals)} of {looked_at}"
     yield from _table([(each.object.name, words.size(each.size_bytes), each.reason) for each in removals])
+    yield ""
 
 
 def _kept_line(plan: Plan, *, explain: bool) -> str:
     categories = Counter(kept.category for kept in plan.kept)
     counted = " · ".join(f"{category} {number}" for category, number in sorted(categories.items()))
     hint = "" if explain or not counted else "        --explain shows each"
-    return f"  {'kept':<12}{words.plain(counted) or 'nothing'}{hint}"
+    return f"  {'kept':<11}  {words.plain(counted) or 'nothing'}{hint}"
 
 
 def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
