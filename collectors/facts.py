@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
+COMPOSE_ONEOFF = "com.docker.compose.oneoff"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -130,7 +131,7 @@ class Container:
     image: str
     """`Config.Image`: what the owner asked for."""
     image_id: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     state: ContainerState
     health: Health | None = None
     pid: int = 0
@@ -181,10 +182,17 @@ class Container:
 def container_subject(name: str, labels: Mapping[str, str]) -> Subject:
     """Give the stable identity of a container: compose `project/service/number`, else its name."""
     project, service = labels.get(COMPOSE_PROJECT), labels.get(COMPOSE_SERVICE)
-    if project and service:
+    # `docker compose run` numbers its containers from 1 as well: as the service's number 1 the end of a
+    # one-off would be told as the service's own, and the running service would hide it.
+    if project and service and not one_off(labels):
         key = f"{project}/{service}/{labels.get(COMPOSE_NUMBER, '1')}"
         return Subject(SubjectKind.CONTAINER, key, name)
     return Subject(SubjectKind.CONTAINER, name, name)
+
+
+def one_off(labels: Mapping[str, str]) -> bool:
+    """Tell whether `docker compose run` made the container, which is then no part of its service."""
+    return labels.get(COMPOSE_ONEOFF, "").lower() == "true"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +202,7 @@ class Image:
     id: str
     tags: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     size_bytes: int
     created_at: datetime | None
     """Build time; `None` when absent or absurd (year 1, 1970)."""
@@ -212,7 +220,9 @@ class Image:
     @property
     def ref(self) -> ObjectRef:
         """This very object."""
-        return ObjectRef(SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12])
+        return ObjectRef(
+            SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +278,7 @@ class Death:
     container_id: str
     name: str
     image: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     """Compose and `shipkeeper.*` labels only."""
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
     memory_limit_bytes: int | None = None
@@ -374,8 +384,9 @@ class Facts:
     oom_kills: tuple[OomKill, ...] = ()
     """The last hour's, oldest first."""
     protection: Protection = field(default_factory=Protection)
+    ignore: tuple[str, ...] = ()
+    """Globs of the names of containers that the owner wants to hear nothing of."""
 
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""
         return all(isinstance(self.sources.get(name), Known) for name in needed)
-

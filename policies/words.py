@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 _EXIT_CODES = {
     0: "clean exit",
@@ -67,3 +67,28 @@ def exit_code(code: int | None) -> str:
         return "ended, exit code unknown"
     meaning = _EXIT_CODES.get(code)
     return f"exited {code} ({meaning})" if meaning else f"exited {code}"
+
+
+def moment(at: datetime) -> str:
+    """Say a point in time to the minute: `2026-11-23 16:02 UTC`."""
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Say how many: `1 container`, `3 containers`, `2 processes`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def plain(text: str) -> str:
+    r"""
+    Make foreign text safe to print: what could move the cursor, colour or reorder a line is shown as `\x1b`.
+
+    That is all that is not printable: control characters, bidirectional marks, line separators, lone surrogates.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Fold text into one line of at most `limit` characters; an ellipsis shows that some is missing."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= limit else f"{folded[: limit - 1].rstrip()}…"
