@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.heartbeats import Heartbeats
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
+from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,25 +26,6 @@ WAIT_AND_TELL = (
     "from daemon.lifecycle import await_signal, block_signals\n"
     "block_signals(); print('blocked', flush=True); print(await_signal().name)"
 )
-
-
-class HandClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        """Give the start plus the hand's seconds."""
-        return datetime(2026, 11, 23, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        """Give the hand's seconds."""
-        return self.seconds
-
-    def boot_id(self) -> str:
-        """Give the one boot of this test."""
-        return "this boot"
 
 
 @pytest.fixture
@@ -73,21 +55,21 @@ def test_a_signal_arrives_as_a_value(sent: signal.Signals) -> None:
 
 
 def test_a_part_is_stale_once_its_deadline_has_passed() -> None:
-    clock = HandClock()
+    clock = FakeClock()
     heartbeats = Heartbeats({"watch": timedelta(seconds=60), "reader": timedelta(seconds=90)}, clock)
-    clock.seconds = 60
+    clock.advance(timedelta(seconds=60))
     assert heartbeats.stale() == ()
-    clock.seconds = 61
+    clock.advance(timedelta(seconds=1))
     assert heartbeats.stale() == ("watch",)
     heartbeats.beat("watch")
     assert heartbeats.stale() == ()
-    clock.seconds = 91
+    clock.advance(timedelta(seconds=30))
     assert heartbeats.stale() == ("reader",)
 
 
 def test_a_part_without_a_deadline_cannot_beat() -> None:
     with pytest.raises(KeyError):
-        Heartbeats({}, HandClock()).beat("unheard-of")
+        Heartbeats({}, FakeClock()).beat("unheard-of")
 
 
 def test_systemd_hears_ready_status_and_stopping(systemd: socket.socket) -> None:
