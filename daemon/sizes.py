@@ -1,62 +1,26 @@
-"""The slow lane that measures the writable layers of containers a cleanup would remove."""
+"""The notation of sizes in the configuration: "20GiB", "512MB"."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+import re
 
-from collectors.engine_errors import EngineForbidden, EngineProtocolError, EngineUnavailable
-from collectors.facts import SubjectKind
+_UNITS = {
+    "B": 1,
+    "kB": 1000,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
+}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]+)", re.ASCII)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from collectors.engine_api import EngineApi
-    from daemon.snapshot import Snapshot
-
-log = logging.getLogger(__name__)
+NEEDS_UNIT = 'a size needs a unit, for example "20GiB" or "512MB"'
 
 
-class Sizes:
-    """
-    Sizes in bytes by container id, each measured once: an ended container's layer no longer changes.
-
-    The engine walks the whole layer to answer, so only candidates are asked for, one at a time, never in
-    the watch thread.
-    """
-
-    def __init__(self, connect: Callable[[], EngineApi], snapshot: Callable[[], Snapshot | None]) -> None:
-        self._connect = connect
-        self._snapshot = snapshot
-        self._sizes: Mapping[str, int] = {}
-
-    def latest(self) -> Mapping[str, int]:
-        """Give what was measured so far; immutable, from any thread."""
-        return self._sizes
-
-    def measure(self) -> None:
-        """Measure the candidates that have no size yet, and forget the containers that are gone."""
-        snapshot = self._snapshot()
-        if snapshot is None:
-            return
-        present = {container.id for container in snapshot.facts.containers}
-        sizes = {key: size for key, size in self._sizes.items() if key in present}
-        wanted = [
-            removal.object.id
-            for removal in snapshot.decision.removals
-            if removal.object.kind is SubjectKind.CONTAINER and removal.object.id not in sizes
-        ]
-        if wanted:
-            try:
-                sizes.update(self._ask(wanted))
-            except (EngineUnavailable, EngineForbidden, EngineProtocolError) as error:
-                log.debug("no sizes of containers: %s", error)
-        self._sizes = sizes
-
-    def _ask(self, wanted: list[str]) -> dict[str, int]:
-        api = self._connect()
-        try:
-            answers = {container_id: api.container_size(container_id) for container_id in wanted}
-        finally:
-            api.close()
-        return {container_id: size for container_id, size in answers.items() if size is not None}
+def parse(text: str) -> int:
+    """Read "20GiB" or "1.5 GB" as bytes; raise ValueError with the cure when it is not a size."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(NEEDS_UNIT)
+    number, unit = found.groups()
+    if unit not in _UNITS:
+        raise ValueError(f'no such unit as "{unit}"; {NEEDS_UNIT}')
+    return round(float(number) * _UNITS[unit])
