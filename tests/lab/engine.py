@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -27,13 +28,22 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
+_CONTAINERD_TOML = """\
+version = 2
+root = {root}
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = {address}
+"""
 
 
 class PrivateEngine:
     """
-    A context manager around one dockerd with its own socket, data-root, exec-root and mount namespace.
+    A context manager around one dockerd with its own socket, data-root, exec-root, mount namespace and containerd.
 
-    It has no bridge and touches neither iptables nor sysctls. Everything lies in `folder`, which it makes and
+    As on a real host containerd is a process beside dockerd, and outlives its death. There is no bridge, and
+    neither iptables nor sysctls are touched. Everything lies in `folder`, which it makes and
     deletes. With `data_root_image_mb` the data-root is an ext4 file system of that size. When the block
     ends, in whatever way, and even when this process is killed, all of it goes: processes, mounts, loop
     devices, cgroups, files.
@@ -58,6 +68,7 @@ class PrivateEngine:
         self._binaries: binaries.Binaries | None = None
         self._janitor: subprocess.Popen[bytes] | None = None
         self._namespace: MountNamespace | None = None
+        self._containerd: subprocess.Popen[bytes] | None = None
         self._dockerd: subprocess.Popen[bytes] | None = None
         self._api: docker.APIClient | None = None
 
@@ -68,11 +79,11 @@ class PrivateEngine:
             self._janitor = self._hire_janitor()
             self.data_root.mkdir()
             (self.folder / "root").mkdir()
-            (self.folder / "daemon.json").write_text("{}")
             if self._image_mb is not None:
                 self._mount_data_root(self._image_mb)
             self._namespace = MountNamespace(found.root, self.folder, found.busybox)
             self._namespace.open()
+            self._containerd = self._spawn("containerd", self._containerd_command(), self._containerd_socket)
             self.start()
             self.import_image(IMAGE)
         except BaseException:
@@ -104,16 +115,10 @@ class PrivateEngine:
 
     def start(self) -> None:
         """Start dockerd, also after `stop` or `kill`; returns once it answers. Raises `LabError` with its last words."""
-        if self._namespace is None or self._binaries is None:
-            raise LabError("enter the engine's context before starting it")
+        assert self._binaries is not None
         if self._dockerd is not None:
             raise LabError(f"the engine in {self.folder} runs already")
-        with self._log.open("ab") as log:
-            self._dockerd = dockerd = self._namespace.spawn(self._command(self._binaries.dockerd), log)
-        wait_until(lambda: dockerd.poll() is not None or self._listens(), "dockerd to listen", _START_SECONDS)
-        if dockerd.poll() is not None:
-            self._dockerd = None
-            raise LabError(f"dockerd ended with {dockerd.returncode}; its last words:\n{self.log_tail()}")
+        self._dockerd = self._spawn("dockerd", self._dockerd_command(self._binaries.dockerd), self.socket)
         if self._api is not None:
             self._api.close()
         # dockerd listens a moment before it serves; this first request waits for it
@@ -148,9 +153,10 @@ class PrivateEngine:
             self._dockerd = None
             self.start()
 
-    def log_tail(self, lines: int = 20) -> str:
-        """Give the last lines of dockerd's log."""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    def log_tail(self, program: str = "dockerd", lines: int = 20) -> str:
+        """Give the last lines that dockerd, or containerd, has logged."""
+        log = self.folder / f"{program}.log"
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
     def import_image(self, reference: str, padding: bytes = b"") -> str:
         """Import a busybox image under a reference and give its id; the image that bore it before is left dangling."""
@@ -226,9 +232,10 @@ class PrivateEngine:
             self._api.close()
             self._api = None
         sweep(self.folder)
-        if self._dockerd is not None:
-            self._dockerd.wait()
-            self._dockerd = None
+        for killed in (self._dockerd, self._containerd):
+            if killed is not None:
+                killed.wait()
+        self._dockerd = self._containerd = None
         if self._namespace is not None:
             self._namespace.close()
             self._namespace = None
@@ -237,8 +244,8 @@ class PrivateEngine:
             self._janitor = None
 
     @property
-    def _log(self) -> Path:
-        return self.folder / "dockerd.log"
+    def _containerd_socket(self) -> Path:
+        return self.folder / "containerd.sock"
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._dockerd is None:
@@ -251,14 +258,39 @@ class PrivateEngine:
         dockerd.wait(_STOP_SECONDS)
         self._dockerd = None
 
-    def _command(self, dockerd: str) -> list[str]:
+    def _spawn(self, program: str, command: list[str], listens_on: Path) -> subprocess.Popen[bytes]:
+        """Start a program in the namespace and wait for its socket."""
+        if self._namespace is None:
+            raise LabError("enter the engine's context before starting it")
+        with (self.folder / f"{program}.log").open("ab") as log:
+            process = self._namespace.spawn(command, log)
+        try:
+            wait_until(lambda: process.poll() is not None or _listens(listens_on), program, _START_SECONDS)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if process.poll() is not None:
+            raise LabError(f"{program} ended with {process.returncode}; its last words:\n{self.log_tail(program)}")
+        return process
+
+    def _containerd_command(self) -> list[str]:
+        config = self.folder / "containerd.toml"
+        root, address = json.dumps(str(self.data_root / "containerd")), json.dumps(str(self._containerd_socket))
+        config.write_text(_CONTAINERD_TOML.format(root=root, address=address))
+        return ["containerd", f"--config={config}"]
+
+    def _dockerd_command(self, dockerd: str) -> list[str]:
+        config = self.folder / "daemon.json"
+        config.write_text("{}")  # else the host's own, if it has one
         return [
             dockerd,
             f"--host={self.docker_host}",
+            f"--containerd={self._containerd_socket}",
             f"--data-root={self.data_root}",
             "--exec-root=/run/docker",  # the namespace's own /run; a short path, as sockets need it
             f"--pidfile={self.folder / 'docker.pid'}",
-            f"--config-file={self.folder / 'daemon.json'}",
+            f"--config-file={config}",
             f"--cgroup-parent={self.cgroup_parent}",
             "--bridge=none",
             "--iptables=false",
@@ -266,10 +298,6 @@ class PrivateEngine:
             "--ip-masq=false",
             *self._arguments,
         ]
-
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(self.socket)) == 0
 
     def _hire_janitor(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.lab.sweep", str(self.folder)]
@@ -283,3 +311,8 @@ class PrivateEngine:
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             if done.returncode != 0:
                 raise LabError(f"no small file system for the data-root: {done.stderr.strip()}\n  cure: run as root, with loop devices")
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
