@@ -76,7 +76,9 @@ def find(suite: Suite) -> Binaries:
 def _on_path() -> Binaries:
     dockerd, busybox = shutil.which("dockerd"), shutil.which("busybox")
     if dockerd is None:
-        raise LabError("no dockerd on this machine's PATH\n  cure: use the suite bookworm or sid, which are unpacked on demand")
+        raise LabError(
+            "no dockerd on this machine's PATH\n  cure: use the suite bookworm or sid, which are unpacked on demand"
+        )
     if busybox is None:
         raise LabError("no busybox on this machine to make images of\n  cure: apt-get install busybox-static")
     return Binaries(Path("/"), dockerd, busybox)
@@ -165,7 +167,7 @@ def _step(what: str, command: list[str], apt_config: Path) -> None:
 def _extract(package: Path, root: Path) -> None:
     reader = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
     with reader:
-        writer = ["tar", "-x", "--keep-directory-symlink", "-C", root]
+        writer = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
         unpacked = subprocess.run(writer, stdin=reader.stdout, check=False, capture_output=True, text=True)
     if reader.returncode or unpacked.returncode:
         raise LabError(f"could not unpack {package.name}; is the disk full?\n{unpacked.stderr.strip()}")

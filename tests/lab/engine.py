@@ -16,6 +16,7 @@ import docker
 
 from tests.lab import binaries
 from tests.lab.binaries import REPOSITORY, Suite
+from tests.lab.disks import mount_small_disk
 from tests.lab.errors import LabError
 from tests.lab.images import IMAGE, busybox_tar
 from tests.lab.namespace import MountNamespace
@@ -80,7 +81,7 @@ class PrivateEngine:
             self.data_root.mkdir()
             (self.folder / "root").mkdir()
             if self._image_mb is not None:
-                self._mount_data_root(self._image_mb)
+                mount_small_disk(self.folder / "disk.img", self.data_root, self._image_mb)
             self._namespace = MountNamespace(found.root, self.folder, found.busybox)
             self._namespace.open()
             self._containerd = self._spawn("containerd", self._containerd_command(), self._containerd_socket)
@@ -91,7 +92,9 @@ class PrivateEngine:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -114,7 +117,7 @@ class PrivateEngine:
         return self._namespace.pid
 
     def start(self) -> None:
-        """Start dockerd, also after `stop` or `kill`; returns once it answers. Raises `LabError` with its last words."""
+        """Start dockerd, also after `stop` or `kill`; returns once it answers. Raises `LabError`."""
         assert self._binaries is not None
         if self._dockerd is not None:
             raise LabError(f"the engine in {self.folder} runs already")
@@ -163,12 +166,13 @@ class PrivateEngine:
         assert self._binaries is not None
         busybox = self._binaries.root / self._binaries.busybox.lstrip("/")
         repository, _, tag = reference.partition(":")
-        self.api.import_image_from_data(busybox_tar(busybox, padding), repository=repository, tag=tag or "latest")
-        return str(self.api.inspect_image(reference)["Id"])
+        client: Any = self.api  # half of docker-py's image calls carry no types
+        client.import_image_from_data(busybox_tar(busybox, padding), repository=repository, tag=tag or "latest")
+        return str(client.inspect_image(reference)["Id"])
 
     def create(
         self,
-        command: str | Sequence[str],
+        command: Sequence[str],
         *,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
@@ -182,12 +186,12 @@ class PrivateEngine:
         """
         host = self.api.create_host_config(**{"network_mode": "none", **host_config})
         settings: dict[str, Any] = {"image": IMAGE, **(config or {})}
-        created = self.api.create_container(command=command, name=name, host_config=host, **settings)
+        created = self.api.create_container(command=list(command), name=name, host_config=host, **settings)
         return str(created["Id"])
 
     def run(
         self,
-        command: str | Sequence[str],
+        command: Sequence[str],
         *,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
@@ -227,7 +231,11 @@ class PrivateEngine:
                 self.api.remove_image(image["Id"], force=True)
 
     def close(self) -> None:
-        """End the engine at once and remove everything it had; harmless when repeated. Raises `LabError` if something stays."""
+        """
+        End the engine at once and remove everything it had; harmless when repeated.
+
+        Raises `LabError` with what would not go.
+        """
         if self._api is not None:
             self._api.close()
             self._api = None
@@ -302,15 +310,6 @@ class PrivateEngine:
     def _hire_janitor(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.lab.sweep", str(self.folder)]
         return subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, start_new_session=True)
-
-    def _mount_data_root(self, size_mb: int) -> None:
-        image = self.folder / "disk.img"
-        with image.open("wb") as file:
-            file.truncate(size_mb * 2**20)
-        for command in (["mkfs.ext4", "-q", "-F", "-m", "0", image], ["mount", "-o", "loop", image, self.data_root]):
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise LabError(f"no small file system for the data-root: {done.stderr.strip()}\n  cure: run as root, with loop devices")
 
 
 def _listens(path: Path) -> bool:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import io
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IMAGE = "bb:latest"
 """The image that everything in the lab runs."""
 
-_APPLETS = tuple(
-    "cat chmod cp date dd echo env expr false grep head httpd id kill ls mkdir mv nc pidof ps rm seq sh sleep sort "
-    "stat sync tail test touch true uname usleep wc wget yes".split()
+IDLE = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait")
+"""A command that does nothing, until it is asked to end, which it then does at once (a bare `sleep` does not)."""
+
+# fmt: off
+_APPLETS = (
+    "cat", "chmod", "cp", "date", "dd", "echo", "env", "expr", "false", "grep", "head", "httpd", "id", "kill", "ls",
+    "mkdir", "mv", "nc", "pidof", "ps", "rm", "seq", "sh", "sleep", "sort", "stat", "sync", "tail", "test", "touch",
+    "true", "uname", "usleep", "wc", "wget", "yes",
 )
+# fmt: on
 
 
 def busybox_tar(busybox: Path, padding: bytes = b"") -> bytes:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
+import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Event, Thread
@@ -80,7 +83,9 @@ class FakeSlack:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -179,9 +184,15 @@ class _Server(ThreadingHTTPServer):
         self._open.discard(request)
         super().shutdown_request(request)
 
+    def handle_error(self, request: object, client_address: Any) -> None:
+        """Let a client go that did not wait for its answer; anything else is a fault of the fake."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
     def server_close(self) -> None:
         for connection in list(self._open):  # a client that keeps its connection alive would hold a thread for ever
-            connection.shutdown(socket.SHUT_RD)
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
         super().server_close()
 
 
@@ -199,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.closing.wait(reply.delay_seconds)
         if reply.reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.connection.detach()
+            os.close(self.connection.detach())  # at once; the server would say goodbye first
             self.close_connection = True
             return
         self.send_response(reply.status)

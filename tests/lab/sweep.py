@@ -91,7 +91,8 @@ def _kill(pid: int, deadline: float) -> None:
 def _processes(folder: Path) -> list[int]:
     """List the engine's own processes first, so that nothing is restarted while its containers are killed."""
     mark = f"{MARK}={folder}".encode()
-    engine = [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if mark in _environment(pid)]
+    everything = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+    engine = [pid for pid in everything if mark in _environment(pid)]
     contained = [
         int(pid) for cgroup in _cgroups(folder) for pid in _read(cgroup / "cgroup.procs").split() if pid.isdigit()
     ]
