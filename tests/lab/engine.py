@@ -20,7 +20,7 @@ from tests.lab.disks import mount_small_disk
 from tests.lab.errors import LabError
 from tests.lab.images import IMAGE, busybox_tar
 from tests.lab.namespace import MountNamespace
-from tests.lab.sweep import cgroup_parent, sweep
+from tests.lab.sweep import MARK, cgroup_parent, sweep
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class PrivateEngine:
         self.docker_host = f"unix://{self.socket}"
         self.data_root = self.folder / "data"
         self.cgroup_parent = cgroup_parent(self.folder)
+        self.bond = {MARK: str(self.folder)}
+        """An environment variable: a program that carries it is killed when the engine's remains are swept away."""
         self._arguments = tuple(arguments)
         self._image_mb = data_root_image_mb
         self._binaries: binaries.Binaries | None = None

@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.lab.errors import LabError
 from tests.lab.waiting import wait_until
 
-MARK = "SHIPKEEPER_LAB"
+MARK = "PRIVATE_ENGINE_FOLDER"
 """An environment variable that holds the folder; dockerd hands it on to containerd and the shims."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
