@@ -107,6 +107,8 @@ def _shipkeeper(engine: PrivateEngine, port: int) -> Iterator[Stage]:
     child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True)
     try:
         wait_until(lambda: child.poll() is not None or _ready(port), "Shipkeeper to be ready", _READY_SECONDS)
+        if child.returncode is not None:
+            raise LabError(f"shipkeeper ended at once with exit code {child.returncode}; its reason stands above")
         yield Stage(engine, child, listen, environment)
     finally:
         child.terminate()

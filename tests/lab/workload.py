@@ -25,11 +25,15 @@ _SEARCH = (
 _TRAINER = "echo 'step 4180 loss 2.113'; sleep 4; echo 'allocating activation buffer'; exec tail /dev/zero"
 _REPORT = "dd if=/dev/zero of=/report bs=1M count=12; echo 'no such table: invoices' >&2; exit 1"
 _EXPORT = "dd if=/dev/zero of=/export bs=1M count=20; echo done"
-_WRITER = 'i=0; while [ $i -lt "$1" ]; do dd if=/dev/zero of=/$i.dat bs=1M count=4; i=$((i+1)); usleep 200000; done'
+_WRITER = """
+i=0
+while [ $i -lt "$1" ]; do dd if=/dev/zero of=/$i.log bs=1M count=4 2>/dev/null; i=$((i+1)); usleep 200000; done
+echo "wrote $i logs of 4 MiB"
+"""
 
 
 def start_services(engine: PrivateEngine) -> None:
-    """Start one compose project: a healthy service, one in a crash loop, one that turns unhealthy after some seconds."""
+    """Start a compose project: a healthy service, one in a crash loop, one that turns unhealthy in some seconds."""
     reachable = _health_check("wget -q -O /dev/null http://127.0.0.1/")
     engine.run(("sh", "-c", _WEB), name="shop-web-1", config={"labels": _compose("web"), "healthcheck": reachable})
     engine.run(
@@ -45,7 +49,7 @@ def start_services(engine: PrivateEngine) -> None:
 
 
 def start_jobs(engine: PrivateEngine) -> None:
-    """Leave behind what jobs leave: one that needs more memory than it may have, exits of 0 and 1, one never started."""
+    """Leave what jobs leave: one that outgrows its memory limit, exits of 0 and 1, one never started."""
     engine.run(("sh", "-c", _TRAINER), name="trainer", mem_limit=32 * _MIB, memswap_limit=32 * _MIB)
     engine.run(("sh", "-c", _EXPORT), name="export-2311")
     engine.run(("sh", "-c", _REPORT), name="report-2311")
@@ -64,7 +68,7 @@ def fill_disk(engine: PrivateEngine, free_percent: float) -> None:
     used = disk.f_blocks - disk.f_bfree
     surplus = disk.f_bavail - (used + disk.f_bavail) * free_percent / 100
     steps = max(0, round(surplus * disk.f_frsize / (4 * _MIB)))
-    engine.run(("sh", "-c", f"{_WRITER}; {IDLE[-1]}", "writer", str(steps)), name="log-hoarder")
+    engine.run(("sh", "-c", f"{_WRITER}{IDLE[-1]}", "writer", str(steps)), name="log-hoarder")
 
 
 def _compose(service: str) -> Mapping[str, str]:
