@@ -1,4 +1,4 @@
-"""Gets the programs of a real Docker Engine without installing anything: unpacked Debian packages in a cache folder."""
+"""Gets the programs that the lab runs without installing anything: Debian packages unpacked into a cache folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from tests.lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -62,15 +63,14 @@ def find(suite: Suite) -> Binaries:
     """Give the engine of a suite, fetched and unpacked first if need be. Raises `LabError`."""
     if suite is Suite.HOST:
         return _on_path()
-    cache = Path(os.environ.get("SHIPKEEPER_CACHE") or REPOSITORY / ".cache") / "engine"
-    root = cache / suite.value
-    if not root.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f"{suite.value}.lock"):
-            # another process may have unpacked it while this one waited for the lock
-            if not root.is_dir():
-                _unpack(suite, cache)
+    root = _cached(f"engine/{suite}", lambda new: _unpack_engine(suite, new))
     return Binaries(root, "/usr/sbin/dockerd", "/bin/busybox")
+
+
+def promtool() -> Path:
+    """Give Prometheus' own checker of metrics, this machine's or one unpacked. Raises `LabError`."""
+    installed = shutil.which("promtool")
+    return Path(installed) if installed else _cached("promtool", _unpack_promtool) / "usr/bin/promtool"
 
 
 def _on_path() -> Binaries:
@@ -84,49 +84,89 @@ def _on_path() -> Binaries:
     return Binaries(Path("/"), dockerd, busybox)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    """
+    Give the folder of this name in the cache, made first if need be.
+
+    It is made beside its final place and renamed: whoever finds it finds it whole, and of two processes that
+    want it at once the second waits for the first.
+    """
+    folder = Path(os.environ.get("SHIPKEEPER_CACHE") or REPOSITORY / ".cache").absolute() / name
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if not folder.is_dir():
+            new = folder.with_suffix(".new")
+            shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+            new.mkdir()
+            make(new)
+            new.rename(folder)
+    return folder
 
 
-def _unpack(suite: Suite, cache: Path) -> None:
-    """Build the tree beside its final place and rename it: whoever finds it finds it whole."""
+def _unpack_engine(suite: Suite, root: Path) -> None:
+    # packages of suites with a merged /usr unpack through these links
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    what = f"fetching a Docker Engine of Debian {suite} (about 85 MB)"
+    with _private_apt(suite) as apt:
+        apt.get(what, "--yes", "--download-only", "install", *_PACKAGES)
+        for package in apt.archives():
+            _extract(package, root)
+    for name in ("proc", "sys", "dev", "tmp", "run", "etc"):
+        (root / name).mkdir(exist_ok=True)
+
+
+def _unpack_promtool(root: Path) -> None:
+    with _private_apt(Suite.BOOKWORM) as apt:
+        apt.get("fetching promtool of Debian bookworm (about 20 MB)", "download", "prometheus")
+        for package in apt.archives():
+            _extract(package, root, "./usr/bin/promtool")
+
+
+@dataclass(frozen=True, slots=True)
+class _Apt:
+    """An apt with lists, archives and configuration of its own: it neither reads nor changes what is installed."""
+
+    folder: Path
+
+    def get(self, what: str, *arguments: str) -> None:
+        """Run one apt-get command, named on the screen as `what`. Raises `LabError` with apt's own words."""
+        print(f"lab: {what}", file=sys.stderr, flush=True)
+        done = subprocess.run(
+            ["apt-get", "--quiet=2", *arguments],
+            cwd=self.folder / "archives",  # where `download` puts what it fetches
+            env={**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise LabError(f"failed while {what}: apt-get {' '.join(arguments)}\n{(done.stdout + done.stderr).strip()}")
+
+    def archives(self) -> list[Path]:
+        """List the packages fetched."""
+        return sorted((self.folder / "archives").glob("*.deb"))
+
+
+@contextmanager
+def _private_apt(suite: Suite) -> Iterator[_Apt]:
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise LabError(f"engines come from Debian packages, and this machine lacks {', '.join(missing)}")
-    new, apt = cache / f"{suite.value}.new", cache / f"{suite.value}.apt"
-    for remains in (new, apt):  # of a run that was killed; the lock is ours
-        shutil.rmtree(remains, ignore_errors=True)
-    config = _private_apt(suite, apt)
-    _step(f"reading Debian's package list ({suite})", ["apt-get", "-qq", "update"], config)
-    _step(
-        f"fetching a Docker Engine from Debian {suite} (about 85 MB)",
-        ["apt-get", "-qq", "-y", "--download-only", "install", *_PACKAGES],
-        config,
-    )
-    # packages of suites with a merged /usr unpack through these links
-    for name in ("bin", "sbin", "lib", "lib64"):
-        (new / "usr" / name).mkdir(parents=True)
-        (new / name).symlink_to(f"usr/{name}")
-    for package in sorted((apt / "archives").glob("*.deb")):
-        _extract(package, new)
-    for name in ("proc", "sys", "dev", "tmp", "run", "etc"):
-        (new / name).mkdir(exist_ok=True)
-    new.rename(cache / suite.value)
-    shutil.rmtree(apt)
-
-
-def _private_apt(suite: Suite, folder: Path) -> Path:
-    """Write an apt configuration of its own; an empty dpkg status makes apt resolve everything down to libc."""
-    for name in ("lists/partial", "archives/partial", "none"):
-        (folder / name).mkdir(parents=True)
-    (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {suite} main\n")
-    config = folder / "apt.conf"
-    config.write_text(_APT_CONF.format(folder=folder))
-    return config
+    with tempfile.TemporaryDirectory(prefix="shipkeeper-apt-") as temporary:
+        folder = Path(temporary)
+        for name in ("lists/partial", "archives/partial", "none"):
+            (folder / name).mkdir(parents=True)
+        (folder / "status").touch()  # nothing is installed: apt resolves everything down to libc
+        (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {suite} main\n")
+        (folder / "apt.conf").write_text(_APT_CONF.format(folder=folder))
+        apt = _Apt(folder)
+        apt.get(f"reading the package list of Debian {suite}", "update")
+        yield apt
 
 
 def _mirror() -> str:
@@ -156,28 +196,21 @@ def _codename() -> str:
     return fields.get("VERSION_CODENAME", "") if fields.get("ID") == "debian" else ""
 
 
-def _step(what: str, command: list[str], apt_config: Path) -> None:
-    print(f"lab: {what}", file=sys.stderr, flush=True)
-    environment = {**os.environ, "APT_CONFIG": str(apt_config), "LC_ALL": "C"}
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise LabError(f"failed while {what}: {' '.join(command)}\n{(done.stdout + done.stderr).strip()}")
-
-
-def _extract(package: Path, root: Path) -> None:
+def _extract(package: Path, root: Path, *members: str) -> None:
     reader = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
     with reader:
-        writer = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
+        writer = ["tar", "-x", "--keep-directory-symlink", "-C", str(root), *members]
         unpacked = subprocess.run(writer, stdin=reader.stdout, check=False, capture_output=True, text=True)
     if reader.returncode or unpacked.returncode:
         raise LabError(f"could not unpack {package.name}; is the disk full?\n{unpacked.stderr.strip()}")
 
 
 def main(names: list[str]) -> int:
-    """Make the engines of the suites named ready, and say where they lie; 0, or 1 with the reason."""
+    """Make the engines of these suites ready, or `promtool`, and say where they lie; 0, or 1 with the reason."""
     try:
         for name in names:
-            print(f"lab: engine {name} is in {find(Suite(name)).root}", flush=True)
+            place = promtool() if name == "promtool" else find(Suite(name)).root
+            print(f"lab: {name} is in {place}", flush=True)
     except (LabError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
