@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from collectors import status_text
 from collectors.engine_api import EngineApi
 from collectors.engine_errors import EngineForbidden
-from collectors.facts import Container, ContainerState, Image
+from collectors.facts import Container, ContainerState, HealthStatus, Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -109,7 +109,7 @@ class Inventory:
     def _current(self, summary: ContainerSummary, inspected: Mapping[str, Container | None]) -> Container | None:
         """Give the container as we know it now; `None` if it went away after the list."""
         known = self._containers.get(summary.id)
-        found = inspected[summary.id] if summary.id in inspected else known
+        found = inspected.get(summary.id, known)
         if found is None and summary.state in _GOING:
             return replace(known, state=summary.state, pid=0) if known else _from_summary(summary)
         return found
@@ -163,7 +163,7 @@ def _may_be_another_run(known: Container, summary: ContainerSummary, now: dateti
     return stated.shortest <= elapsed + _CLOCK_SLACK
 
 
-def _health(container: Container) -> object:
+def _health(container: Container) -> HealthStatus | None:
     return container.health.status if container.health else None
 
 
