@@ -60,11 +60,11 @@ def io_v1(text: bytes | None) -> dict[str, Flow]:
     """Give the bytes per `major:minor` of a `blkio.throttle.io_service_bytes`."""
     counts: dict[tuple[bytes, bytes], int] = {}
     for line in (text or b"").splitlines():
-        match line.split():
-            case [device, (b"Read" | b"Write") as operation, digits] if _is_device(device):
-                value = number(digits)
-                if value is not None:
-                    counts[device, operation] = value
+        device, _, rest = line.partition(b" ")
+        operation, _, digits = rest.partition(b" ")
+        value = number(digits)
+        if value is not None and _is_device(device):
+            counts[device, operation] = value
     devices = {device for device, _ in counts}
     return {
         device.decode(): Flow(counts[device, b"Read"], counts[device, b"Write"])
