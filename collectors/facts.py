@@ -212,7 +212,9 @@ class Image:
     @property
     def ref(self) -> ObjectRef:
         """This very object."""
-        return ObjectRef(SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12])
+        return ObjectRef(
+            SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,4 +380,3 @@ class Facts:
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""
         return all(isinstance(self.sources.get(name), Known) for name in needed)
-

@@ -46,7 +46,9 @@ RULES: tuple[AlertRule, ...] = (
         clear=timedelta(minutes=30),
         folded_into=("container-restart-loop", "engine-down"),
     ),
-    AlertRule(name="container-restart-loop", title="keeps restarting", hold=NOW, clear=NOW, folded_into=("engine-down",)),
+    AlertRule(
+        name="container-restart-loop", title="keeps restarting", hold=NOW, clear=NOW, folded_into=("engine-down",)
+    ),
     AlertRule(
         name="container-unhealthy",
         title="is unhealthy",
@@ -54,7 +56,9 @@ RULES: tuple[AlertRule, ...] = (
         clear=timedelta(seconds=60),
         folded_into=("container-restart-loop", "engine-down"),
     ),
-    AlertRule(name="container-start-failed", title="could not start", hold=NOW, clear=NOW, folded_into=("engine-down",)),
+    AlertRule(
+        name="container-start-failed", title="could not start", hold=NOW, clear=NOW, folded_into=("engine-down",)
+    ),
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
     AlertRule(name="disk-low", title="is filling", hold=NOW, clear=timedelta(minutes=5)),
 )
