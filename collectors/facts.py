@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
+COMPOSE_ONEOFF = "com.docker.compose.oneoff"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -181,10 +182,17 @@ class Container:
 def container_subject(name: str, labels: Mapping[str, str]) -> Subject:
     """Give the stable identity of a container: compose `project/service/number`, else its name."""
     project, service = labels.get(COMPOSE_PROJECT), labels.get(COMPOSE_SERVICE)
-    if project and service:
+    # `docker compose run` numbers its containers from 1 as well: as the service's number 1 the end of a
+    # one-off would be told as the service's own, and the running service would hide it.
+    if project and service and not one_off(labels):
         key = f"{project}/{service}/{labels.get(COMPOSE_NUMBER, '1')}"
         return Subject(SubjectKind.CONTAINER, key, name)
     return Subject(SubjectKind.CONTAINER, name, name)
+
+
+def one_off(labels: Mapping[str, str]) -> bool:
+    """Tell whether `docker compose run` made the container, which is then no part of its service."""
+    return labels.get(COMPOSE_ONEOFF, "").lower() == "true"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +384,8 @@ class Facts:
     oom_kills: tuple[OomKill, ...] = ()
     """The last hour's, oldest first."""
     protection: Protection = field(default_factory=Protection)
+    ignore: tuple[str, ...] = ()
+    """Globs of the names of containers that the owner wants to hear nothing of."""
 
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""

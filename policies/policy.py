@@ -82,20 +82,29 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One object that was looked at and stays, with the reason."""
+    """
+    One object that was looked at and stays.
+
+    `reason` opens with its category and a colon ("in use: running"), so that a plan can count what stays.
+    """
 
     object: ObjectRef
-    policy: str
     reason: str
+
+    @property
+    def category(self) -> str:
+        """The words before the colon."""
+        return self.reason.partition(":")[0]
 
 
 Verdict: TypeAlias = Condition | Occurrence | Removal | Kept
 
 
 class Policy(Protocol):
-    """A pure function from facts to verdicts; its fields are its settings, `needs` the sources without which it is skipped."""
+    """A pure function from facts to verdicts; its fields are its settings."""
 
     needs: ClassVar[frozenset[SourceName]]
+    """The sources without which it is skipped."""
     alerts: ClassVar[tuple[str, ...]]
     """The alerts it speaks of: they become unknown while it is skipped."""
 

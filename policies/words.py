@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 _EXIT_CODES = {
     0: "clean exit",
@@ -67,3 +68,36 @@ def exit_code(code: int | None) -> str:
         return "ended, exit code unknown"
     meaning = _EXIT_CODES.get(code)
     return f"exited {code} ({meaning})" if meaning else f"exited {code}"
+
+
+def moment(at: datetime) -> str:
+    """Say a point in time to the minute: `2026-11-23 16:02 UTC`."""
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Say how many: `1 container`, `3 containers`, `2 processes`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def plain(text: str) -> str:
+    r"""
+    Make foreign text safe to print: what could move the cursor, colour or reorder a line is shown as `\x1b`.
+
+    Those are control characters, format characters (the bidirectional ones among them), line and paragraph
+    separators and lone surrogates.
+    """
+    return "".join(_escaped(char) if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Fold text into one line of at most `limit` characters; an ellipsis shows that some is missing."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= limit else f"{folded[: limit - 1].rstrip()}…"
+
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,42 @@
+"""How old things are, where Docker's dates can be missing, absurd or ahead of us."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collectors.facts import Container, Image
+
+# Docker did not exist before: an older date is an empty field or a reproducible build, not an age.
+_DOCKER_BEGAN = datetime(2013, 1, 1, tzinfo=UTC)
+
+
+def age(at: datetime | None, now: datetime) -> timedelta | None:
+    """Give the time from `at` to `now`; None where the date is missing, absurd or in the future."""
+    if at is None or not _DOCKER_BEGAN <= at <= now:
+        return None
+    return now - at
+
+
+def since_end(container: Container, now: datetime) -> timedelta | None:
+    """
+    Give how long ago a container ended, or was created if it never started; None when that is unknown.
+
+    A container created months ago that ended a minute ago is a minute old.
+    """
+    never_ran = container.started_at is None and container.finished_at is None
+    return age(container.created_at if never_ran else container.finished_at, now)
+
+
+def unused_for(image: Image, now: datetime) -> timedelta:
+    """
+    Give how long an image that nothing references has certainly lain unused.
+
+    That is never longer than we watched it, so no rule can fire on an image that we have just met. The build
+    date says nothing: an image built in 2015 may have been pulled a minute ago.
+    """
+    if image.last_tagged_at is None:
+        return image.watched_for
+    since_tagged = age(image.last_tagged_at, now)
+    return timedelta(0) if since_tagged is None else min(since_tagged, image.watched_for)
