@@ -131,7 +131,7 @@ class Container:
     image: str
     """`Config.Image`: what the owner asked for."""
     image_id: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     state: ContainerState
     health: Health | None = None
     pid: int = 0
@@ -202,7 +202,7 @@ class Image:
     id: str
     tags: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     size_bytes: int
     created_at: datetime | None
     """Build time; `None` when absent or absurd (year 1, 1970)."""
@@ -278,7 +278,7 @@ class Death:
     container_id: str
     name: str
     image: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     """Compose and `shipkeeper.*` labels only."""
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
     memory_limit_bytes: int | None = None
