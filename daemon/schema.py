@@ -60,6 +60,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             sink TEXT NOT NULL,
             family TEXT NOT NULL,
             severity TEXT NOT NULL,
+            record TEXT NOT NULL,
             created REAL NOT NULL,
             not_before REAL NOT NULL,
             attempts INTEGER NOT NULL DEFAULT 0,
