@@ -19,3 +19,7 @@ class StoreTooNewError(ShipkeeperError):
     """The state was written by a newer version."""
 
     exit_code = 78
+
+
+class StoreInUseError(ShipkeeperError):
+    """Another daemon holds the state."""

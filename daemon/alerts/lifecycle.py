@@ -1,0 +1,328 @@
+"""The alert lifecycle: a pure function from what was known and what was just found to what is news."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from collectors.facts import SubjectKind
+from daemon.alerts.state import AlertState, LastDeath, Notice, NoticeKind, Phase, Seen, fingerprint
+from policies.policy import Condition, ConditionState, Occurrence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from collectors.facts import Death, Subject
+    from policies.catalogue import AlertRule
+    from policies.policy import Severity
+
+MOST_SEEN = 64
+"""Occurrences that a state remembers one by one; of older ones it only knows that they are old."""
+
+_ZERO = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one round of findings changed, and what is to be told of it, the most severe first."""
+
+    changed: tuple[AlertState, ...]
+    notices: tuple[Notice, ...]
+    quiet: tuple[AlertState, ...]
+    """What ended without a word: over before its time, or now part of another alert."""
+
+    def journal(self) -> Iterator[str]:
+        """Yield one line for everything that happened, told or not."""
+        for notice in self.notices:
+            state = notice.state
+            what = {NoticeKind.FIRED: "firing", NoticeKind.ESCALATED: f"raised to {state.severity}"}.get(notice.kind)
+            yield _line(state, what or "resolved", state.reason if what else state.resolution)
+        for state in self.quiet:
+            yield _line(state, "ended untold", state.resolution)
+
+
+def _line(state: AlertState, what: str, why: str) -> str:
+    return f"alert {state.alert} {what}: {state.subject.name} on {state.host} ({why})"
+
+
+@dataclass(slots=True)
+class _Found:
+    """All that was found of one alert for one subject."""
+
+    condition: Condition | None = None
+    occurrences: list[Occurrence] = field(default_factory=list)
+    death: Death | None = None
+    """The newest death that the alert speaks of."""
+    news: list[Occurrence] = field(default_factory=list)
+    """The occurrences that count now for the first time."""
+    gone: bool = False
+    """True if the subject is known to exist no longer."""
+
+    @property
+    def bad(self) -> bool:
+        return self.condition is not None and self.condition.state is ConditionState.BAD
+
+    @property
+    def good(self) -> bool:
+        return self.condition is not None and self.condition.state is ConditionState.OK
+
+    @property
+    def why_over(self) -> str:
+        return self.condition.reason if self.condition and self.good else "it was removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """What holds for all alerts of one step."""
+
+    ran_alerts: frozenset[str]
+    present: frozenset[str] | None
+    now: datetime
+    elapsed: timedelta
+    rules: Mapping[str, AlertRule]
+    host: str
+
+    def gone(self, subject: Subject) -> bool:
+        """Tell whether the subject is known to exist no longer."""
+        return subject.kind is SubjectKind.CONTAINER and self.present is not None and subject.key not in self.present
+
+
+def step(  # noqa: PLR0913  a pure function of the whole round: each argument has its own source
+    states: Mapping[str, AlertState],
+    findings: Iterable[Condition | Occurrence],
+    *,
+    ran_alerts: frozenset[str],
+    present: frozenset[str] | None,
+    now: datetime,
+    elapsed: timedelta,
+    rules: Mapping[str, AlertRule],
+    host: str,
+) -> Step:
+    """
+    Move every alert by one round of findings.
+
+    `states` are by fingerprint. `ran_alerts` are the alerts whose policies ran; of the others nothing is known.
+    `present` holds the keys of the containers that exist, or is `None` while Docker cannot tell. `elapsed` is
+    the time since the last round as far as it counts for timers; the wall clock `now` only dates things. An
+    alert without a rule is switched off.
+    """
+    this = _Round(
+        ran_alerts=ran_alerts,
+        present=present,
+        now=now,
+        elapsed=max(elapsed, _ZERO),
+        rules=rules,
+        host=host,
+    )
+    found = _gather(findings, rules)
+    before = {**_blanks(found, this), **states}
+    moved = {key: _move(state, found.get(key, _Found()), this) for key, state in before.items()}
+    after = _fold(before, moved, rules)
+    notices: list[Notice] = []
+    for key, state in after.items():
+        if kind := _news(before[key], state):
+            after[key] = replace(state, version=1 if kind is NoticeKind.FIRED else state.version + 1)
+            notices.append(Notice(kind=kind, state=after[key]))
+    return Step(
+        changed=tuple(state for key, state in after.items() if state != before[key]),
+        notices=tuple(sorted(notices, key=lambda notice: -notice.state.severity.rank)),
+        quiet=tuple(
+            state for key, state in after.items() if before[key].phase.active and state.phase is Phase.INACTIVE
+        ),
+    )
+
+
+def _gather(findings: Iterable[Condition | Occurrence], rules: Mapping[str, AlertRule]) -> dict[str, _Found]:
+    """Sort the findings by fingerprint."""
+    found: dict[str, _Found] = {}
+    deaths: dict[tuple[str, Subject], Death] = {}
+    for finding in findings:
+        if finding.alert not in rules:
+            continue
+        of_key = found.setdefault(fingerprint(finding.alert, finding.subject), _Found())
+        if isinstance(finding, Condition):
+            of_key.condition = finding
+            continue
+        of_key.occurrences.append(finding)
+        if finding.death:
+            # An alert that speaks for this one shows what this one would have shown.
+            for speaker in (finding.alert, *rules[finding.alert].folded_into):
+                newest = deaths.setdefault((speaker, finding.subject), finding.death)
+                if finding.death.finished_at > newest.finished_at:
+                    deaths[speaker, finding.subject] = finding.death
+    for of_key in found.values():
+        finding = of_key.condition or of_key.occurrences[0]
+        of_key.death = deaths.get((finding.alert, finding.subject))
+    return found
+
+
+def _blanks(found: Mapping[str, _Found], this: _Round) -> dict[str, AlertState]:
+    """Give a blank state to everything that is not well: what never was bad needs none."""
+    blanks = {}
+    for key, of_key in found.items():
+        if of_key.bad or of_key.occurrences:
+            finding = of_key.condition or of_key.occurrences[0]
+            blanks[key] = AlertState(
+                fingerprint=key,
+                alert=finding.alert,
+                subject=finding.subject,
+                host=this.host,
+                severity=finding.severity,
+                since=this.now,
+            )
+    return blanks
+
+
+def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
+    """Move one alert by what was found of it, as if there were no others."""
+    rule = this.rules.get(state.alert)
+    if rule is None:
+        return _end(state, this.now, "the alert is switched off") if state.phase.active else state
+    gone = this.gone(state.subject)
+    if state.alert not in this.ran_alerts or not (found.condition or found.occurrences or gone):
+        return replace(state, unknown=state.phase.active)
+    state, news = _count(state, found)
+    state = replace(state, unknown=False, host=this.host)
+    found = replace(found, news=news, gone=gone)
+    if not state.phase.active:
+        return _begin(state, found, rule, this.now) if found.bad or news else state
+    state = _describe(state, found)
+    return _wait(state, found, rule, this) if state.phase is Phase.PENDING else _watch(state, found, rule, this)
+
+
+def _count(state: AlertState, found: _Found) -> tuple[AlertState, list[Occurrence]]:
+    """Note the occurrences that were not seen before; give those that are news."""
+    known = {seen.key for seen in state.seen}
+    fresh = [
+        occurrence
+        for occurrence in found.occurrences
+        if occurrence.key not in known and (state.seen_until is None or occurrence.at > state.seen_until)
+    ]
+    if not fresh:
+        return state, []
+    # Once an episode is over, something that happened before its last occurrence does not begin another.
+    newest = state.seen[-1].at if state.seen else None
+    news = [occurrence for occurrence in fresh if state.phase.active or newest is None or occurrence.at > newest]
+    seen = sorted(
+        (*state.seen, *(Seen(key=occurrence.key, at=occurrence.at) for occurrence in fresh)), key=lambda one: one.at
+    )
+    dropped, kept = seen[:-MOST_SEEN], seen[-MOST_SEEN:]
+    return replace(state, seen=tuple(kept), seen_until=dropped[-1].at if dropped else state.seen_until), news
+
+
+def _begin(state: AlertState, found: _Found, rule: AlertRule, now: datetime) -> AlertState:
+    blank = replace(
+        state,
+        phase=Phase.PENDING,
+        timer=_ZERO,
+        since=now,
+        fired_at=None,
+        resolved_at=None,
+        count=0,
+        reason="",
+        resolution="",
+        value=None,
+        limit=None,
+        death=None,
+    )
+    begun = _describe(blank, found)
+    return _fire(begun, now) if rule.hold <= _ZERO else begun
+
+
+def _describe(state: AlertState, found: _Found) -> AlertState:
+    """Bring what is said of it up to date; good findings do not overwrite why it is bad."""
+    if found.bad and (condition := found.condition):
+        state = replace(
+            state,
+            subject=condition.subject,
+            severity=_severity(state, condition.severity),
+            reason=condition.reason,
+            value=condition.value,
+            limit=condition.limit,
+        )
+    if found.news:
+        newest = max(found.news, key=lambda occurrence: occurrence.at)
+        state = replace(
+            state,
+            subject=newest.subject,
+            severity=_severity(state, newest.severity),
+            reason=newest.reason,
+            count=state.count + len(found.news),
+        )
+    if found.death and (found.news or found.bad):
+        state = replace(state, death=LastDeath.of(found.death))
+    return state
+
+
+def _severity(state: AlertState, found: Severity) -> Severity:
+    return max(state.severity, found, key=lambda severity: severity.rank) if state.phase.told else found
+
+
+def _wait(state: AlertState, found: _Found, rule: AlertRule, this: _Round) -> AlertState:
+    """Move a pending alert: it fires when it was bad for long enough, and ends untold if it gets well before."""
+    happened = state.count > 0
+    if not happened and not found.bad:
+        return _end(state, this.now, found.why_over) if found.good or found.gone else state
+    state = replace(state, timer=state.timer + this.elapsed)
+    if state.timer < rule.hold:
+        return state
+    # What has happened stays true, even of a container that is gone by now: only being well again when the
+    # time is up makes it not worth telling.
+    if happened and found.good:
+        return _end(state, this.now, found.why_over)
+    return _fire(state, this.now)
+
+
+def _watch(state: AlertState, found: _Found, rule: AlertRule, this: _Round) -> AlertState:
+    """Move an alert that people know of: it is resolved when it has been well for long enough."""
+    if found.bad or found.news:
+        return replace(state, phase=Phase.FIRING, timer=_ZERO)
+    if not (found.good or found.gone):
+        return state
+    spent = state.timer + this.elapsed if state.phase is Phase.CLEARING else _ZERO
+    state = replace(state, phase=Phase.CLEARING, timer=spent)
+    return state if spent < rule.clear else _end(state, this.now, found.why_over)
+
+
+def _fire(state: AlertState, now: datetime) -> AlertState:
+    return replace(state, phase=Phase.FIRING, timer=_ZERO, fired_at=now, episode=state.episode + 1)
+
+
+def _end(state: AlertState, now: datetime, why: str) -> AlertState:
+    phase = Phase.RESOLVED if state.phase.told else Phase.INACTIVE
+    return replace(state, phase=phase, timer=_ZERO, unknown=False, resolved_at=now, resolution=why)
+
+
+def _fold(
+    before: Mapping[str, AlertState], moved: Mapping[str, AlertState], rules: Mapping[str, AlertRule]
+) -> dict[str, AlertState]:
+    """Silence what another alert speaks for: of it only the occurrences are noted."""
+    speaking = {(state.alert, state.subject.kind, state.subject.key) for state in moved.values() if state.phase.active}
+    of_engine = {alert for alert, kind, _ in speaking if kind is SubjectKind.ENGINE}
+    after = dict(moved)
+    for key, state in moved.items():
+        if not state.phase.active:
+            continue
+        subject = state.subject
+        for speaker in rules[state.alert].folded_into:
+            if speaker in of_engine or (speaker, subject.kind, subject.key) in speaking:
+                after[key] = _folded(before[key], state, speaker)
+                break
+    return after
+
+
+def _folded(before: AlertState, state: AlertState, speaker: str) -> AlertState:
+    noted = replace(before, seen=state.seen, seen_until=state.seen_until)
+    if not before.phase.active:
+        return noted
+    return replace(noted, phase=Phase.INACTIVE, timer=_ZERO, unknown=False, resolution=f"part of {speaker}")
+
+
+def _news(before: AlertState, after: AlertState) -> NoticeKind | None:
+    if not before.phase.told:
+        return NoticeKind.FIRED if after.phase.told else None
+    if after.phase is Phase.RESOLVED:
+        return NoticeKind.RESOLVED
+    return NoticeKind.ESCALATED if after.severity.rank > before.severity.rank else None

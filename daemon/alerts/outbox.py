@@ -1,0 +1,267 @@
+"""The SQL of the alerts' memory: their states, and the messages that are due because of them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from daemon.alerts.state import RECORD, NoticeKind, Phase, compose_of
+from policies.policy import Severity
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from daemon.alerts.state import AlertState, Notice
+    from daemon.store import Store
+
+log = logging.getLogger(__name__)
+
+CRITICAL_WAIT = timedelta(seconds=5)
+"""A critical alert waits at most so long for others to share its message."""
+LIFETIME = {
+    Severity.CRITICAL: timedelta(hours=72),
+    Severity.WARNING: timedelta(hours=24),
+    Severity.INFO: timedelta(hours=6),
+}
+"""How long delivery is tried: after that a message is no longer news."""
+KEPT = timedelta(days=7)
+_LONGEST_WAIT = timedelta(hours=1)
+"""Nothing waits longer: a time further ahead was stamped before the wall clock was set back."""
+_STUBBORN = 4
+"""After so many failed tries a message lets the others go first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The rows that make one message: one kind of news about one family of alerts, with the newest states."""
+
+    ids: tuple[int, ...]
+    kind: NoticeKind
+    states: tuple[AlertState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many messages a sink has yet to be given, and since when the oldest waits."""
+
+    depth: int
+    oldest: datetime | None
+
+
+def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told in full
+    connection: sqlite3.Connection,
+    changed: Sequence[AlertState],
+    notices: Sequence[Notice],
+    sinks: Sequence[str],
+    group_wait: timedelta,
+    now: datetime,
+) -> None:
+    """Write the changed states, and for each sink what it has to be told of them, inside the caller's transaction."""
+    for state in changed:
+        connection.execute(
+            "INSERT OR REPLACE INTO alert_states(fingerprint, record, updated) VALUES (?, ?, ?)",
+            (state.fingerprint, RECORD.dump_json(state).decode(), now.timestamp()),
+        )
+        if state.phase is Phase.INACTIVE:
+            # It became part of another alert: what nobody has read yet is not worth reading any more.
+            _drop(connection, _unsent(connection, state.fingerprint), now)
+    for notice in notices:
+        for sink in sinks:
+            _post(connection, notice, sink, _wait_for(notice, group_wait), now)
+
+
+def load_states(store: Store) -> dict[str, AlertState]:
+    """Give all remembered states by fingerprint; one that cannot be read is left out, and said."""
+    states = (_state(row["record"]) for row in store.read("SELECT record FROM alert_states"))
+    return {state.fingerprint: state for state in states if state}
+
+
+def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
+    """Give what this sink is to be told first, or `None` if nothing is due."""
+    window = (now.timestamp(), (now + _LONGEST_WAIT).timestamp())
+    first = store.read(
+        "SELECT kind, family FROM outbox WHERE sink = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
+        " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT 1",
+        (sink, *window, _STUBBORN),
+    )
+    if not first:
+        return None
+    kind = NoticeKind(first[0]["kind"])
+    rows = store.read(
+        "SELECT outbox.id, outbox.record, alert_states.record AS newest"
+        " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
+        " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
+        " ORDER BY severity = 'critical' DESC, severity = 'warning' DESC, created, id",
+        (sink, kind, first[0]["family"], *window),
+    )
+    states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
+    return Batch(ids=tuple(row["id"] for row in rows), kind=kind, states=tuple(states))
+
+
+def next_due(store: Store, sink: str) -> datetime | None:
+    """Give the time at which this sink's next message is due, or `None` if there is none."""
+    rows = store.read("SELECT MIN(not_before) AS at FROM outbox WHERE sink = ? AND state = 'due'", (sink,))
+    return _moment(rows[0]["at"])
+
+
+def backlog(store: Store, sink: str) -> Backlog:
+    """Count what this sink has yet to be given."""
+    rows = store.read(
+        "SELECT COUNT(*) AS depth, MIN(created) AS oldest FROM outbox WHERE sink = ? AND state = 'due'", (sink,)
+    )
+    return Backlog(rows[0]["depth"], _moment(rows[0]["oldest"]))
+
+
+# A row that was dropped while it was being sent stays dropped: hence `state = 'due'` in all three.
+
+
+def mark_sent(store: Store, ids: Sequence[int], now: datetime) -> None:
+    """Note that these were delivered."""
+    _mark(
+        store,
+        "UPDATE outbox SET state = 'sent', attempts = attempts + 1, last_error = '', done = ?"
+        " WHERE id = ? AND state = 'due'",
+        [(now.timestamp(), one) for one in ids],
+    )
+
+
+def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime) -> None:
+    """Note that these failed once more; they are due again at `not_before`."""
+    _mark(
+        store,
+        "UPDATE outbox SET attempts = attempts + 1, last_error = ?, not_before = ? WHERE id = ? AND state = 'due'",
+        [(why, not_before.timestamp(), one) for one in ids],
+    )
+
+
+def mark_failed(store: Store, ids: Sequence[int], why: str, now: datetime) -> None:
+    """Note that these can never be delivered."""
+    _mark(
+        store,
+        "UPDATE outbox SET state = 'failed', attempts = attempts + 1, last_error = ?, done = ?"
+        " WHERE id = ? AND state = 'due'",
+        [(why, now.timestamp(), one) for one in ids],
+    )
+
+
+def prune(connection: sqlite3.Connection, now: datetime) -> None:
+    """Give up what is no longer news, and forget what is over for a week; housekeeping calls it."""
+    for severity, lifetime in LIFETIME.items():
+        given_up = connection.execute(
+            "UPDATE outbox SET state = 'failed', done = ?, last_error = 'given up: ' || last_error"
+            " WHERE state = 'due' AND severity = ? AND created < ?",
+            (now.timestamp(), severity, (now - lifetime).timestamp()),
+        ).rowcount
+        if given_up:
+            log.error("gave up %d messages of severity %s: none was delivered within %s", given_up, severity, lifetime)
+    before = (now - KEPT).timestamp()
+    connection.execute("DELETE FROM outbox WHERE state != 'due' AND done < ?", (before,))
+    # A state outlives its messages: it holds the number of the next episode, which must be a new one to them.
+    connection.execute(
+        "DELETE FROM alert_states WHERE updated < ? AND json_extract(record, '$.phase') IN ('inactive', 'resolved')"
+        " AND fingerprint NOT IN (SELECT fingerprint FROM outbox)",
+        (before,),
+    )
+
+
+def _post(connection: sqlite3.Connection, notice: Notice, sink: str, wait: timedelta, now: datetime) -> None:
+    state = notice.state
+    unsent = [row for row in _unsent(connection, state.fingerprint) if row["sink"] == sink]
+    at = now + wait
+    match notice.kind:
+        case NoticeKind.FIRED:
+            _drop(connection, unsent, now)  # of an older episode: the new one says more
+        case NoticeKind.ESCALATED if any(row["kind"] == NoticeKind.FIRED for row in unsent):
+            # The first message shows the newest state when it goes out: it only has to go sooner.
+            connection.executemany(
+                "UPDATE outbox SET severity = ?, not_before = MIN(not_before, ?) WHERE id = ?",
+                [(state.severity, at.timestamp(), row["id"]) for row in unsent],
+            )
+            return
+        case NoticeKind.RESOLVED:
+            _drop(connection, unsent, now)
+            first = [row for row in unsent if row["kind"] == NoticeKind.FIRED]
+            if any(row["attempts"] == 0 and row["not_before"] > now.timestamp() for row in first):
+                return  # over before anybody was to hear of it
+        case _:
+            pass
+    family = _family(state)
+    connection.execute(
+        "INSERT INTO outbox(fingerprint, episode, kind, version, sink, family, severity, record, created, not_before)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            state.fingerprint,
+            state.episode,
+            notice.kind,
+            state.version,
+            sink,
+            family,
+            state.severity,
+            RECORD.dump_json(state).decode(),
+            now.timestamp(),
+            _join_group(connection, (sink, notice.kind, family), now.timestamp(), at.timestamp()),
+        ),
+    )
+
+
+def _join_group(connection: sqlite3.Connection, group: tuple[str, str, str], now: float, at: float) -> float:
+    """Give the time at which a message goes out: with those of its family that wait already, if they go sooner."""
+    row = connection.execute(
+        "SELECT MIN(not_before) AS at FROM outbox"
+        " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND attempts = 0 AND not_before > ?",
+        (*group, now),
+    ).fetchone()
+    return at if row["at"] is None else min(row["at"], at)
+
+
+def _wait_for(notice: Notice, group_wait: timedelta) -> timedelta:
+    return min(group_wait, CRITICAL_WAIT) if notice.state.severity is Severity.CRITICAL else group_wait
+
+
+def _family(state: AlertState) -> str:
+    """Name what shares one message: the same alert within one compose project, or outside of any."""
+    compose = compose_of(state.subject)
+    return f"{state.alert} {compose[0] if compose else ''}"
+
+
+def _unsent(connection: sqlite3.Connection, fingerprint: str) -> list[sqlite3.Row]:
+    return connection.execute(
+        "SELECT id, sink, kind, attempts, not_before FROM outbox WHERE fingerprint = ? AND state = 'due'",
+        (fingerprint,),
+    ).fetchall()
+
+
+def _drop(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], now: datetime) -> None:
+    connection.executemany(
+        "UPDATE outbox SET state = 'dropped', done = ? WHERE id = ?", [(now.timestamp(), row["id"]) for row in rows]
+    )
+
+
+def _mark(store: Store, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+    store.write(lambda inside: inside.executemany(sql, rows))
+
+
+def _moment(timestamp: float | None) -> datetime | None:
+    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+
+
+def _to_show(kind: NoticeKind, record: str, newest: str | None) -> AlertState | None:
+    """Choose what a message shows: how the alert stands now, unless that is another story than the one to tell."""
+    noticed = _state(record)
+    if noticed is None or kind is NoticeKind.RESOLVED or newest is None:
+        return noticed
+    now = _state(newest)
+    return now if now and now.phase.told and now.episode == noticed.episode else noticed
+
+
+def _state(record: str) -> AlertState | None:
+    try:
+        return RECORD.validate_json(record)
+    except ValidationError as fault:
+        log.warning("a remembered alert cannot be read, it is left out: %s", fault)
+        return None

@@ -1,0 +1,143 @@
+"""The values of the alert lifecycle: the state of one alert for one subject, with the notices that it causes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import TypeAdapter
+
+from collectors.facts import Death, RestartPolicy, Subject, SubjectKind
+from policies.policy import Severity  # noqa: TC001  pydantic reads the annotation at run time
+
+
+class Phase(StrEnum):
+    """Where an alert stands. `INACTIVE` ended, or never began, without a word; of `RESOLVED` people were told."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+    CLEARING = "clearing"
+    RESOLVED = "resolved"
+
+    @property
+    def told(self) -> bool:
+        """True while people know of it as something that is wrong now."""
+        return self in {Phase.FIRING, Phase.CLEARING}
+
+    @property
+    def active(self) -> bool:
+        """True while something is wrong, or is about to be."""
+        return self is Phase.PENDING or self.told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastDeath:
+    """What a message says of the newest death: copied, because the container may be gone when it is sent."""
+
+    container_id: str
+    image: str
+    finished_at: datetime
+    exit_code: int | None
+    uptime: timedelta | None
+    oom: bool
+    memory_limit_bytes: int | None
+    restart_policy: RestartPolicy
+    log_tail: tuple[str, ...]
+
+    @classmethod
+    def of(cls, death: Death) -> LastDeath:
+        """Copy what is said from a row of the ledger."""
+        return cls(
+            container_id=death.container_id,
+            image=death.image,
+            finished_at=death.finished_at,
+            exit_code=death.exit_code,
+            uptime=death.uptime,
+            oom=death.oom,
+            memory_limit_bytes=death.memory_limit_bytes,
+            restart_policy=death.restart_policy,
+            log_tail=death.log_tail,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One occurrence that was counted."""
+
+    key: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertState:
+    """Everything that is remembered of one alert for one subject."""
+
+    fingerprint: str
+    alert: str
+    subject: Subject
+    host: str
+    severity: Severity
+    """The highest of this episode."""
+    phase: Phase = Phase.INACTIVE
+    unknown: bool = False
+    """True while nobody can tell: timers stand still and nothing is resolved."""
+    episode: int = 0
+    """How many times it has fired."""
+    version: int = 0
+    """How many notices this episode has caused."""
+    timer: timedelta = timedelta(0)
+    """The time already spent in `PENDING` or `CLEARING`."""
+    since: datetime
+    """When this episode began, pending included."""
+    fired_at: datetime | None = None
+    resolved_at: datetime | None = None
+    count: int = 0
+    """Occurrences in this episode; 0 for an alert that is a lasting condition."""
+    seen: tuple[Seen, ...] = ()
+    """The newest occurrences of all episodes, oldest first, so that each counts once."""
+    seen_until: datetime | None = None
+    """Whatever occurred up to then was counted, though it no longer stands in `seen`."""
+    reason: str = ""
+    """Why it is bad, or was."""
+    resolution: str = ""
+    """Why it ended."""
+    value: float | None = None
+    limit: float | None = None
+    death: LastDeath | None = None
+
+
+RECORD: TypeAdapter[AlertState] = TypeAdapter(AlertState)
+"""Writes a state as JSON, reads it back."""
+
+
+class NoticeKind(StrEnum):
+    """What people are told of an episode."""
+
+    FIRED = "fired"
+    ESCALATED = "escalated"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something to tell: the kind of change, with the state right after it."""
+
+    kind: NoticeKind
+    state: AlertState
+
+
+def fingerprint(alert: str, subject: Subject) -> str:
+    """Give the key of an alert for a subject on this host: it survives recreation and restart."""
+    return hashlib.sha256(f"{alert}\0{subject.kind}\0{subject.key}".encode()).hexdigest()[:16]
+
+
+def compose_of(subject: Subject) -> tuple[str, str] | None:
+    """Give the compose project and service of a container, from its identity; a plain name has no slash in it."""
+    if subject.kind is not SubjectKind.CONTAINER:
+        return None
+    project, _, rest = subject.key.partition("/")
+    service = rest.rpartition("/")[0]
+    return (project, service) if service else None

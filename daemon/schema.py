@@ -1,0 +1,75 @@
+"""The tables of the state, as numbered migrations that only go forward."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+Migration: TypeAlias = tuple[str, ...]
+"""The statements of one step; all of them are one transaction."""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    (
+        "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        """
+        CREATE TABLE deaths(
+            key TEXT PRIMARY KEY,
+            container_id TEXT NOT NULL,
+            subject_key TEXT NOT NULL,
+            at REAL NOT NULL,
+            record TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX deaths_at ON deaths(at)",
+        """
+        CREATE TABLE oom_kills(
+            container_id TEXT NOT NULL,
+            subject_key TEXT NOT NULL,
+            at REAL NOT NULL,
+            count INTEGER NOT NULL,
+            record TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX oom_kills_at ON oom_kills(at)",
+        "CREATE TABLE baseline(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",
+        """
+        CREATE TABLE counters(
+            family TEXT NOT NULL,
+            labels TEXT NOT NULL,
+            value REAL NOT NULL,
+            touched REAL NOT NULL,
+            PRIMARY KEY(family, labels)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE sightings(
+            kind TEXT NOT NULL,
+            id TEXT NOT NULL,
+            watched_at_first REAL NOT NULL,
+            first_seen REAL NOT NULL,
+            PRIMARY KEY(kind, id)
+        ) STRICT
+        """,
+        "CREATE TABLE alert_states(fingerprint TEXT PRIMARY KEY, record TEXT NOT NULL, updated REAL NOT NULL) STRICT",
+        """
+        CREATE TABLE outbox(
+            id INTEGER PRIMARY KEY,
+            fingerprint TEXT NOT NULL,
+            episode INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            sink TEXT NOT NULL,
+            family TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            record TEXT NOT NULL,
+            created REAL NOT NULL,
+            not_before REAL NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            last_error TEXT NOT NULL DEFAULT '',
+            state TEXT NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'sent', 'failed', 'dropped')),
+            done REAL,
+            UNIQUE(fingerprint, episode, kind, version, sink)
+        ) STRICT
+        """,
+        "CREATE INDEX outbox_due ON outbox(sink, not_before) WHERE state = 'due'",
+    ),
+)
