@@ -76,13 +76,14 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
 
 
 def _dump_mark(mark: Mark) -> str:
-    finished_at = mark.finished_at.isoformat() if mark.finished_at else None
-    return json.dumps([finished_at, mark.restart_count, mark.told])
+    times = [at.isoformat() if at else None for at in (mark.finished_at, mark.newest_told)]
+    return json.dumps([*times, mark.restart_count, mark.told])
 
 
 def _load_mark(record: list[Any]) -> Mark:
-    finished_at, restart_count, told = record
-    return Mark(datetime.fromisoformat(finished_at) if finished_at else None, restart_count, told)
+    *times, restart_count, told = record
+    finished_at, newest_told = (datetime.fromisoformat(at) if at else None for at in times)
+    return Mark(finished_at, restart_count, told, newest_told)
 
 
 def _dump_death(death: Death) -> str:

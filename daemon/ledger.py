@@ -52,6 +52,7 @@ class Mark:
     finished_at: datetime | None = None
     restart_count: int = 0
     told: int = 0
+    newest_told: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class Ledger:
         marks = dict(self._marks)
         for death in self._held.values():
             if mark := marks.get(death.container_id):
-                marks[death.container_id] = replace(mark, told=max(mark.told - 1, 0))
+                marks[death.container_id] = replace(mark, told=max(mark.told - 1, 0), newest_told=None)
         return marks
 
     @property
@@ -154,7 +155,7 @@ class Ledger:
             finished_at = shown.finished_at if matches and shown and shown.finished_at else event.at
             self._last_end[event.id] = event.at
             if mark := self._marks.get(event.id):
-                self._marks[event.id] = replace(mark, told=mark.told + 1)
+                self._marks[event.id] = replace(mark, told=mark.told + 1, newest_told=finished_at)
             ended = matches and shown is not None and shown.state not in ALIVE
             yield _death(
                 container,
@@ -188,8 +189,9 @@ class Ledger:
             if missing <= 0 or container.finished_at is None:
                 continue
             intent = Intent.ENGINE if look.engine_restarted else self._intent(container, container.finished_at)
-            for back in range(missing):
-                # Only the newest end has a known time; the others came before it and need distinct keys.
+            # Only the newest end has a known time; those before it need distinct keys, not true ones.
+            first = 1 if mark.newest_told is not None and mark.newest_told >= container.finished_at else 0
+            for back in range(first, first + missing):
                 at = container.finished_at - timedelta(microseconds=back)
                 newest = back == 0
                 self._unclaimed[container.id].append(at)
