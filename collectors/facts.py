@@ -130,7 +130,7 @@ class Container:
     image: str
     """`Config.Image`: what the owner asked for."""
     image_id: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     state: ContainerState
     health: Health | None = None
     pid: int = 0
@@ -194,7 +194,7 @@ class Image:
     id: str
     tags: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     size_bytes: int
     created_at: datetime | None
     """Build time; `None` when absent or absurd (year 1, 1970)."""
@@ -212,7 +212,9 @@ class Image:
     @property
     def ref(self) -> ObjectRef:
         """This very object."""
-        return ObjectRef(SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12])
+        return ObjectRef(
+            SubjectKind.IMAGE, self.id, self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +270,7 @@ class Death:
     container_id: str
     name: str
     image: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     """Compose and `shipkeeper.*` labels only."""
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
     memory_limit_bytes: int | None = None
@@ -378,4 +380,3 @@ class Facts:
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""
         return all(isinstance(self.sources.get(name), Known) for name in needed)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import selectors
 import socket
 import struct
 import threading
@@ -41,6 +42,7 @@ class Listener:
         self, sock: socket.socket, answer: Answer, *, name: str, body_limit: int = 0, deadline: float = 10.0
     ) -> None:
         self._sock = sock
+        self._waker, self._wake_up = socket.socketpair()
         self._answer = answer
         self._name = name
         self._body_limit = body_limit
@@ -53,6 +55,7 @@ class Listener:
 
     def start(self) -> None:
         """Listen and answer from now on."""
+        self._sock.settimeout(0)  # a client may be gone again before it is accepted
         self._sock.listen()
         self._thread.start()
 
@@ -60,25 +63,33 @@ class Listener:
         """Stop listening and cut what is open; returns within 2 s whatever the clients do."""
         with self._changed:
             self._closing = True
-            _cut(self._sock)  # on Linux this wakes the thread that waits in accept
+            self._waker.send(b".")
             for client in self._open:
                 _cut(client)
             self._changed.wait_for(lambda: self._running == 0, _CLOSE_DEADLINE)
+            self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_DEADLINE)
-        self._sock.close()
+        for sock in (self._sock, self._waker, self._wake_up):
+            sock.close()
 
     def _accept(self) -> None:
-        while not self._closing:
-            self._sock.settimeout(self._cut_what_is_late())
-            try:
-                client, _ = self._sock.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                self._wait_after(error)
-            else:
-                self._admit(client)
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._sock, selectors.EVENT_READ)
+            ready.register(self._wake_up, selectors.EVENT_READ)
+            while not self._closing:
+                ready.select(self._cut_what_is_late())
+                self._accept_one()
+
+    def _accept_one(self) -> None:
+        try:
+            client, _ = self._sock.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._wait_after(error)
+        else:
+            self._admit(client)
 
     def _wait_after(self, error: OSError) -> None:
         # Out of file descriptors, mostly: the waiting client would make accept fail again at once.
