@@ -155,7 +155,7 @@ def _described(labels: list[_Labels]) -> Iterator[Family]:
         _P + "health", "gauge", "The status of its health check; always 1.", [(entry.health, 1) for entry in labels]
     )
     yield Family(
-        _P + "restart_count",
+        _P + "policy_restarts",
         "gauge",
         "Restarts by its restart policy since somebody started it.",
         [(entry.identity, entry.container.restart_count) for entry in labels],

@@ -122,13 +122,20 @@ def _mountpoint(path: Path) -> str:
     return str(path)
 
 
-def filesystem_families(filesystems: Sequence[Filesystem]) -> Iterator[Family]:
-    """Give size, use and inodes of each filesystem."""
+def filesystem_families(filesystems: Sequence[Filesystem], errors: Mapping[str, str]) -> Iterator[Family]:
+    """Give size, use and inodes of each filesystem, and by role whether it could be measured."""
     rows = [
         (label_block(mountpoint=filesystem.mountpoint, roles=",".join(filesystem.roles)), filesystem)
         for filesystem in filesystems
     ]
     prefix = "shipkeeper_filesystem_"
+    measured = [role for filesystem in filesystems for role in filesystem.roles]
+    yield Family(
+        f"{prefix}up",
+        "gauge",
+        "1 if the filesystem in this role could be measured.",
+        [(label_block(role=role), role not in errors) for role in sorted({*measured, *errors})],
+    )
     yield Family(
         f"{prefix}size_bytes", "gauge", "Size of the filesystem.", [(block, each.size_bytes) for block, each in rows]
     )

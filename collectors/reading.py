@@ -29,7 +29,7 @@ class Reading:
     cpu_user_seconds: float | None = None
     cpu_system_seconds: float | None = None
     cpu_periods: int | None = None
-    """Enforcement periods that passed under a CPU quota; 0 or `None` without one."""
+    """Enforcement periods that passed; like the two below `None` also without a CPU quota."""
     cpu_throttled_periods: int | None = None
     cpu_throttled_seconds: float | None = None
     memory_bytes: int | None = None
@@ -96,13 +96,14 @@ class GroupV2:
         if cpu is None and stat is None:
             return None
         usage = files.number(read_file(self._memory))
+        quota = cpu if files.keyed(cpu, b"nr_periods") else None
         return Reading(
             cpu_seconds=_scaled(files.keyed(cpu, b"usage_usec"), 1e6),
             cpu_user_seconds=_scaled(files.keyed(cpu, b"user_usec"), 1e6),
             cpu_system_seconds=_scaled(files.keyed(cpu, b"system_usec"), 1e6),
-            cpu_periods=files.keyed(cpu, b"nr_periods"),
-            cpu_throttled_periods=files.keyed(cpu, b"nr_throttled"),
-            cpu_throttled_seconds=_scaled(files.keyed(cpu, b"throttled_usec"), 1e6),
+            cpu_periods=files.keyed(quota, b"nr_periods"),
+            cpu_throttled_periods=files.keyed(quota, b"nr_throttled"),
+            cpu_throttled_seconds=_scaled(files.keyed(quota, b"throttled_usec"), 1e6),
             memory_bytes=usage,
             memory_working_set_bytes=_working_set(usage, files.keyed(stat, b"inactive_file")),
             memory_rss_bytes=files.keyed(stat, b"anon"),
@@ -141,6 +142,8 @@ class GroupV1:
         if cpu is None and stat is None:
             return None
         times, quota = read_file(self._cpu_stat), read_file(self._cpu)
+        if not files.keyed(quota, b"nr_periods"):
+            quota = None
         usage = files.number(read_file(self._memory + "usage_in_bytes"))
         return Reading(
             cpu_seconds=_scaled(files.number(cpu), 1e9),

@@ -28,7 +28,7 @@ _HEADERS = (
 _LANDING = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Shipkeeper on {host}</title>
-<style>body{{font:16px/1.5 sans-serif;margin:3em auto;max-width:40em}}dt{{float:left;width:7em;color:#666}}</style></head>
+<style>body{{font:16px/1.5 sans-serif;margin:3em auto;max-width:40em}}dt{{float:left;width:7em}}</style></head>
 <body>
 <h1>Shipkeeper on {host}</h1>
 <dl>

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import gzip
+import http.client
+import io
+import os
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import ExitStack, contextmanager, suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from collectors.families import CONTENT_TYPE, Family
+from daemon.errors import ShipkeeperError
+from daemon.web.exchange import RefusedError, Request, Response, read_request
+from daemon.web.exposition import Exposition, NamedCollector
+from daemon.web.listener import MAX_CONNECTIONS, Listener
+from daemon.web.pages import LandingPage, MetricsPage, Overview, ReadyPage, healthy_page
+from daemon.web.server import WebServer
+from tests.fakes.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from daemon.web.exchange import Answer
+
+PATIENCE = 10.0
+"""Seconds until a test gives up; longer than nothing here takes, shorter than a client may stay."""
+
+STUCK_FOR = 60.0
+"""The deadline of connections in tests where only room for others is looked at, so no cut can help."""
+
+
+def hello(_: Request) -> Response:
+    return Response(HTTPStatus.OK, b"hello\n")
+
+
+def echo(request: Request) -> Response:
+    return Response(HTTPStatus.OK, f"{request.method} {request.path} {dict(request.query)} {request.body!r}".encode())
+
+
+def started(answer: Answer, deadline: float = STUCK_FOR, body_limit: int = 0) -> tuple[Listener, tuple[str, int]]:
+    sock = socket.create_server(("127.0.0.1", 0))
+    address = sock.getsockname()
+    listener = Listener(sock, answer, name="stuck", body_limit=body_limit, deadline=deadline)
+    listener.start()
+    return listener, address
+
+
+@contextmanager
+def listening(answer: Answer, deadline: float = STUCK_FOR, body_limit: int = 0) -> Iterator[tuple[str, int]]:
+    listener, address = started(answer, deadline, body_limit)
+    try:
+        yield address
+    finally:
+        listener.close()
+
+
+def talk(address: tuple[str, int], request: bytes) -> bytes:
+    """Send bytes and read until the server ends the connection."""
+    with socket.create_connection(address, PATIENCE) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def get(address: tuple[str, int], path: str = "/", method: str = "GET") -> bytes:
+    return talk(address, f"{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+@contextmanager
+def clients(address: tuple[str, int], count: int, say: bytes = b"") -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(count)]
+        for client in opened:
+            client.sendall(say)
+        yield opened
+
+
+STUCK = {
+    "silent": b"",
+    "in the middle of its header": b"GET / HTTP/1.1\r\nX-Slow: ",
+    "without reading": b"GET /big HTTP/1.1\r\n\r\n",
+}
+
+
+BIG = bytes(24 << 20)  # more than the kernel buffers on its way
+
+
+def big_or_hello(request: Request) -> Response:
+    return Response(HTTPStatus.OK, BIG) if request.path == "/big" else hello(request)
+
+
+@pytest.mark.parametrize("say", STUCK.values(), ids=STUCK)
+def test_clients_that_stay_stuck_do_not_block_others(say: bytes) -> None:
+    with listening(big_or_hello) as address, clients(address, 20, say):
+        assert get(address).endswith(b"hello\n")
+
+
+@pytest.mark.parametrize("say", STUCK.values(), ids=STUCK)
+def test_a_client_that_stays_stuck_is_cut_at_its_deadline(say: bytes) -> None:
+    with listening(big_or_hello, deadline=0.2) as address, clients(address, 1, say) as [client]:
+        poll_until_cut(client)
+
+
+def poll_until_cut(client: socket.socket) -> None:
+    with suppress(ConnectionResetError):
+        while client.recv(1 << 20):
+            pass
+
+
+def test_when_all_places_are_taken_the_oldest_client_has_to_go() -> None:
+    with listening(hello) as address, clients(address, MAX_CONNECTIONS) as opened:
+        assert get(address).endswith(b"hello\n")
+        assert opened[0].recv(1) == b""
+
+
+@pytest.mark.parametrize("say", STUCK.values(), ids=STUCK)
+def test_close_ends_the_threads_of_stuck_clients(say: bytes) -> None:
+    listener, address = started(big_or_hello)
+    with clients(address, 20, say):
+        get(address)  # accepted in order, so the others are in by now
+        listener.close()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("stuck")]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, PATIENCE)
+
+
+def test_close_does_not_wait_for_an_answer_that_hangs() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(request: Request) -> Response:
+        asked.set()
+        release.wait(PATIENCE)
+        return hello(request)
+
+    listener, address = started(hang)
+    with clients(address, 1, b"GET / HTTP/1.1\r\n\r\n"):
+        assert asked.wait(PATIENCE)
+        listener.close()
+        assert not release.is_set()
+    release.set()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate and its key in one file."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-keyout", str(path), "-out", f"{path}.crt"],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + path.with_name(f"{path.name}.crt").read_text())
+    return path
+
+
+def test_a_silent_tls_handshake_does_not_block_others(certificate: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    sock = server.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True, do_handshake_on_connect=False)
+    address = sock.getsockname()
+    listener = Listener(sock, hello, name="tls", deadline=STUCK_FOR)
+    listener.start()
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with clients(address, 20), socket.create_connection(address, PATIENCE) as raw:
+        with trusting.wrap_socket(raw, server_hostname="localhost") as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"hello\n")
+        listener.close()
+
+
+def test_a_body_is_refused_where_none_is_taken() -> None:
+    with listening(hello) as address:
+        assert status(talk(address, b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello")) == 413
+        assert status(talk(address, b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")) == 411
+
+
+def test_a_body_within_the_limit_is_handed_on() -> None:
+    with listening(echo, body_limit=5) as address:
+        assert talk(address, b"POST /x%20y?a=1 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello").endswith(
+            b"POST /x y {'a': '1'} b'hello'"
+        )
+        assert status(talk(address, b"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nhello!")) == 413
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "answer"),
+    [
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/2\r\n\r\n", 400),
+        (b"GET http://[broken/ HTTP/1.1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_is_no_decent_request_is_refused(request_bytes: bytes, answer: int) -> None:
+    with listening(hello) as address:
+        assert status(talk(address, request_bytes)) == answer
+
+
+@given(content=st.binary(max_size=300), head=st.sampled_from([b"", b"GET / HTTP/1.1\r\n"]))
+def test_any_bytes_are_a_request_or_refused(content: bytes, head: bytes) -> None:
+    with suppress(RefusedError):
+        assert len(read_request(io.BytesIO(head + content), 10).body) <= 10
+
+
+def test_an_answer_that_fails_is_a_500_and_the_next_one_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Request) -> Response:
+        if request.path == "/bad":
+            raise LookupError("secret detail")
+        return hello(request)
+
+    with listening(fail) as address:
+        answer = get(address, "/bad")
+        assert status(answer) == 500
+        assert b"secret detail" not in answer
+        assert get(address).endswith(b"hello\n")
+    assert "'/bad' failed" in caplog.text
+
+
+def test_the_peer_of_a_unix_socket_is_known(tmp_path: Path) -> None:
+    seen: list[Request] = []
+
+    def note(request: Request) -> Response:
+        seen.append(request)
+        return hello(request)
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "control.sock"))
+    listener = Listener(sock, note, name="control")
+    listener.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "control.sock"))
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.recv(65536)
+    listener.close()
+    [request] = seen
+    assert request.peer is not None
+    assert (request.peer.pid, request.peer.uid, request.peer.gid) == (os.getpid(), os.getuid(), os.getgid())
+
+
+class Site:
+    """A web server with every page, whose words a test can change."""
+
+    def __init__(self) -> None:
+        self.waiting_for = ""
+        self.overview = Overview(host="gpu-host-2", version="0.1.0", mode="observe", engine="up, 28.5.1")
+        self.exposition = Exposition([NamedCollector("many", self.families)], CollectorRegistry(), FakeClock())
+        self.server = WebServer(
+            "127.0.0.1:0",
+            {
+                "/": LandingPage(lambda: self.overview),
+                "/metrics": MetricsPage(self.exposition),
+                "/-/healthy": healthy_page,
+                "/-/ready": ReadyPage(lambda: self.waiting_for),
+            },
+        )
+
+    def families(self) -> list[Family]:
+        """Give enough to be worth compressing."""
+        return [Family("many", "gauge", "Many.", [(f'{{n="{number}"}}', number) for number in range(100)])]
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        """Give the response and its body."""
+        connection = http.client.HTTPConnection(self.server.address, timeout=PATIENCE)
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response, body
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Serve a site for one test."""
+    site = Site()
+    site.server.start()
+    yield site
+    site.server.close()
+
+
+def test_the_metrics_page_is_the_exposition(site: Site) -> None:
+    response, body = site.ask("/metrics")
+    assert response.status == 200
+    assert response.getheader("Content-Type") == CONTENT_TYPE
+    assert body == site.exposition.document()
+
+
+@pytest.mark.parametrize(
+    ("offer", "packed"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("identity", False), ("gzip;q=0", False), ("", False)],
+)
+def test_metrics_are_gzipped_for_who_asks(site: Site, offer: str, packed: bool) -> None:  # noqa: FBT001  a parameter
+    response, body = site.ask("/metrics", Accept_Encoding=offer)
+    assert (response.getheader("Content-Encoding") == "gzip") == packed
+    assert (gzip.decompress(body) if packed else body) == site.exposition.document()
+
+
+def test_head_gives_the_length_without_the_body(site: Site) -> None:
+    response, body = site.ask("/metrics", "HEAD")
+    assert body == b""
+    assert int(response.getheader("Content-Length") or 0) == len(site.exposition.document())
+
+
+def test_only_get_and_head_are_served(site: Site) -> None:
+    response, _ = site.ask("/metrics", "DELETE")
+    assert response.status == 405
+    assert response.getheader("Allow") == "GET, HEAD"
+
+
+def test_an_unknown_page_is_404(site: Site) -> None:
+    assert site.ask("/nothing")[0].status == 404
+
+
+def test_it_is_ready_once_there_is_nothing_to_wait_for(site: Site) -> None:
+    site.waiting_for = "the first inventory is not complete"
+    response, body = site.ask("/-/ready")
+    assert (response.status, body) == (503, b"Not ready: the first inventory is not complete\n")
+    site.waiting_for = ""
+    assert site.ask("/-/ready")[0].status == 200
+    assert site.ask("/-/healthy")[0].status == 200
+
+
+def test_the_landing_page_escapes_what_it_is_told(site: Site) -> None:
+    site.overview = Overview(host="<script>alert(1)</script>", version="0.1.0", mode="observe", engine='"&')
+    response, body = site.ask("/")
+    assert b"<script>" not in body
+    assert b"&lt;script&gt;" in body
+    assert b"&quot;&amp;" in body
+    assert "default-src 'none'" in (response.getheader("Content-Security-Policy") or "")
+
+
+def test_one_scrape_too_many_is_503_and_room_comes_back() -> None:
+    started, release = threading.Event(), threading.Event()
+
+    def slow() -> list[Family]:
+        started.set()
+        release.wait(PATIENCE)
+        return []
+
+    page = MetricsPage(Exposition([NamedCollector("slow", slow)], CollectorRegistry(), FakeClock()), max_scrapes=1)
+    with listening(page) as address, clients(address, 1, b"GET / HTTP/1.1\r\n\r\n") as [first]:
+        assert started.wait(PATIENCE)
+        assert status(get(address)) == 503
+        release.set()
+        assert status(first.recv(65536)) == 200
+        assert status(get(address)) == 200
+
+
+def test_a_taken_port_is_named_with_its_cure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ShipkeeperError, match=f"cannot listen on {address}: Address already in use") as caught:
+            WebServer(address, {}).start()
+    assert "[web] listen" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_ipv6_is_served_where_there_is_some() -> None:
+    server = WebServer("[::1]:0", {"/": hello})
+    try:
+        server.start()
+    except ShipkeeperError:
+        pytest.skip("no IPv6 here")
+    assert server.address.startswith("[::1]:")
+    server.close()
