@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from policies import words
 from policies.catalogue import BY_NAME, RULES, AlertRule
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]}
@@ -27,7 +30,7 @@ def test_the_runbook_says_of_each_alert_what_it_means_when_it_comes_and_how_to_s
 def test_the_runbooks_table_gives_the_catalogues_delays_and_folding(rule: AlertRule) -> None:
     _, _, fires, clears, folded = ROWS[rule.name]
     assert (fires, clears) == (delay(rule.hold), delay(rule.clear))
-    assert folded == (", ".join(rule.folded_into) or "–")
+    assert folded == (", ".join(rule.folded_into) or "none")
 
 
 def test_the_runbook_knows_no_alert_that_the_catalogue_does_not() -> None:
