@@ -114,7 +114,7 @@ def plan_lines(plan: Plan, *, explain: bool = False) -> list[str]:
         lines += _kind_lines(plan, kind, f"{noun}s")
     lines.append(_kept_line(plan, explain=explain))
     if explain:
-        lines += _table([(kept.object.name, _NOUNS[kept.object.kind], kept.reason) for kept in plan.kept])
+        lines += _table([(kept.object.name, f"{_NOUNS[kept.object.kind]:<9}", kept.reason) for kept in plan.kept])
     if plan.mode == "observe":
         lines += ["", "  Nothing is removed in observe mode."]
     return lines
@@ -165,7 +165,7 @@ def _gain(removals: Iterable[Removal]) -> str:
         return words.size(None)
     shared = any(removal.object.kind is SubjectKind.IMAGE for removal in removals)
     gain = f"{'up to ' if shared else ''}{words.size(total_bytes(removals))}"
-    return f"{gain} and {unmeasured} not measured" if unmeasured else gain
+    return f"{gain} ({unmeasured} not measured)" if unmeasured else gain
 
 
 def _largest_first(removal: Removal) -> tuple[str, int, str, str]:

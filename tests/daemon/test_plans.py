@@ -126,7 +126,7 @@ def test_a_plan_that_was_changed_on_the_way_is_refused() -> None:
 def test_the_summary_counts_kinds_and_promises_no_more_than_is_known() -> None:
     assert summary(plan()) == "nothing to remove"
     assert summary(plan(removal("a"))) == "would remove 1 container, 1.0 MiB"
-    assert summary(plan(removal("a"), removal("b", None))) == "would remove 2 containers, 1.0 MiB and 1 not measured"
+    assert summary(plan(removal("a"), removal("b", None))) == "would remove 2 containers, 1.0 MiB (1 not measured)"
     assert summary(plan(removal("a", None))) == "would remove 1 container, size unknown"
     assert summary(plan(removal("a"), removal("i", GIB, kind="image"))) == (
         "would remove 1 container and 1 image, up to 1.0 GiB"
@@ -144,12 +144,11 @@ def test_the_terminal_shows_the_plan_as_a_page() -> None:
     )
     heading, *page = plan_lines(frozen)
     assert heading == (
-        f"Plan {frozen.plan_id} · observe · 2026-11-23 16:02 UTC · expires 16:32"
-        " · up to 2.0 GiB and 1 not measured on /"
+        f"Plan {frozen.plan_id} · observe · 2026-11-23 16:02 UTC · expires 16:32 · up to 2.0 GiB (1 not measured) on /"
     )
     assert page == [
         "",
-        "  containers   12.0 KiB and 1 not measured   2 of 5",
+        "  containers   12.0 KiB (1 not measured)   2 of 5",
         "    etl-run-88       12.0 KiB   exited 1 (error) 9 days ago",
         "    a            size unknown   exited 1 (error) 9 days ago",
         "",

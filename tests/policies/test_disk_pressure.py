@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -122,10 +122,12 @@ def test_less_space_never_means_a_milder_level(used: int, available: int, inodes
         ({"critical_bytes": 20 * GIB}, "act_bytes must be larger than critical_bytes"),
         ({"inodes_critical_percent": 0.0}, "inodes_critical_percent must be larger than zero"),
         ({"clear_points": -1.0}, "clear_points must be 0 or more"),
+        ({"clear_points": float("nan")}, "clear_points must be 0 or more"),
+        ({"critical_percent": float("nan")}, "critical_percent must be larger than zero"),
         ({"warn_percent": 99.0}, r"warn_percent \+ clear_points must be at most 100"),
         ({"inodes_warn_percent": 96.0}, r"inodes_warn_percent \+ clear_points must be at most 100"),
     ],
 )
-def test_levels_that_make_no_sense_are_refused_by_name(knobs: dict[str, int], words: str) -> None:
+def test_levels_that_make_no_sense_are_refused_by_name(knobs: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         DiskPressure(**knobs)
