@@ -12,7 +12,7 @@ from collectors.facts import Filesystem
 from collectors.families import Family, label_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -67,21 +67,22 @@ class Filesystems:
     all and its own entry; it is asked again only after its first answer.
     """
 
-    def __init__(self, paths: Mapping[str, Path], patience: float = 2.0) -> None:
-        self._paths = dict(paths)
+    def __init__(self, paths: Callable[[], Mapping[str, Path]], patience: float = 2.0) -> None:
+        self._paths = paths
         self._patience = patience
         self._asked: dict[str, _Probe] = {}
 
     def measure(self) -> Measurement:
         """Look at every path now."""
-        probes = {role: _Probe(role, path) for role, path in self._paths.items() if role not in self._asked}
+        paths = self._paths()
+        probes = {role: _Probe(role, path) for role, path in paths.items() if role not in self._asked}
         for probe in probes.values():
             probe.start()
         self._asked |= probes
         deadline = time.monotonic() + self._patience
         errors: dict[str, str] = {}
         looks: dict[str, _Look] = {}
-        for role in self._paths:
+        for role in paths:
             probe = self._asked[role]
             if not probe.finished(deadline):
                 waited = time.monotonic() - probe.started

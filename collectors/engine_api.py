@@ -132,6 +132,11 @@ class EngineApi:
         answer = self._transport.json(self._versioned(f"/containers/{container_id}/json"))
         return None if answer is None else engine_parse.container(answer)
 
+    def container_size(self, container_id: str) -> int | None:
+        """Measure the writable layer in bytes; `None` when it is not there. The engine walks the whole layer."""
+        answer = self._transport.json(self._versioned(f"/containers/{container_id}/json"), {"size": 1})
+        return None if answer is None else engine_parse.writable_size(answer)
+
     def images(self) -> tuple[Image, ...]:
         """List the images that are tagged or dangling, without the layers between."""
         return engine_parse.images(self._json("/images/json"))

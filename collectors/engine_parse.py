@@ -98,6 +98,13 @@ def container(answer: object) -> Container:
     )
 
 
+def writable_size(answer: object) -> int | None:
+    """Read the size of the writable layer, which is there only when it was asked for; -1 means unknown."""
+    item = Fields(answer, "container")
+    size = item.number("SizeRw")
+    return size if item.has("SizeRw") and size >= 0 else None
+
+
 def images(answer: object) -> tuple[Image, ...]:
     """Read `GET /images/json`."""
     return tuple(_image(item) for item in objects(answer, "images"))

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
@@ -65,10 +66,11 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.families import Family
-    from daemon.alerts.sender import Sink
+    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
+    from policies.catalogue import AlertRule
     from policies.policy import Policy
 
 log = logging.getLogger(__name__)
@@ -90,8 +92,10 @@ DEADLINES: Mapping[str, timedelta] = {
 class App:
     """All parts of one daemon, built and wired; nothing runs until `start`."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, once: bool = False) -> None:
+        """Build; with `once` for a single round that tells at once what is wrong now."""
         self._settings = settings
+        self._once = once
         self._clock = clock
         self._closing = ExitStack()
         self._started_at = clock.monotonic()
@@ -121,10 +125,10 @@ class App:
         self.sender = Sender(
             self.store,
             self._sinks,
-            clock=clock,
+            clock,
             host=self._host,
             beat=partial(beats.beat, "sender"),
-            rates={"slack": settings.slack.max_per_second},
+            per_second={"slack": settings.slack.max_per_second},
         )
         self._layers = LayerSizes(partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot)
         self.policies = _policies(settings)
@@ -161,10 +165,10 @@ class App:
     def once(self) -> Snapshot:
         """Do one round in this thread, without starting any other; ShipkeeperError if the engine cannot be read."""
         self.engine.look()
-        self._closing.callback(self.engine.drop)
+        self._closing.callback(self.engine.close)
         self.sampler.sample_now()
+        self._closing.callback(self.watch.close)
         self.watch.cycle()
-        self._closing.callback(self.watch.release)
         snapshot = self.watch.snapshot
         engine = self.engine.engine
         if snapshot is None or not self.watch.ready:
@@ -198,7 +202,7 @@ class App:
             "policies": [
                 {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)} for name in self.policies
             ],
-            "sinks": [stats.to_json() for stats in self.sender.stats],
+            "sinks": [status.sink_json(stats) for stats in self.sender.stats],
             "store": {"path": str(self.store.path), "degraded": self.store.degraded},
         }
 
@@ -209,13 +213,14 @@ class App:
         if decision.skipped.get("containers") or not self.watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         verdicts = (*decision.removals, *decision.kept)
-        return to_json(make_plan(verdicts, snapshot.facts, self._settings.mode, self._clock.now()))
+        return to_json(make_plan(verdicts, self._settings.mode, self._clock.now()))
 
     def _alerts(self) -> list[dict[str, Any]]:
         return status.alerts_json(self._snapshot().alerts.values())
 
     def _test_sinks(self) -> list[dict[str, Any]]:
-        return [outcome.to_json() for outcome in self.sender.test()]
+        trials = [self.sender.test_message(sink.name) for sink in self._sinks]
+        return [{"sink": trial.sink, "ok": trial.accepted, "words": trial.words} for trial in trials]
 
     def _snapshot(self) -> Snapshot:
         if self.watch.snapshot is None:
@@ -243,6 +248,7 @@ class App:
         settings, store, clock = self._settings, self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
         horizon = clock.now() - DEATHS_SHOWN
+        redact = Redactor(settings.alerts.redact)
         observer = Observer(
             Eyes(
                 connect=connect,
@@ -254,7 +260,7 @@ class App:
                 sightings=sightings,
                 oom_count=self._cgroups.oom_kills,
                 sizes=self._layers.latest,
-                redact=Redactor(settings.alerts.redact),
+                redact=redact,
             ),
             clock,
             Rules(
@@ -265,19 +271,23 @@ class App:
         )
         return Watch(
             observer=observer,
-            reader=self.reader,
             policies=self.policies,
-            rules=settings.rules(),
+            rules=self._rules(),
             store=store,
             counters=counters,
             sightings=sightings,
             sinks=[sink.name for sink in self._sinks],
-            group_wait=settings.alerts.group_wait,
+            group_wait=timedelta(0) if self._once else settings.alerts.group_wait,
+            redact=redact,
             host=self._host,
             clock=clock,
             notify=self.sender.wake,
             beat=partial(self._beats.beat, "watch"),
         )
+
+    def _rules(self) -> Mapping[str, AlertRule]:
+        rules = self._settings.rules()
+        return {name: replace(rule, hold=timedelta(0)) for name, rule in rules.items()} if self._once else rules
 
     def _prune(self) -> None:
         now = self._clock.now()
@@ -355,8 +365,8 @@ def _policies(settings: Settings) -> Mapping[str, Policy]:
 
 def _sinks(settings: Settings) -> Sequence[Sink]:
     """Every place that alerts go to; a new one is one line here."""
-    url = settings.slack.webhook_url.get_secret_value()
-    return (ConsoleSink(sys.stdout), *([SlackSink(url)] if url else []))
+    url = settings.slack.webhook_url
+    return (ConsoleSink(sys.stdout), *([SlackSink(url)] if url.get_secret_value() else []))
 
 
 def _version() -> str:
@@ -387,16 +397,17 @@ def run(settings: Settings) -> int:
 
 def run_once(settings: Settings, *, plan_json: bool) -> int:
     """Do one round: tell what is wrong on the console, or print the plan."""
-    app = App(settings, SystemClock())
+    app = App(settings, SystemClock(), once=True)
     try:
-        app.once()
+        snapshot = app.once()
         if plan_json:
-            print(json.dumps({**app.plan(), "applicable": False}))  # noqa: T201  what the command line reads
-        else:
-            app.sender.flush()
+            print(json.dumps(app.plan()))  # noqa: T201  what the command line reads
+            return 0
+        app.sender.start()
+        app.sender.close()
+        return 1 if any(state.phase.active for state in snapshot.alerts.values()) else 0
     finally:
         app.close()
-    return 0
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ Connect: TypeAlias = Callable[[], "EngineApi"]
 INTERVAL: Final = timedelta(seconds=5)
 EAGER: Final = timedelta(seconds=1)
 """Between pings while it is undecided whether the engine is down."""
+_AWAY: Final = frozenset({EngineState.STOPPED, EngineState.CRASHED})
 _JOIN_SECONDS: Final = 10.0
 
 
@@ -45,6 +46,8 @@ class EngineWatch:
         self._beat = beat
         self._judge = EngineJudge(clock.now())
         self._api: EngineApi | None = None
+        self._reached = False
+        self._outages = 0
         self._features: Mapping[str, str] = MappingProxyType({})
         self._up = threading.Event()
         self._nudge = threading.Event()
@@ -61,6 +64,11 @@ class EngineWatch:
     def features(self) -> Mapping[str, str]:
         """What a proxy forbids us, each with the reason; read it from any thread."""
         return self._features
+
+    @property
+    def outages(self) -> int:
+        """How often an engine that had answered was seen gone, stopped or crashed, however briefly."""
+        return self._outages
 
     def wait_up(self, timeout: timedelta) -> bool:
         """Wait until the engine is up; tell whether it is."""
@@ -79,6 +87,9 @@ class EngineWatch:
         """End the thread: it may take as long as a ping."""
         self._stopping.set()
         self._nudge.set()
+        if self._thread.ident is None:
+            self._drop()
+            return
         self._thread.join(_JOIN_SECONDS)
         if self._thread.is_alive():
             log.warning("the engine watch did not end within %.0f s", _JOIN_SECONDS)
@@ -92,6 +103,9 @@ class EngineWatch:
         said = self._unit_state.outage() if self._api is None else None
         outage = said if said and said.hands_off else self._contact()
         if outage is not None:
+            if outage.state in _AWAY and self._reached:
+                self._outages += 1
+                self._reached = False
             self._drop()
             self._judge.failed(said or outage, self._clock.now(), self._clock.monotonic())
         self._publish(before)
@@ -138,6 +152,7 @@ class EngineWatch:
                 log.warning("%s switched off: %s", feature, why)
         self._features = MappingProxyType(features)
         self._judge.greeted(engine)
+        self._reached = True
 
     def _publish(self, before: Engine) -> None:
         engine = self._judge.engine

@@ -111,6 +111,8 @@ class ReaderStats:
     dropped: int
     overflows: int
     last_event_at: datetime | None
+    lag_seconds: float | None
+    """How much later than its stamp the newest event was read."""
 
 
 class EventReader:
@@ -139,6 +141,7 @@ class EventReader:
         self._unreadable = 0
         self._connects = 0
         self._last: Event | None = None
+        self._lag: float | None = None
         self._stream: EventStream | None = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -160,6 +163,7 @@ class EventReader:
                 dropped=self._queue.dropped,
                 overflows=self._queue.overflows,
                 last_event_at=self._last.at if self._last else None,
+                lag_seconds=self._lag,
             )
 
     def start(self) -> None:
@@ -231,6 +235,7 @@ class EventReader:
             self._counts[key] += 1
             if self._last is None or event.time_nano >= self._last.time_nano:
                 self._last = event
+                self._lag = max((self._clock.now() - event.at).total_seconds(), 0.0)
         if action.startswith("exec_"):  # three for each health check, and nothing follows from them
             return
         self._queue.put(event)

@@ -34,11 +34,11 @@ class LayerSizes:
         """Give what was measured so far; immutable, from any thread."""
         return self._sizes
 
-    def measure(self) -> None:
-        """Measure the candidates that have no size yet, and forget the containers that are gone."""
+    def measure(self) -> bool:
+        """Measure the candidates that have no size yet; tell whether there is news."""
         snapshot = self._snapshot()
         if snapshot is None:
-            return
+            return False
         present = {container.id for container in snapshot.facts.containers}
         sizes = {key: size for key, size in self._sizes.items() if key in present}
         wanted = [
@@ -51,7 +51,9 @@ class LayerSizes:
                 sizes.update(self._ask(wanted))
             except (EngineUnavailable, EngineForbidden, EngineProtocolError) as error:
                 log.debug("no sizes of containers: %s", error)
+        news = sizes.keys() - self._sizes.keys()
         self._sizes = sizes
+        return bool(news)
 
     def _ask(self, wanted: list[str]) -> dict[str, int]:
         api = self._connect()

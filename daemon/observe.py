@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from collectors.engine_errors import EngineForbidden, EngineProtocolError, EngineUnavailable
@@ -23,7 +23,7 @@ from collectors.facts import (
     SourceName,
     Unknown,
 )
-from daemon.ledger import Ledger, Look, Mark
+from daemon.ledger import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collectors.inventory import Inventory
     from daemon.clock import Clock
     from daemon.events import EventReader
+    from daemon.ledger import Ledger, Mark
     from daemon.redact import Redactor
     from daemon.sampler import Sampler
     from daemon.sightings import Sightings
@@ -45,7 +46,6 @@ MOST_KEPT_EVENTS = 10_000
 """While Docker does not answer, this many events wait; beyond, the next complete look finds what they told."""
 MOST_SHOWN_DEATHS = 2000
 """Policies look at the newest ones only; the ledger in the store has them all."""
-STALE_AFTER_SAMPLES = 3
 
 
 class EngineView(Protocol):
@@ -253,7 +253,7 @@ class Observer:
         except (EngineUnavailable, EngineForbidden, EngineProtocolError) as error:
             log.debug("no log lines of %s: %s", death.name, error)
             return death
-        return replace(death, log_tail=tuple(self._eyes.redact.line(line) for line in lines))
+        return replace(death, log_tail=self._eyes.redact.lines(lines))
 
     def _facts(self) -> Facts:
         now = self._clock.now()
@@ -291,7 +291,5 @@ class Observer:
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest
         if sample is None:
-            return Unknown("not read yet", now), ()
-        if self._clock.monotonic() - sample.monotonic > STALE_AFTER_SAMPLES * self._eyes.sampler.interval.total_seconds():
-            return Unknown("the last reading is too old: a filesystem does not answer", sample.at), ()
+            return Unknown("there is no reading, or the last one is too old", now), ()
         return Known(sample.at), sample.filesystems

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collectors.facts import Known, SourceName
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collectors.facts import Facts
-    from daemon.alerts.lifecycle import AlertState
+    from daemon.alerts.state import AlertState
     from daemon.counters import Samples
     from daemon.decide import Decision
-    from daemon.events import ReaderStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,5 +25,9 @@ class Snapshot:
     alerts: Mapping[str, AlertState]
     """By fingerprint; resolved ones stay for a while."""
     counters: Samples
-    reader: ReaderStats
     cycles: int
+
+    @property
+    def docker_known(self) -> bool:
+        """True while Docker could be read at the time."""
+        return isinstance(self.facts.sources[SourceName.DOCKER], Known)

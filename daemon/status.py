@@ -6,23 +6,20 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import EngineState
-from daemon.alerts.lifecycle import Phase
 from daemon.alerts.message import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from collectors.facts import Engine, Filesystem
-    from daemon.alerts.lifecycle import AlertState
+    from daemon.alerts.lane import SinkStats
+    from daemon.alerts.state import AlertState
     from daemon.snapshot import Snapshot
     from policies.disk_pressure import DiskPressure
 
-SHOWN = frozenset({Phase.PENDING, Phase.FIRING, Phase.CLEARING})
-
-
 def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
     """Give the alerts that are on, worst first, then oldest first."""
-    shown = [state for state in alerts if state.phase in SHOWN]
+    shown = [state for state in alerts if state.phase.active]
     shown.sort(key=lambda state: (-state.severity.rank, state.since))
     return [
         {
@@ -54,6 +51,7 @@ def engine_json(engine: Engine) -> dict[str, Any]:
 
 def filesystem_json(filesystem: Filesystem, pressure: DiskPressure | None) -> dict[str, Any]:
     """Give one filesystem with the level of disk pressure it is at."""
+    level = pressure.level(filesystem) if pressure else None
     return {
         "mountpoint": filesystem.mountpoint,
         "roles": list(filesystem.roles),
@@ -61,10 +59,22 @@ def filesystem_json(filesystem: Filesystem, pressure: DiskPressure | None) -> di
         "used_bytes": filesystem.used_bytes,
         "available_bytes": filesystem.available_bytes,
         "free_ratio": round(filesystem.free_ratio, 4),
-        "level": pressure.level(filesystem).value if pressure else None,
+        "level": level.value if level else None,
     }
 
 
 def containers_json(snapshot: Snapshot) -> Mapping[str, int]:
     """Give the number of containers by state."""
     return dict(sorted(Counter(container.state.value for container in snapshot.facts.containers).items()))
+
+
+def sink_json(stats: SinkStats) -> dict[str, Any]:
+    """Give one place that alerts go to."""
+    return {
+        "name": stats.name,
+        "state": stats.state,
+        "sent": stats.sent,
+        "failed": stats.failed,
+        "waiting": stats.depth,
+        "last_error": stats.last_error or None,
+    }

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import ContainerState, Known, SourceName
 from daemon import history
 from daemon.alerts import lifecycle, outbox
-from daemon.alerts.lifecycle import Phase
+from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.snapshot import Snapshot
 from policies import words
+from policies.policy import Condition, ConditionState, Occurrence
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
-    from daemon.alerts.lifecycle import AlertState, Step
+    from daemon.alerts.lifecycle import Step
+    from daemon.alerts.state import AlertState
     from daemon.clock import Clock
     from daemon.counters import Counters
-    from daemon.events import EventReader
     from daemon.observe import Observation, Observer
+    from daemon.redact import Redactor
     from daemon.sightings import Sightings
     from daemon.store import Store
     from policies.catalogue import AlertRule
@@ -53,7 +56,6 @@ class Watch:
         self,
         *,
         observer: Observer,
-        reader: EventReader,
         policies: Mapping[str, Policy],
         rules: Mapping[str, AlertRule],
         store: Store,
@@ -61,13 +63,13 @@ class Watch:
         sightings: Sightings,
         sinks: Sequence[str],
         group_wait: timedelta,
+        redact: Redactor,
         host: str,
         clock: Clock,
         notify: Callable[[], None],
         beat: Callable[[], None],
     ) -> None:
         self._observer = observer
-        self._reader = reader
         self._policies = policies
         self._rules = rules
         self._store = store
@@ -75,6 +77,7 @@ class Watch:
         self._sightings = sightings
         self._sinks = tuple(sinks)
         self._group_wait = group_wait
+        self._redact = redact
         self._host = host
         self._clock = clock
         self._notify = notify
@@ -139,6 +142,8 @@ class Watch:
         )
         self._record(observation, step)
         self._alerts.update({state.fingerprint: state for state in step.changed})
+        for line in step.journal():
+            log.info("%s", line)
         if step.notices:
             self._notify()
         self._log_removals(decision.removals)
@@ -148,7 +153,6 @@ class Watch:
             decision=decision,
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
-            reader=self._reader.stats,
             cycles=self._cycles,
         )
         return self._pause(observation)
@@ -163,7 +167,7 @@ class Watch:
             present = frozenset(c.subject.key for c in facts.containers if c.state not in MUTE_ENDS)
         return lifecycle.step(
             self._alerts,
-            decision.findings,
+            [self._redacted(finding) for finding in decision.findings],
             ran_alerts=decision.judged,
             present=present,
             now=facts.now,
@@ -171,6 +175,12 @@ class Watch:
             rules=self._rules,
             host=self._host,
         )
+
+    def _redacted(self, finding: Condition | Occurrence) -> Condition | Occurrence:
+        """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
+        if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
+            return replace(finding, reason=self._redact.text(finding.reason))
+        return finding
 
     def _record(self, observation: Observation, step: Step) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
