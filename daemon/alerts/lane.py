@@ -1,0 +1,168 @@
+"""The way of due messages to one sink: in order, at its pace, again after a failure."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from daemon.alerts import message, outbox
+from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from daemon.alerts.outbox import Batch
+    from daemon.alerts.sink import Outcome, Sink
+    from daemon.clock import Clock
+    from daemon.store import Store
+
+log = logging.getLogger(__name__)
+
+BURST = 3
+IDLE_SECONDS = 30.0
+"""A lane with nothing to do looks again after so long: its thread has to beat its heart."""
+
+_RETRY_SECONDS = (1.0, 300.0)
+_PROBE_SECONDS = (30.0, 900.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkStats:
+    """How one sink is doing, counted since the start."""
+
+    name: str
+    state: Literal["ok", "retrying", "down"] = "ok"
+    sent: int = 0
+    failed: int = 0
+    """Messages that can never be delivered."""
+    retries: int = 0
+    last_error: str = ""
+    depth: int = 0
+    """Alerts that wait to be told."""
+    oldest: datetime | None = None
+    """Since when the oldest of them waits."""
+
+
+class Bucket:
+    """Lets `BURST` messages through at once, then `per_second`; 0 lets everything through."""
+
+    def __init__(self, per_second: float, clock: Clock) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._tokens = float(BURST)
+        self._at = clock.monotonic()
+
+    def wait(self) -> float:
+        """Give the seconds until the next message may go."""
+        if not self._per_second:
+            return 0.0
+        now = self._clock.monotonic()
+        self._tokens = min(self._tokens + (now - self._at) * self._per_second, BURST)
+        self._at = now
+        return max(0.0, (1.0 - self._tokens) / self._per_second)
+
+    def take(self) -> None:
+        """Count one message."""
+        self._tokens -= 1.0
+
+
+class Lane:
+    """
+    Delivers what is due for one sink; one thread works it.
+
+    `abandoned` is set when nobody waits for it any more: what is still being sent then is not noted as sent,
+    and is sent once more after the next start.
+    """
+
+    def __init__(  # noqa: PLR0913  a collaborator each, named at the one place that builds lanes
+        self,
+        *,
+        store: Store,
+        sink: Sink,
+        clock: Clock,
+        host: str,
+        per_second: float,
+        jitter: Callable[[], float],
+        abandoned: threading.Event,
+    ) -> None:
+        self.sink = sink
+        self.stats = SinkStats(name=sink.name)
+        self._store = store
+        self._clock = clock
+        self._host = host
+        self._bucket = Bucket(per_second, clock)
+        self._jitter = jitter
+        self._abandoned = abandoned
+        self._failures = 0
+        self._paused_until = clock.monotonic()
+
+    def send_due(self) -> float:
+        """Send what may go now; give the seconds until it makes sense to look again, if nothing new comes."""
+        while True:
+            seconds = max(self._paused_until - self._clock.monotonic(), self._bucket.wait())
+            if seconds > 0:
+                break
+            batch = outbox.next_batch(self._store, self.sink.name, self._clock.now())
+            if batch is None:
+                seconds = self._until_next()
+                break
+            outcome = self._send(batch)
+            if self._abandoned.is_set():
+                return IDLE_SECONDS
+            self._settle(batch, outcome)
+        waiting = outbox.backlog(self._store, self.sink.name)
+        self.stats = replace(self.stats, depth=waiting.depth, oldest=waiting.oldest)
+        return min(seconds, IDLE_SECONDS)
+
+    def _until_next(self) -> float:
+        at = outbox.next_due(self._store, self.sink.name)
+        return IDLE_SECONDS if at is None else max(0.0, (at - self._clock.now()).total_seconds())
+
+    def _send(self, batch: Batch) -> Outcome:
+        if not batch.states:
+            return Rejected("what it was about cannot be read any more")
+        self._bucket.take()
+        try:
+            return self.sink.send(message.compose(batch.states, batch.kind, self._host))
+        except Exception as fault:
+            # The fan-out to the sinks: a fault of our own in one of them is not the end of its lane.
+            log.exception("sending to %s failed", self.sink.name)
+            return Retry(f"{type(fault).__name__} in our own code")
+
+    def _settle(self, batch: Batch, outcome: Outcome) -> None:
+        now = self._clock.now()
+        match outcome:
+            case Sent():
+                outbox.mark_sent(self._store, batch.ids, now)
+                if self._failures:
+                    log.info("%s takes messages again", self.sink.name)
+                self._failures = 0
+                self.stats = replace(self.stats, state="ok", sent=self.stats.sent + 1, last_error="")
+            case Rejected(why):
+                outbox.mark_failed(self._store, batch.ids, why, now)
+                log.error("a message to %s is lost: %s", self.sink.name, why)
+                self.stats = replace(self.stats, failed=self.stats.failed + 1, last_error=why)
+            case Retry(why, after):
+                self._put_off(batch, why, after or self._back_off(_RETRY_SECONDS))
+                self.stats = replace(self.stats, state="retrying")
+            case SinkDown(why):
+                self._put_off(batch, why, self._back_off(_PROBE_SECONDS))
+                self.stats = replace(self.stats, state="down")
+
+    def _put_off(self, batch: Batch, why: str, delay: timedelta) -> None:
+        """Pause the whole sink: the next message would meet the same."""
+        level = logging.DEBUG if why == self.stats.last_error else logging.WARNING
+        log.log(level, "%s; the next try is in %.0f s", why, delay.total_seconds())
+        self._failures += 1
+        self._paused_until = self._clock.monotonic() + delay.total_seconds()
+        outbox.mark_retry(self._store, batch.ids, why, self._clock.now() + delay)
+        self.stats = replace(self.stats, retries=self.stats.retries + 1, last_error=why)
+
+    def _back_off(self, seconds: tuple[float, float]) -> timedelta:
+        """Double with every failure in a row; the jitter spreads many hosts that lost the same sink."""
+        first, last = seconds
+        return timedelta(seconds=min(first * 2.0 ** min(self._failures, 16), last) * self._jitter())

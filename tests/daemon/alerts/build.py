@@ -1,0 +1,134 @@
+"""Small builders of findings and states for the tests of alerts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from collectors.facts import Death, RestartPolicy, Subject, SubjectKind, container_subject
+from daemon.alerts.lifecycle import step
+from policies.catalogue import BY_NAME
+from policies.policy import Condition, ConditionState, Occurrence, Severity
+from tests.fakes.clock import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from daemon.alerts.lifecycle import Step
+    from daemon.alerts.state import AlertState, Phase
+    from policies.catalogue import AlertRule
+
+BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
+CRASHED, OOM, LOOP = "container-crashed", "container-oom-killed", "container-restart-loop"
+UNHEALTHY, DOWN, DISK = "container-unhealthy", "engine-down", "disk-low"
+HOST = "gpu-host-2"
+
+TRAINER = container_subject("trainer-3", {})
+ENGINE = Subject(SubjectKind.ENGINE, "docker", "Docker Engine")
+ROOT = Subject(SubjectKind.FILESYSTEM, "/", "/")
+
+
+def compose(service: str, number: int = 1, project: str = "nlp") -> Subject:
+    """Give a container of a compose project."""
+    labels = {"com.docker.compose.project": project, "com.docker.compose.service": service}
+    labels["com.docker.compose.container-number"] = str(number)
+    return container_subject(f"{project}-{service}-{number}", labels)
+
+
+def death(at: datetime = NOW, *, name: str = "trainer-3", exit_code: int = 7, log_tail: tuple[str, ...] = ()) -> Death:
+    """Give one end of a container."""
+    return Death(
+        container_id="3f2a9c41d07b" * 5,
+        name=name,
+        image="nlp/train:2026-11",
+        restart_policy=RestartPolicy("on-failure", 5),
+        memory_limit_bytes=16 * 1024**3,
+        finished_at=at,
+        exit_code=exit_code,
+        uptime=timedelta(hours=3, minutes=12),
+        log_tail=log_tail,
+    )
+
+
+def occurrence(
+    alert: str = CRASHED,
+    subject: Subject = TRAINER,
+    at: datetime = NOW,
+    *,
+    severity: Severity = Severity.WARNING,
+    log_tail: tuple[str, ...] = (),
+) -> Occurrence:
+    """Say that something happened, with a death of that time."""
+    ended = death(at, name=subject.name, log_tail=log_tail)
+    return Occurrence(
+        alert=alert,
+        subject=subject,
+        severity=severity,
+        at=at,
+        key=ended.key,
+        reason="exited 7 (error) after 3 h 12 min",
+        death=ended,
+    )
+
+
+def condition(
+    state: ConditionState,
+    alert: str = CRASHED,
+    subject: Subject = TRAINER,
+    *,
+    severity: Severity = Severity.WARNING,
+    reason: str | None = None,
+) -> Condition:
+    """Say how a subject stands."""
+    words = {BAD: "it is bad", OK: "running again", BETWEEN: "not running: exited"}
+    return Condition(
+        alert=alert,
+        subject=subject,
+        severity=severity,
+        state=state,
+        reason=reason if reason is not None else words[state],
+    )
+
+
+class Story:
+    """Steps through rounds of findings as the watch thread does, remembering the states."""
+
+    def __init__(self, rules: Mapping[str, AlertRule] = BY_NAME) -> None:
+        self.states: dict[str, AlertState] = {}
+        self.rules = rules
+        self.now = NOW
+        self.present: frozenset[str] | None = None
+
+    def round(
+        self, *findings: Condition | Occurrence, after: float = 0, ran: frozenset[str] | None = None
+    ) -> list[tuple[str, str]]:
+        """Do one round `after` so many seconds; give the news as (alert, kind)."""
+        return [
+            (notice.state.alert, notice.kind.value) for notice in self.step(*findings, after=after, ran=ran).notices
+        ]
+
+    def step(self, *findings: Condition | Occurrence, after: float = 0, ran: frozenset[str] | None = None) -> Step:
+        """Do one round and give all of what came of it."""
+        self.now += timedelta(seconds=after)
+        result = step(
+            self.states,
+            findings,
+            ran_alerts=frozenset(self.rules) if ran is None else ran,
+            present=self.present,
+            now=self.now,
+            elapsed=timedelta(seconds=after),
+            rules=self.rules,
+            host=HOST,
+        )
+        self.states |= {state.fingerprint: state for state in result.changed}
+        return result
+
+    def phase(self, alert: str = CRASHED) -> Phase:
+        """Give the phase of the one alert of this name."""
+        return self.state(alert).phase
+
+    def state(self, alert: str = CRASHED) -> AlertState:
+        """Give the state of the one alert of this name."""
+        (state,) = (state for state in self.states.values() if state.alert == alert)
+        return state

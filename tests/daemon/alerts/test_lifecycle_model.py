@@ -1,0 +1,157 @@
+"""What must hold in every story, checked against a model that only keeps the list of what was found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from collectors.facts import container_subject
+from daemon.alerts.state import RECORD, NoticeKind, Phase, fingerprint
+from policies.catalogue import BY_NAME
+from policies.policy import Condition, Occurrence
+from tests.daemon.alerts.build import (
+    BAD,
+    BETWEEN,
+    CRASHED,
+    DOWN,
+    ENGINE,
+    LOOP,
+    OK,
+    UNHEALTHY,
+    Story,
+    condition,
+    occurrence,
+)
+
+if TYPE_CHECKING:
+    from daemon.alerts.state import Notice
+    from policies.policy import ConditionState
+
+SUBJECTS = [container_subject(name, {}) for name in ("a", "b")]
+VERDICTS = st.sampled_from([BAD, OK, BETWEEN, None])
+SECONDS = st.sampled_from([0, 1, 15, 29, 31, 61, 300])
+
+
+class Stories(RuleBasedStateMachine):
+    """Two containers and an engine, with anything that may be found of them in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.story = Story()
+        self.told: set[str] = set()
+        self.episodes: dict[str, int] = defaultdict(int)
+        self.well_for: dict[str, timedelta | None] = defaultdict(lambda: None)
+        self.crashes: list[Occurrence] = []
+
+    @rule(
+        engine=VERDICTS,
+        loop=st.tuples(VERDICTS, VERDICTS),
+        health=st.tuples(VERDICTS, VERDICTS),
+        alive=st.tuples(VERDICTS.filter(lambda verdict: verdict is not BAD), st.sampled_from([OK, BETWEEN])),
+        crash=st.sampled_from([None, 0, 1]),
+        seconds=SECONDS,
+        docker=st.booleans(),
+        present=st.sets(st.sampled_from(["a", "b"])),
+    )
+    def one_round(  # noqa: PLR0913
+        self,
+        *,
+        engine: ConditionState | None,
+        loop: tuple[ConditionState | None, ...],
+        health: tuple[ConditionState | None, ...],
+        alive: tuple[ConditionState | None, ...],
+        crash: int | None,
+        seconds: int,
+        docker: bool,
+        present: set[str],
+    ) -> None:
+        """Find anything, then look at what is told of it."""
+        found: list[Condition | Occurrence] = [condition(engine, DOWN, ENGINE)] if engine else []
+        if docker:
+            if crash is not None:
+                self.crashes.append(occurrence(CRASHED, SUBJECTS[crash], self.story.now + timedelta(seconds=seconds)))
+            found += self.crashes
+            for alert, verdicts in ((LOOP, loop), (UNHEALTHY, health), (CRASHED, alive)):
+                found += [condition(each, alert, SUBJECTS[number]) for number, each in enumerate(verdicts) if each]
+        self.story.present = frozenset(present) if docker else None
+        self.measure(found, seconds)
+        ran = frozenset(BY_NAME) if docker else frozenset({DOWN})
+        step = self.story.step(*found, after=seconds, ran=ran)
+        for notice in step.notices:
+            self.judge(notice, ran)
+        for state in step.quiet:
+            self.told.discard(state.fingerprint)
+
+    def measure(self, found: list[Condition | Occurrence], seconds: int) -> None:
+        """Keep for how long each told alert has been well, by the plainest reading of the rules."""
+        standing = {fingerprint(each.alert, each.subject): each.state for each in found if isinstance(each, Condition)}
+        happened = defaultdict(set)
+        for each in found:
+            if isinstance(each, Occurrence):
+                happened[fingerprint(each.alert, each.subject)].add(each.key)
+        for key in self.told:
+            state = self.story.states[key]
+            is_container = state.subject != ENGINE
+            gone = is_container and self.story.present is not None and state.subject.key not in self.story.present
+            if standing.get(key) is BAD or happened[key] - {seen.key for seen in state.seen}:
+                self.well_for[key] = None
+            elif gone or standing.get(key) is OK:
+                before = self.well_for[key]
+                self.well_for[key] = timedelta(0) if before is None else before + timedelta(seconds=seconds)
+
+    def judge(self, notice: Notice, ran: frozenset[str]) -> None:
+        """Check one piece of news against all that came before it."""
+        state = notice.state
+        key = state.fingerprint
+        assert state.alert in ran, "nothing is told of what nobody looked at"
+        assert not state.unknown
+        if notice.kind is NoticeKind.FIRED:
+            assert key not in self.told, "an episode is told once"
+            assert state.episode == self.episodes[key] + 1
+            self.episodes[key] = state.episode
+            self.well_for[key] = None
+            self.told.add(key)
+        elif notice.kind is NoticeKind.RESOLVED:
+            assert key in self.told, "only what was told is resolved"
+            well_for = self.well_for[key]
+            assert well_for is not None, "it is resolved only by being well, or removed"
+            assert well_for >= BY_NAME[state.alert].clear
+            self.told.remove(key)
+
+    @rule()
+    def restart(self) -> None:
+        """End the daemon and start it again."""
+        self.story.states = {
+            key: RECORD.validate_json(RECORD.dump_json(state)) for key, state in self.story.states.items()
+        }
+
+    @invariant()
+    def what_was_told_is_what_is_told(self) -> None:
+        """No alert is on without people knowing, and none that they know of is forgotten."""
+        assert {key for key, state in self.story.states.items() if state.phase.told} == self.told
+
+    @invariant()
+    def what_another_alert_speaks_for_is_silent(self) -> None:
+        """While a loop is told there is no crash, while the engine is down there is neither."""
+        on = {(state.alert, state.subject.key) for state in self.story.states.values() if state.phase.active}
+        alerts = {alert for alert, _ in on}
+        assert DOWN not in alerts or alerts == {DOWN}
+        for subject in SUBJECTS:
+            assert not {(LOOP, subject.key), (CRASHED, subject.key)} <= on
+
+    @invariant()
+    def timers_fit_their_phase(self) -> None:
+        """Only what waits has a timer, and never one that has run out."""
+        for state in self.story.states.values():
+            alert_rule = BY_NAME[state.alert]
+            limit = {Phase.PENDING: alert_rule.hold, Phase.CLEARING: alert_rule.clear}.get(state.phase)
+            assert state.timer < limit if limit else state.timer == timedelta(0)
+
+
+Stories.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestStories = Stories.TestCase
