@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
     from policies.catalogue import AlertRule
-    from policies.policy import Policy
+    from policies.policy import Policy, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class App:
             partial(EngineApi.connect, endpoint, PING_PATIENCE),
             UnitState(concerns_us=settings.docker.host in SYSTEM_SOCKETS),
             clock,
-            self._wake,
+            self._engine_changed,
             partial(beats.beat, "engine"),
         )
         self.reader = EventReader(connect, self.engine, clock, self._wake, partial(beats.beat, "reader"))
@@ -119,7 +119,10 @@ class App:
         self._cgroups = CgroupReader()
         self._filesystems = Filesystems(self._paths)
         self.sampler = Sampler(
-            Sources(self._filesystems, self._cgroups, self._containers), clock, partial(beats.beat, "sampler"), self._wake
+            Sources(self._filesystems, self._cgroups, self._containers),
+            clock,
+            partial(beats.beat, "sampler"),
+            self._wake,
         )
         self._sinks = _sinks(settings)
         self.sender = Sender(
@@ -154,7 +157,16 @@ class App:
 
     def start(self) -> None:
         """Start every part; ShipkeeperError names an address or a socket that cannot be had."""
-        for part in (self._control, self.web, self.sender, self.watch, self.sampler, self.engine, self.reader, self._jobs):
+        for part in (
+            self._control,
+            self.web,
+            self.sender,
+            self.watch,
+            self.sampler,
+            self.engine,
+            self.reader,
+            self._jobs,
+        ):
             part.start()
             self._closing.callback(part.close)
 
@@ -200,7 +212,8 @@ class App:
             "alerts": status.alerts_json(snapshot.alerts.values()),
             "containers": status.containers_json(snapshot),
             "policies": [
-                {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)} for name in self.policies
+                {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)}
+                for name in self.policies
             ],
             "sinks": [status.sink_json(stats) for stats in self.sender.stats],
             "store": {"path": str(self.store.path), "degraded": self.store.degraded},
@@ -212,7 +225,7 @@ class App:
         decision = snapshot.decision
         if decision.skipped.get("containers") or not self.watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
-        verdicts = (*decision.removals, *decision.kept)
+        verdicts: list[Verdict] = [*decision.removals, *decision.kept]
         return to_json(make_plan(verdicts, self._settings.mode, self._clock.now()))
 
     def _alerts(self) -> list[dict[str, Any]]:
@@ -228,6 +241,10 @@ class App:
         return self.watch.snapshot
 
     def _wake(self) -> None:
+        self.watch.wake()
+
+    def _engine_changed(self) -> None:
+        self.sampler.wake()  # its data-root may have come into reach
         self.watch.wake()
 
     def _containers(self) -> Sequence[Container]:
@@ -263,9 +280,7 @@ class App:
                 redact=redact,
             ),
             clock,
-            Rules(
-                protection=settings.protection(), ignore=settings.alerts.ignore, log_lines=settings.alerts.log_lines
-            ),
+            Rules(protection=settings.protection(), ignore=settings.alerts.ignore, log_lines=settings.alerts.log_lines),
             history.deaths_since(store, horizon),
             history.kills_since(store, horizon),
         )
@@ -304,7 +319,9 @@ class App:
             "/": LandingPage(self._overview),
             "/metrics": MetricsPage(exposition),
             "/-/healthy": healthy_page,
-            "/-/ready": ReadyPage(lambda: "" if self.watch.ready else "the first look at the containers is not complete"),
+            "/-/ready": ReadyPage(
+                lambda: "" if self.watch.ready else "the first look at the containers is not complete"
+            ),
         }
 
     def _overview(self) -> Overview:

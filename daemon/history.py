@@ -29,7 +29,10 @@ def save(
     )
     connection.executemany(
         "INSERT INTO oom_kills (container_id, subject_key, at, count, record) VALUES (?, ?, ?, ?, ?)",
-        [(k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name})) for k in kills],
+        [
+            (k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name}))
+            for k in kills
+        ],
     )
     if marks is not None:
         connection.execute("DELETE FROM baseline")

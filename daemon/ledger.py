@@ -337,7 +337,13 @@ def _from_attributes(event: Event) -> Container:
     name, image = attributes.pop("name", event.id[:12]), attributes.pop("image", "")
     labels = {key: value for key, value in attributes.items() if key not in {"exitCode", "execDuration", "signal"}}
     return Container(
-        id=event.id, name=name, image=image, image_id="", labels=labels, state=ContainerState.REMOVING, created_at=event.at
+        id=event.id,
+        name=name,
+        image=image,
+        image_id="",
+        labels=labels,
+        state=ContainerState.REMOVING,
+        created_at=event.at,
     )
 
 

@@ -16,6 +16,7 @@ from collectors.facts import (
     Facts,
     Filesystem,
     Image,
+    Intent,
     Known,
     OomKill,
     Protection,
@@ -24,9 +25,11 @@ from collectors.facts import (
     Unknown,
 )
 from daemon.ledger import Look
+from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from collectors.engine_api import EngineApi, Event
     from collectors.inventory import Inventory
@@ -38,6 +41,12 @@ if TYPE_CHECKING:
     from daemon.sightings import Sightings
 
 log = logging.getLogger(__name__)
+
+INTENTS = {
+    Intent.NONE: "nobody asked for it",
+    Intent.API: "somebody asked Docker for it",
+    Intent.ENGINE: "the engine took it along",
+}
 
 RECONCILE_EVERY = timedelta(minutes=5)
 DEATHS_SHOWN = timedelta(hours=1)
@@ -111,7 +120,9 @@ class Eyes:
 class Observer:
     """Used from the watch thread only. No call to Docker that it makes takes longer than its client's 2 s."""
 
-    def __init__(self, eyes: Eyes, clock: Clock, rules: Rules, deaths: Sequence[Death], kills: Sequence[OomKill]) -> None:
+    def __init__(
+        self, eyes: Eyes, clock: Clock, rules: Rules, deaths: Sequence[Death], kills: Sequence[OomKill]
+    ) -> None:
         self._eyes = eyes
         self._clock = clock
         self._rules = rules
@@ -170,7 +181,11 @@ class Observer:
         if engine.state is not EngineState.UP:
             self._lose(engine.why or f"the engine is {engine.state.value}")
             return None
-        due = self._resync or self._reconciled is None or self._clock.monotonic() - self._reconciled >= RECONCILE_EVERY.total_seconds()
+        due = (
+            self._resync
+            or self._reconciled is None
+            or self._clock.monotonic() - self._reconciled >= RECONCILE_EVERY.total_seconds()
+        )
         try:
             if self._api is None:
                 self._api = self._eyes.connect()
@@ -209,7 +224,9 @@ class Observer:
             self._api = None
         self._resync = True
 
-    def _record(self, before: Mapping[str, Container], *, complete: bool) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
+    def _record(
+        self, before: Mapping[str, Container], *, complete: bool
+    ) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
         eyes = self._eyes
         events, self._events = self._events, []
         engine = eyes.engine.engine
@@ -229,7 +246,7 @@ class Observer:
             self._outages = eyes.engine.outages
         deaths = tuple(self._with_log(death) for death in deaths)
         for death in deaths:
-            log.info("container %s ended: exit code %s, intent %s, oom %s", death.name, death.exit_code, death.intent, death.oom)
+            log.info("container %s %s", words.plain(death.name), _account(death))
         self._deaths = sorted([*self._deaths, *deaths], key=lambda death: death.finished_at)[-MOST_SHOWN_DEATHS:]
         self._kills = [*self._kills, *kills][-MOST_SHOWN_DEATHS:]
         return deaths, kills
@@ -293,3 +310,11 @@ class Observer:
         if sample is None:
             return Unknown("there is no reading, or the last one is too old", now), ()
         return Known(sample.at), sample.filesystems
+
+
+def _account(death: Death) -> str:
+    """Say one end in a line of the journal."""
+    lived = f" after {words.duration(death.uptime)}" if death.uptime is not None else ""
+    killed = ", killed for memory" if death.oom else ""
+    missed = ", found later" if death.inferred else ""
+    return f"{words.exit_code(death.exit_code)}{lived}{killed} ({INTENTS[death.intent]}{missed})"

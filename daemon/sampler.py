@@ -82,7 +82,8 @@ class Sampler:
         self._wake = wake
         self._interval = interval.total_seconds()
         self._latest: tuple[float, Sample] | None = None
-        self._stop = threading.Event()
+        self._stopping = False
+        self._nudge = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
     @property
@@ -104,9 +105,14 @@ class Sampler:
         """Sample from now on."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Ask for a sample now, from any thread: something came into reach."""
+        self._nudge.set()
+
     def close(self) -> None:
         """Stop; waits for a sample in progress."""
-        self._stop.set()
+        self._stopping = True
+        self._nudge.set()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_DEADLINE)
 
@@ -118,5 +124,7 @@ class Sampler:
                 log.exception("could not take a sample")
             self._beat()
             self._wake()
-            if self._stop.wait(self._interval):
+            self._nudge.wait(self._interval)
+            self._nudge.clear()
+            if self._stopping:
                 return

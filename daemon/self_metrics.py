@@ -46,11 +46,12 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
 
 
 def _stream(reader: ReaderStats, now: datetime) -> Iterator[Family]:
+    yield Family(f"{_P}event_stream_connected", "gauge", "1 while the event stream is open.", [("", reader.connected)])
     yield Family(
-        f"{_P}event_stream_connected", "gauge", "1 while the event stream is open.", [("", reader.connected)]
-    )
-    yield Family(
-        f"{_P}event_stream_reconnects_total", "counter", "Times the event stream was opened again.", [("", reader.reconnects)]
+        f"{_P}event_stream_reconnects_total",
+        "counter",
+        "Times the event stream was opened again.",
+        [("", reader.reconnects)],
     )
     yield Family(
         f"{_P}events_total",

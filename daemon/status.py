@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from daemon.snapshot import Snapshot
     from policies.disk_pressure import DiskPressure
 
+
 def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
     """Give the alerts that are on, worst first, then oldest first."""
     shown = [state for state in alerts if state.phase.active]

@@ -137,9 +137,7 @@ class Watch:
         decision = decide(self._policies, observation.facts)
         step = self._step(observation, decision)
         self._counters.meet(observation.facts.containers)
-        self._counters.count(
-            observation.deaths, observation.kills, {c.id: c for c in observation.facts.containers}
-        )
+        self._counters.count(observation.deaths, observation.kills, {c.id: c for c in observation.facts.containers})
         self._record(observation, step)
         self._alerts.update({state.fingerprint: state for state in step.changed})
         for line in step.journal():

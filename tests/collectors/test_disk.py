@@ -34,7 +34,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 def test_a_filesystem_is_measured_where_it_is_mounted(small: Path) -> None:
     (small / "docker").mkdir()
     (small / "docker" / "layer").write_bytes(bytes(2 * MIB))
-    [filesystem] = Filesystems({"data-root": small / "docker"}).measure().filesystems
+    [filesystem] = Filesystems(lambda: {"data-root": small / "docker"}).measure().filesystems
     assert filesystem.mountpoint == str(small)
     assert filesystem.device == small.stat().st_dev
     assert filesystem.size_bytes == 8 * MIB
@@ -46,19 +46,19 @@ def test_a_filesystem_is_measured_where_it_is_mounted(small: Path) -> None:
 
 def test_paths_on_one_filesystem_are_one_entry_with_all_roles(small: Path, tmp_path: Path) -> None:
     paths = {"data-root": small, "os-root": tmp_path, "state": small}
-    roles = [filesystem.roles for filesystem in Filesystems(paths).measure().filesystems]
+    roles = [filesystem.roles for filesystem in Filesystems(lambda: paths).measure().filesystems]
     assert roles == [("data-root", "state"), ("os-root",)]
 
 
 def test_a_link_leads_to_the_filesystem_behind_it(small: Path, tmp_path: Path) -> None:
     (tmp_path / "docker").symlink_to(small)
-    [filesystem] = Filesystems({"data-root": tmp_path / "docker"}).measure().filesystems
+    [filesystem] = Filesystems(lambda: {"data-root": tmp_path / "docker"}).measure().filesystems
     assert filesystem.mountpoint == str(small)
 
 
 def test_a_missing_path_is_an_error_and_the_others_are_measured(tmp_path: Path) -> None:
     missing = tmp_path / "not there"
-    measured = Filesystems({"data-root": missing, "os-root": tmp_path}).measure()
+    measured = Filesystems(lambda: {"data-root": missing, "os-root": tmp_path}).measure()
     assert measured.errors == {"data-root": f"{missing}: No such file or directory"}
     assert [filesystem.roles for filesystem in measured.filesystems] == [("os-root",)]
 
@@ -76,7 +76,7 @@ class StuckPath(type(Path())):  # type: ignore[misc]  # the concrete class depen
 
 def test_a_filesystem_that_hangs_costs_itself_only_and_is_back_once_it_answers(tmp_path: Path) -> None:
     stuck = StuckPath(tmp_path)
-    filesystems = Filesystems({"data-root": stuck, "os-root": Path("/")}, patience=0.05)
+    filesystems = Filesystems(lambda: {"data-root": stuck, "os-root": Path("/")}, patience=0.05)
     for _ in range(2):
         measured = filesystems.measure()
         assert [filesystem.roles for filesystem in measured.filesystems] == [("os-root",)]

@@ -23,12 +23,20 @@ def at(seconds: float) -> datetime:
 
 
 def event(action: str, seconds: float, **attributes: str) -> Event:
-    return Event("container", action, ID, {"name": "web", "image": "bb", **attributes}, int(at(seconds).timestamp() * 1e9))
+    return Event(
+        "container", action, ID, {"name": "web", "image": "bb", **attributes}, int(at(seconds).timestamp() * 1e9)
+    )
 
 
 def running(**changes: object) -> Container:
     base = Container(
-        id=ID, name="web", image="bb", image_id="sha256:1", state=ContainerState.RUNNING, created_at=at(-3600), started_at=at(-600)
+        id=ID,
+        name="web",
+        image="bb",
+        image_id="sha256:1",
+        state=ContainerState.RUNNING,
+        created_at=at(-3600),
+        started_at=at(-600),
     )
     return replace(base, **changes)  # type: ignore[arg-type]  # the caller names fields of Container
 
@@ -69,7 +77,9 @@ class Watchman:
         self.known = after
         return told
 
-    def deaths(self, seconds: float, *containers: Container, events: Sequence[Event] = (), complete: bool = False) -> list[Death]:
+    def deaths(
+        self, seconds: float, *containers: Container, events: Sequence[Event] = (), complete: bool = False
+    ) -> list[Death]:
         return list(self.look(seconds, *containers, events=events, complete=complete)[0])
 
 
@@ -77,7 +87,12 @@ def test_a_crash_is_told_once_with_the_code_that_inspect_shows() -> None:
     watchman = Watchman(running())
     crashed = exited(7, 1)
     [death] = watchman.deaths(1.1, crashed, events=[event("die", 1.01, exitCode="7")])
-    assert (death.exit_code, death.intent, death.uptime, death.inferred) == (7, Intent.NONE, timedelta(seconds=601), False)
+    assert (death.exit_code, death.intent, death.uptime, death.inferred) == (
+        7,
+        Intent.NONE,
+        timedelta(seconds=601),
+        False,
+    )
     assert watchman.deaths(2, crashed, complete=True) == []
 
 
@@ -218,7 +233,9 @@ def test_one_memory_kill_with_many_oom_events_is_one() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.booleans(), st.booleans(), st.integers(1, 255).filter(lambda code: code != 137)), min_size=1, max_size=12
+        st.tuples(st.booleans(), st.booleans(), st.integers(1, 255).filter(lambda code: code != 137)),
+        min_size=1,
+        max_size=12,
     )
 )
 def test_every_death_is_told_exactly_once_whatever_events_are_lost(lives: list[tuple[bool, bool, int]]) -> None:

@@ -32,7 +32,7 @@ class Host:
         self.broken = False
         self.beats = threading.Semaphore(0)
         self.wakes = threading.Semaphore(0)
-        self.sources = Sources(Filesystems({"os-root": root}), self.tree.reader, self.containers)
+        self.sources = Sources(Filesystems(lambda: {"os-root": root}), self.tree.reader, self.containers)
 
     def containers(self) -> Sequence[Container]:
         """Give one readable container, one that ended, one without a cgroup."""
