@@ -1,32 +1,44 @@
-"""Answers HTTP on one listening socket, each connection in a thread and within a deadline of its own."""
+"""Answers HTTP on one listening socket: Tornado's server in a thread of its own, each connection within a deadline."""
 
 from __future__ import annotations
 
-import io
+import asyncio
 import logging
-import selectors
 import socket
 import struct
 import threading
-import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
 
-from daemon.web.exchange import HEAD_LIMIT, LimitedStream, Peer, RefusedError, Response, encode, read_request
+from tornado.http1connection import HTTP1Connection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.iostream import StreamClosedError
+
+from daemon.web.exchange import Peer, Request, Response
 
 if TYPE_CHECKING:
+    import ssl
+
+    from tornado.iostream import IOStream
+
     from daemon.web.exchange import Answer
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 """Open connections; one more and the oldest has to go, so silent clients cannot lock a scrape out."""
+HEAD_LIMIT = 16 * 1024
+"""Bytes that a request's head may have; far beyond what Prometheus, curl or a browser send."""
+WORKERS = 8
+"""Answers that are worked out at the same time."""
 
 _CLOSE_DEADLINE = 1.5
-_ACCEPT_RETRY = 0.2
 _PEER_CREDENTIALS = struct.Struct("3i")
 _INTERNAL_ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error; the log tells more\n")
+_TOO_LARGE = Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"no body of this size is taken here\n")
 
 
 class Listener:
@@ -34,138 +46,140 @@ class Listener:
     Serves `answer` on a bound stream socket, TCP or Unix, which it owns from then on.
 
     One request per connection. A connection is cut `deadline` seconds after it was accepted, whatever it does:
-    stays silent, dribbles its header or does not read. Over TLS hand in a listening `SSLSocket` made with
-    `do_handshake_on_connect=False`: the handshake then falls into the connection's own thread and deadline.
+    stays silent (also in a TLS handshake), dribbles its header or does not read. Answers run in worker threads.
     """
 
-    def __init__(
-        self, sock: socket.socket, answer: Answer, *, name: str, body_limit: int = 0, deadline: float = 10.0
+    def __init__(  # noqa: PLR0913  each is a limit or a name of one socket
+        self,
+        sock: socket.socket,
+        answer: Answer,
+        *,
+        name: str,
+        body_limit: int = 0,
+        deadline: float = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sock = sock
-        self._waker, self._wake_up = socket.socketpair()
         self._answer = answer
         self._name = name
         self._body_limit = body_limit
         self._deadline = deadline
-        self._changed = threading.Condition()
-        self._open: dict[socket.socket, float] = {}  # to the monotonic time of the cut, oldest first
-        self._running = 0
-        self._closing = False
-        self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
+        self._tls = tls
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix=f"{name}-answer")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=name, daemon=True)
 
     def start(self) -> None:
         """Listen and answer from now on."""
-        self._sock.settimeout(0)  # a client may be gone again before it is accepted
         self._sock.listen()
+        self._sock.settimeout(0)
         self._thread.start()
+        self._listening.wait()
 
     def close(self) -> None:
         """Stop listening and cut what is open; returns within 2 s whatever the clients do."""
-        with self._changed:
-            self._closing = True
-            self._waker.send(b".")
-            for client in self._open:
-                _cut(client)
-            self._changed.wait_for(lambda: self._running == 0, _CLOSE_DEADLINE)
-            self._changed.notify_all()
-        if self._thread.is_alive():
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(_CLOSE_DEADLINE)
-        for sock in (self._sock, self._waker, self._wake_up):
-            sock.close()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._sock.close()
 
-    def _accept(self) -> None:
-        with selectors.DefaultSelector() as ready:
-            ready.register(self._sock, selectors.EVENT_READ)
-            ready.register(self._wake_up, selectors.EVENT_READ)
-            while not self._closing:
-                ready.select(self._cut_what_is_late())
-                self._accept_one()
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = _Server(
+            self._receive,
+            ssl_options=self._tls,
+            no_keep_alive=True,
+            idle_connection_timeout=self._deadline,
+            body_timeout=self._deadline,
+            max_header_size=HEAD_LIMIT,
+            max_body_size=max(self._body_limit, 1),  # 0 would mean Tornado's default
+        )
+        server.limit(self._deadline)
+        server.add_socket(self._sock)
+        self._listening.set()
+        await self._stop.wait()
+        server.stop()
+        server.cut_all()
 
-    def _accept_one(self) -> None:
+    def _receive(self, raw: HTTPServerRequest) -> None:
+        asyncio.get_running_loop().create_task(self._exchange(raw))
+
+    async def _exchange(self, raw: HTTPServerRequest) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            client, _ = self._sock.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._wait_after(error)
-        else:
-            self._admit(client)
+            response = await loop.run_in_executor(self._workers, self._respond, _request(raw))
+            await _send(raw, response)
+        except (StreamClosedError, RuntimeError):
+            # The client went away or was cut, or we are closing: nobody is left to answer.
+            log.debug("%s: a client left before its answer", self._name)
 
-    def _wait_after(self, error: OSError) -> None:
-        # Out of file descriptors, mostly: the waiting client would make accept fail again at once.
-        with self._changed:
-            if not self._closing:
-                log.warning("%s: cannot accept a connection: %s", self._name, error)
-                self._changed.wait_for(lambda: self._closing, _ACCEPT_RETRY)
-
-    def _cut_what_is_late(self) -> float | None:
-        """Give the seconds until the next connection is late, or None while none is open."""
-        with self._changed:
-            now = time.monotonic()
-            for client in [client for client, due in self._open.items() if due <= now]:
-                self._drop(client)
-            return min((due - now for due in self._open.values()), default=None)
-
-    def _admit(self, client: socket.socket) -> None:
-        client.settimeout(None)  # the cut ends every wait
-        with self._changed:
-            if self._closing:
-                client.close()
-                return
-            if len(self._open) >= MAX_CONNECTIONS:
-                self._drop(next(iter(self._open)))
-            self._open[client] = time.monotonic() + self._deadline
-            self._running += 1
-        threading.Thread(target=self._serve, args=(client,), name=f"{self._name}-client", daemon=True).start()
-
-    def _drop(self, client: socket.socket) -> None:
-        del self._open[client]
-        _cut(client)
-
-    def _serve(self, client: socket.socket) -> None:
+    def _respond(self, request: Request) -> Response:
+        if len(request.body) > self._body_limit:
+            return _TOO_LARGE
         try:
-            # A client that went away or was cut is no news.
-            with suppress(OSError):
-                self._exchange(client)
-        finally:
-            with self._changed:
-                self._open.pop(client, None)
-                client.close()
-                self._running -= 1
-                self._changed.notify_all()
-
-    def _exchange(self, client: socket.socket) -> None:
-        stream = io.BufferedReader(LimitedStream(client, HEAD_LIMIT + self._body_limit))
-        try:
-            request = read_request(stream, self._body_limit, _peer(client))
-        except RefusedError as refused:
-            client.sendall(encode(refused.response))
-            _drain(client)
-            return
-        try:
-            response = self._answer(request)
+            return self._answer(request)
         except Exception:  # the boundary of one request: its client gets a 500, the others do not notice
             log.exception("%s: %r %r failed", self._name, request.method, request.path)
-            response = _INTERNAL_ERROR
-        client.sendall(encode(response, with_body=request.method != "HEAD"))
+            return _INTERNAL_ERROR
 
 
-def _cut(sock: socket.socket) -> None:
-    # Not `sock.shutdown`: an SSLSocket's would pull its state away from under the thread that reads.
-    with suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+class _Server(HTTPServer):
+    """Tornado's server with a lifetime for every connection and a bound on their number."""
+
+    def limit(self, deadline: float) -> None:
+        """Set the lifetime in seconds."""
+        self._deadline = deadline
+        self._streams: dict[IOStream, None] = {}  # oldest first
+
+    def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        """Admit a connection, at the cost of the oldest if there are too many."""
+        self._streams = {open_stream: None for open_stream in self._streams if not open_stream.closed()}
+        if len(self._streams) >= MAX_CONNECTIONS:
+            next(iter(self._streams)).close()
+        self._streams[stream] = None
+        asyncio.get_running_loop().call_later(self._deadline, stream.close)
+        super().handle_stream(stream, address)
+
+    def cut_all(self) -> None:
+        """Cut every open connection."""
+        for stream in self._streams:
+            stream.close()
 
 
-def _drain(client: socket.socket) -> None:
-    # Closing with unread bytes makes the kernel reset the connection, and the client would not see the answer.
-    client.shutdown(socket.SHUT_WR)
-    while client.recv(65536):
-        pass
+def _request(raw: HTTPServerRequest) -> Request:
+    return Request(
+        method=raw.method or "",
+        path=unquote(raw.path),
+        query=dict(parse_qsl(raw.query)),
+        headers=raw.headers,
+        body=raw.body,
+        peer=_peer(raw),
+    )
 
 
-def _peer(client: socket.socket) -> Peer | None:
+def _peer(raw: HTTPServerRequest) -> Peer | None:
+    connection = raw.connection
+    if not isinstance(connection, HTTP1Connection):
+        return None
+    client = connection.stream.socket
     if client.family != socket.AF_UNIX:
         return None
     return Peer(
         *_PEER_CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size))
     )
+
+
+async def _send(raw: HTTPServerRequest, response: Response) -> None:
+    headers = HTTPHeaders({"Content-Type": response.content_type, "Content-Length": str(len(response.body))})
+    for name, value in (*response.headers, ("Connection", "close")):
+        headers.add(name, value)
+    connection = raw.connection
+    if connection is None:
+        return
+    start = ResponseStartLine("HTTP/1.1", response.status, HTTPStatus(response.status).phrase)
+    body = b"" if raw.method == "HEAD" else response.body
+    await connection.write_headers(start, headers, body)
+    connection.finish()
