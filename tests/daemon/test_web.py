@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from collectors.families import CONTENT_TYPE, Family
 from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Request, Response
 from daemon.web.exposition import Exposition, NamedCollector
-from daemon.web.listener import MAX_CONNECTIONS, Listener
+from daemon.web.listener import MAX_ANSWERS, MAX_CONNECTIONS, Listener
 from daemon.web.pages import LandingPage, MetricsPage, Overview, ReadyPage, healthy_page
 from daemon.web.server import WebServer
 from tests.fakes.clock import FakeClock
@@ -149,20 +150,45 @@ def test_close_ends_the_threads_of_stuck_clients(say: bytes) -> None:
             socket.create_connection(address, PATIENCE)
 
 
-def test_close_does_not_wait_for_an_answer_that_hangs() -> None:
-    asked, release = threading.Event(), threading.Event()
+HANG = """
+import socket, threading
+from daemon.web.listener import Listener
+
+asked, forever = threading.Event(), threading.Event()
+
+def hang(request):
+    asked.set()
+    forever.wait()
+
+sock = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(sock.getsockname())
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: test\\r\\n\\r\\n")
+listener = Listener(sock, hang, name="hanging")
+listener.start()
+asked.wait()
+listener.close()
+"""
+
+
+def test_neither_close_nor_the_end_of_the_process_waits_for_an_answer_that_hangs() -> None:
+    subprocess.run([sys.executable, "-c", HANG], timeout=PATIENCE, check=True)
+
+
+def test_one_answer_too_many_waits_for_its_turn() -> None:
+    asked, release = threading.Semaphore(0), threading.Event()
 
     def hang(request: Request) -> Response:
-        asked.set()
+        asked.release()
         release.wait(PATIENCE)
         return hello(request)
 
-    listener, address = started(hang)
-    with clients(address, 1, GET):
-        assert asked.wait(PATIENCE)
-        listener.close()
-        assert not release.is_set()
-    release.set()
+    with listening(hang) as address, clients(address, MAX_ANSWERS, GET) as busy:
+        for _ in busy:
+            assert asked.acquire(timeout=PATIENCE)
+        with clients(address, 1, GET) as [waiting]:
+            assert not asked.acquire(blocking=False)
+            release.set()
+            assert {status(received(client)) for client in [*busy, waiting]} == {200}
 
 
 @pytest.fixture(scope="module")
