@@ -46,8 +46,8 @@ class Listener:
     Serves `answer` on a bound stream socket, TCP or Unix, which it owns from then on.
 
     One request per connection. A connection is cut `deadline` seconds after it was accepted, whatever it does:
-    stays silent (also in a TLS handshake), dribbles its header or does not read. Each answer is worked out in a thread
-    that does not keep the process from ending, should the answer hang.
+    stays silent (also in a TLS handshake), dribbles its header or does not read. Each answer is worked out in a
+    thread; one that hangs does not keep the process from ending.
     """
 
     def __init__(  # noqa: PLR0913  each is a limit or a name of one socket
@@ -67,6 +67,7 @@ class Listener:
         self._deadline = deadline
         self._tls = tls
         self._free = asyncio.Semaphore(MAX_ANSWERS)
+        self._exchanges: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._listening = threading.Event()
@@ -81,7 +82,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening and cut what is open; returns within 2 s whatever the clients do."""
-        if self._loop is not None:
+        if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(_CLOSE_DEADLINE)
         self._sock.close()
@@ -105,7 +106,9 @@ class Listener:
         server.cut_all()
 
     def _receive(self, raw: HTTPServerRequest) -> None:
-        asyncio.get_running_loop().create_task(self._exchange(raw))
+        exchange = asyncio.get_running_loop().create_task(self._exchange(raw))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
 
     async def _exchange(self, raw: HTTPServerRequest) -> None:
         try:
