@@ -8,6 +8,7 @@ UNLIMITED_FROM = 1 << 62
 """cgroup v1 writes "no limit" as the largest page-aligned 63-bit number."""
 
 _MAX_DIGITS = 20  # an unsigned 64-bit number; a longer run of digits is garbage
+_NEWLINE = ord(b"\n")
 _RECEIVED, _SENT, _COLUMNS = 0, 8, 16
 
 
@@ -37,11 +38,14 @@ def keyed(text: bytes | None, key: bytes) -> int | None:
     """Give the number after `key` in a file of `key number` lines, wherever the line stands."""
     if text is None:
         return None
-    start = 0 if text.startswith(key + b" ") else text.find(b"\n" + key + b" ") + 1
-    if start == 0 and not text.startswith(key + b" "):
+    marker = key + b" "
+    start = text.find(marker)
+    while start > 0 and text[start - 1] != _NEWLINE:  # the end of a longer key
+        start = text.find(marker, start + 1)
+    if start < 0:
         return None
     end = text.find(b"\n", start)
-    return number(text[start + len(key) : end if end >= 0 else len(text)])
+    return number(text[start + len(marker) : end if end >= 0 else len(text)])
 
 
 def io_v2(text: bytes | None) -> dict[str, Flow]:
@@ -87,13 +91,15 @@ def interfaces(text: bytes | None) -> dict[str, Flow]:
     flows: dict[str, Flow] = {}
     for line in (text or b"").splitlines():
         name, colon, figures = line.partition(b":")
+        name = name.strip()
+        if not colon or name == b"lo" or name.startswith((b"veth", b"docker")):
+            continue
         columns = figures.split()
-        interface = name.strip().decode(errors="replace")
-        if not colon or len(columns) < _COLUMNS or interface == "lo" or interface.startswith(("veth", "docker")):
+        if len(columns) < _COLUMNS:
             continue
         received, sent = number(columns[_RECEIVED]), number(columns[_SENT])
         if received is not None and sent is not None:
-            flows[interface] = Flow(received, sent)
+            flows[name.decode(errors="replace")] = Flow(received, sent)
     return flows
 
 

@@ -176,7 +176,7 @@ def _scaled(count: int | None, per_second: float) -> float | None:
 def read_file(path: str) -> bytes | None:
     """Give a kernel file's bytes; `None` when it is not there or vanishes meanwhile (ENOENT, ENODEV, ESRCH)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:

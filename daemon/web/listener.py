@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -32,8 +32,8 @@ MAX_CONNECTIONS = 64
 """Open connections; one more and the oldest has to go, so silent clients cannot lock a scrape out."""
 HEAD_LIMIT = 16 * 1024
 """Bytes that a request's head may have; far beyond what Prometheus, curl or a browser send."""
-WORKERS = 8
-"""Answers that are worked out at the same time."""
+MAX_ANSWERS = 8
+"""Answers that are worked out at the same time; one more waits."""
 
 _CLOSE_DEADLINE = 1.5
 _PEER_CREDENTIALS = struct.Struct("3i")
@@ -46,7 +46,8 @@ class Listener:
     Serves `answer` on a bound stream socket, TCP or Unix, which it owns from then on.
 
     One request per connection. A connection is cut `deadline` seconds after it was accepted, whatever it does:
-    stays silent (also in a TLS handshake), dribbles its header or does not read. Answers run in worker threads.
+    stays silent (also in a TLS handshake), dribbles its header or does not read. Each answer is worked out in a
+    thread; one that hangs does not keep the process from ending.
     """
 
     def __init__(  # noqa: PLR0913  each is a limit or a name of one socket
@@ -65,7 +66,8 @@ class Listener:
         self._body_limit = body_limit
         self._deadline = deadline
         self._tls = tls
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix=f"{name}-answer")
+        self._free = asyncio.Semaphore(MAX_ANSWERS)
+        self._exchanges: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._listening = threading.Event()
@@ -80,10 +82,9 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening and cut what is open; returns within 2 s whatever the clients do."""
-        if self._loop is not None:
+        if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(_CLOSE_DEADLINE)
-        self._workers.shutdown(wait=False, cancel_futures=True)
         self._sock.close()
 
     async def _serve(self) -> None:
@@ -105,16 +106,35 @@ class Listener:
         server.cut_all()
 
     def _receive(self, raw: HTTPServerRequest) -> None:
-        asyncio.get_running_loop().create_task(self._exchange(raw))
+        exchange = asyncio.get_running_loop().create_task(self._exchange(raw))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
 
     async def _exchange(self, raw: HTTPServerRequest) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            response = await loop.run_in_executor(self._workers, self._respond, _request(raw))
-            await _send(raw, response)
-        except (StreamClosedError, RuntimeError):
-            # The client went away or was cut, or we are closing: nobody is left to answer.
+            async with asyncio.timeout(self._deadline):
+                await self._free.acquire()
+            await _send(raw, await self._worked_out(_request(raw)))
+        except (StreamClosedError, TimeoutError):
             log.debug("%s: a client left before its answer", self._name)
+
+    async def _worked_out(self, request: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Response] = loop.create_future()
+
+        def settle(response: Response) -> None:
+            self._free.release()
+            if not answered.done():
+                answered.set_result(response)
+
+        def work() -> None:
+            response = self._respond(request)
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits for the answer
+                loop.call_soon_threadsafe(settle, response)
+
+        # Not an executor: its threads are joined when the interpreter ends, and an answer may hang for ever.
+        threading.Thread(target=work, name=f"{self._name}-answer", daemon=True).start()
+        return await answered
 
     def _respond(self, request: Request) -> Response:
         if len(request.body) > self._body_limit:
