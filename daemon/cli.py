@@ -19,6 +19,7 @@ from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
 from daemon.terminal import alert_lines, outcome_lines, show, status_lines
 from daemon.verbs import ALERTS, ALERTS_TEST, PLAN, STATUS
+from policies import words
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -133,7 +134,7 @@ def main() -> None:
     try:
         app()
     except ShipkeeperError as error:
-        typer.echo(f"shipkeeper: {error}", err=True)
+        typer.echo("\n".join(words.plain(line) for line in f"shipkeeper: {error}".split("\n")), err=True)
         sys.exit(error.exit_code)
 
 

@@ -52,6 +52,8 @@ _POLICY_TABLES = policy_tables(POLICIES)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
+_SHORTEST_SECRET = 8
+"""Characters; hiding a path of fewer would hide half of the log, and nobody could be kept out by it."""
 
 
 class Host(Section):
@@ -186,7 +188,7 @@ class Settings(Section):
     def secrets(self) -> tuple[str, ...]:
         """Give every text that no log may show: a webhook's address, and its path, which libraries log alone."""
         url = self.slack.webhook_url.get_secret_value()
-        return tuple(text for text in (url, urlsplit(url).path) if text.strip("/"))
+        return tuple(text for text in (url, urlsplit(url).path) if len(text) >= _SHORTEST_SECRET)
 
 
 def _first_folder(listed: str) -> Path | None:

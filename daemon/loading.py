@@ -116,8 +116,8 @@ class _Values:
             return
         try:
             self._set(key, source.read_text(encoding="utf-8").strip(), str(source))
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "this is not UTF-8 text"
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no UTF-8 text, or no name of a file"
             yield Problem(f"{'.'.join(key.path)} from {source}", f"cannot be read: {why}")
 
     def _set(self, key: Key, value: object, origin: str) -> None:

@@ -87,7 +87,7 @@ def _docker_line(docker: Mapping[str, Any]) -> Line:
 def _filesystem_line(filesystem: Mapping[str, Any]) -> Line:
     left, of = words.size(filesystem["available_bytes"]), words.size(filesystem["size_bytes"])
     ratio = filesystem["free_ratio"]
-    share = f" ({ratio:.0%})" if ratio is not None else ""
+    share = f" ({ratio * 100:.0f} %)" if ratio is not None else ""
     roles = _said(", ".join(filesystem["roles"]))
     level = filesystem["level"]
     text = f"{_said(filesystem['mountpoint'])} · {_said(level)} · {left}{share} left of {of} · {roles}"

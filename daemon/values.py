@@ -38,7 +38,7 @@ def _absolute_path(value: object) -> object:
         raise ValueError("needs a path in quotes")  # noqa: TRY004  only a ValueError becomes a line of the report
     if not value:
         return None
-    if not value.startswith("/"):
+    if not value.startswith("/") or "\0" in value:
         raise ValueError("needs an absolute path, one that begins with /")
     return Path(value)
 
@@ -46,7 +46,7 @@ def _absolute_path(value: object) -> object:
 def _pattern(value: str) -> str:
     try:
         re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ValueError(f"is no regular expression: {error}") from error
     return value
 

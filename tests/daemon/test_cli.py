@@ -150,7 +150,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "shipkeeper 0.1.0 on gpu-host-2 · observe · running for 3 h 12 min",
         "docker       up since 2026-11-23 12:00 UTC · 28.0.1, API 1.48",
         "containers   12 running, 3 exited",
-        "filesystems  / · act · 12.0 GiB (9%) left of 128.0 GiB · root, data-root",
+        "filesystems  / · act · 12.0 GiB (9 %) left of 128.0 GiB · root, data-root",
         "alerts       warning   trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
         "policies     containers · on",
         "             images_dangling · off",

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daemon.config import POLICIES, Settings
 from daemon.errors import ConfigError
@@ -190,6 +192,8 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
         ('[docker]\nhost = "tcp://h:2376"\ntls_client_key = "/k"', "belong together"),
         ('[docker]\ntls_ca_cert = "/ca"', "a unix socket has no TLS"),
         ('[state]\ndir = "here"', "needs an absolute path"),
+        ('[state]\ndir = "/a\\u0000b"', "needs an absolute path"),
+        ('[alerts]\nredact = ["a{99999999999}"]', "is no regular expression"),
         ("[state]\ndir = 3", "needs a path in quotes"),
         ('[web]\nlisten = "127.0.0.1:70000"', "the port is a number up to 65535"),
         ('[protect]\nimages = ""', 'needs a list, for example ["db-*"]'),
@@ -260,6 +264,14 @@ def test_a_complaint_without_a_file_speaks_of_the_environment() -> None:
     said = complaint(None, {"SHIPKEEPER_LOG__LEVEL": "loud"})
     assert said.startswith("cannot use the settings in the environment")
     assert said.endswith("1 problem; nothing was started.")
+
+
+@given(st.dictionaries(st.sampled_from([key.variable for key in KEYS.values()]), st.text()))
+def test_any_environment_is_either_read_or_refused_in_words(environ: dict[str, str]) -> None:
+    try:
+        load(None, environ)
+    except ConfigError as error:
+        assert str(error).endswith("nothing was started.")  # noqa: PT017  both outcomes are right
 
 
 def test_rules_are_the_catalogue_without_what_is_switched_off(tmp_path: Path) -> None:
