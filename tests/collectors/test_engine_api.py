@@ -271,3 +271,10 @@ def test_a_refused_event_stream_leaves_nothing_open(engine: ScriptedEngine, api:
     engine.statuses["/events"] = 403
     with pytest.raises(EngineForbidden):
         api.events("0.000000000")
+
+
+def test_a_silent_stream_ends_as_quiet(engine: ScriptedEngine, api: EngineApi) -> None:
+    engine.emit("start")
+    with api.events("0.000000000", SHORT) as stream:
+        assert [event.action for event in stream] == ["start"]
+    assert stream.end is StreamEnd.QUIET
