@@ -42,7 +42,10 @@ __all__ = [
 NEWEST_API: Final = (1, 51)
 OLDEST_API: Final = (1, 41)
 QUIET_AFTER: Final = timedelta(seconds=60)
-"""How long an event stream may be silent before it ends as quiet; a half-open connection ends so too."""
+"""
+A stream may be silent for so long. Then it is opened again, which costs one request and shows whether the other
+side still lives: a frozen engine and a half-open connection are silent too.
+"""
 
 _CONFLICT: Final = 409
 _NOT_IMPLEMENTED: Final = 501
@@ -163,14 +166,14 @@ class EngineApi:
             raise
         return () if response is None else read_log_tail(response, lines, max_bytes, self._transport.endpoint.host)
 
-    def events(self, since: str) -> EventStream:
+    def events(self, since: str, quiet_after: timedelta = QUIET_AFTER) -> EventStream:
         """
         Open the stream of events from `since` on, which is written as `"<seconds>.<9 digits>"`.
 
         What the engine still remembers comes first. The stream has a connection of its own, outlives this
-        object and belongs to the caller.
+        object and belongs to the caller. Silent for longer than `quiet_after` it ends.
         """
-        transport = Transport(self._transport.endpoint, QUIET_AFTER)
+        transport = Transport(self._transport.endpoint, quiet_after)
         params = {"since": since, "filters": json.dumps({"type": list(EVENT_TYPES)})}
         try:
             response = transport.get(self._versioned("/events"), params, stream=True)

@@ -76,6 +76,8 @@ def unavailable(error: BaseException, host: str) -> EngineUnavailable:
                 )
             case BlockingIOError():  # connect() to a unix socket whose backlog is full: nobody accepts any more
                 return _hung(place, "accepts no more connections")
+            case urllib3.exceptions.NewConnectionError():  # a timeout by its class only: what is behind it tells
+                continue
             case TimeoutError() | requests.Timeout() | urllib3.exceptions.TimeoutError():
                 return _hung(place, "does not answer in time")
             case requests.exceptions.SSLError():

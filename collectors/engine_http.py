@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import requests
-from docker.transport import UnixHTTPAdapter
 
 from collectors.engine_errors import (
     EngineFailure,
@@ -16,6 +15,7 @@ from collectors.engine_errors import (
     unavailable,
 )
 from collectors.facts import EngineState
+from collectors.unix_socket import UnixSocketAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,9 +68,7 @@ class Transport:
     def _mount(self) -> str:
         endpoint = self.endpoint
         if endpoint.socket_path:
-            # docker-py keeps one pool per URL: with the default of 25 idle connections would pile up.
-            adapter = UnixHTTPAdapter(f"http+unix://{endpoint.socket_path}", pool_connections=1)
-            self._session.mount("http+docker://", adapter)
+            self._session.mount("http+docker://", UnixSocketAdapter(endpoint.socket_path))
             return "http+docker://localhost"
         scheme, _, address = endpoint.host.partition("://")
         if scheme != "tcp" or not address:
