@@ -233,7 +233,7 @@ class App:
 
     def _test_sinks(self) -> list[dict[str, Any]]:
         trials = [self.sender.test_message(sink.name) for sink in self._sinks]
-        return [{"sink": trial.sink, "ok": trial.accepted, "words": trial.words} for trial in trials]
+        return [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
 
     def _snapshot(self) -> Snapshot:
         if self.watch.snapshot is None:
