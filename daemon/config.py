@@ -175,7 +175,11 @@ class Settings(Section):
     def rules(self) -> Mapping[str, AlertRule]:
         """Give the catalogue by name with the owner's delays; an alert that is switched off is absent."""
         told = {name: table for name, table in self.alerts.rules.by_name().items() if table.enabled}
-        return {rule.name: replace(rule, hold=told[rule.name].hold) for rule in RULES if rule.name in told}
+        return {
+            rule.name: replace(rule, hold=told[rule.name].hold, clear=told[rule.name].clear)
+            for rule in RULES
+            if rule.name in told
+        }
 
     def enabled_policies(self) -> Mapping[str, Policy]:
         """Build every policy that is switched on, by the name of its table."""

@@ -43,10 +43,11 @@ class PolicyTables(Section):
 
 
 class AlertSettings(Section):
-    """`[alerts.rules.<alert>]`: whether it is told at all, and how long it must be bad before that."""
+    """`[alerts.rules.<alert>]`: whether it is told at all, how long it must be bad before, how long well to be over."""
 
     enabled: bool = True
     hold: Duration = Field(alias="for")
+    clear: Duration
 
 
 class AlertTables(Section):
@@ -69,12 +70,12 @@ def policy_tables(policies: Mapping[str, type[Policy]]) -> type[PolicyTables]:
 
 
 def alert_tables(rules: Iterable[AlertRule]) -> type[AlertTables]:
-    """Make the model of `[alerts.rules]`: the catalogue's delay of each alert is the default of its `for`."""
+    """Make the model of `[alerts.rules]`: the catalogue's delays of each alert are its defaults."""
     tables: dict[str, Any] = {}
     for rule in rules:
         hold: Any = (Duration, Field(default=rule.hold, alias="for"))
-        table = create_model(f"{rule.camel}Settings", __base__=AlertSettings, hold=hold)
-        tables[rule.name.replace("-", "_")] = (table, Field(default=table(), alias=rule.name))
+        table = create_model(f"{rule.camel}Settings", __base__=AlertSettings, hold=hold, clear=(Duration, rule.clear))
+        tables[rule.name.replace("-", "_")] = (table, Field(default=table.model_validate({}), alias=rule.name))
     return create_model("AllAlertTables", __base__=AlertTables, **tables)
 
 

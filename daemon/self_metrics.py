@@ -30,7 +30,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
-    yield from _stream(reader, now)
+    yield from _stream(reader)
     yield Family(
         f"{_P}cycles_total", "counter", "Cycles of the watch thread.", [("", snapshot.cycles if snapshot else 0)]
     )
@@ -45,7 +45,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     )
 
 
-def _stream(reader: ReaderStats, now: datetime) -> Iterator[Family]:
+def _stream(reader: ReaderStats) -> Iterator[Family]:
     yield Family(f"{_P}event_stream_connected", "gauge", "1 while the event stream is open.", [("", reader.connected)])
     yield Family(
         f"{_P}event_stream_reconnects_total",

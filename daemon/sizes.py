@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_UNITS = {
+_UNITS: dict[str, int] = {
     "B": 1,
     "kB": 1000,
     **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},

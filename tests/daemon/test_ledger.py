@@ -62,6 +62,7 @@ class Watchman:
         engine_restarted: bool = False,
         oom_counts: Mapping[str, int] | None = None,
     ) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
+        """Give what the ledger tells of this look."""
         after = {container.id: container for container in containers}
         told = self.ledger.record(
             Look(
@@ -80,6 +81,7 @@ class Watchman:
     def deaths(
         self, seconds: float, *containers: Container, events: Sequence[Event] = (), complete: bool = False
     ) -> list[Death]:
+        """Give the deaths alone."""
         return list(self.look(seconds, *containers, events=events, complete=complete)[0])
 
 
@@ -239,7 +241,7 @@ def test_one_memory_kill_with_many_oom_events_is_one() -> None:
     )
 )
 def test_every_death_is_told_exactly_once_whatever_events_are_lost(lives: list[tuple[bool, bool, int]]) -> None:
-    """Each life: is its `die` event lost, is there a complete look after it, the exit code. Restarted by policy each time."""
+    """Each life: is its event lost, is there a complete look after it, its exit code; its policy restarts it."""
     watchman = Watchman(running())
     told: list[Death] = []
     clock = 0.0
