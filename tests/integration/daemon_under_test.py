@@ -155,10 +155,6 @@ class DaemonUnderTest:
             env=self._environment,
         )
 
-    def told(self, post: Post) -> tuple[str, str]:
-        """Give the alert and the headline of one message."""
-        return message(post)
-
     def wait_for(self, alert: str, words: str = "", timeout: float = 15.0) -> str:
         """Wait for a message about this alert that holds these words, and give its whole text."""
         posts = self.slack.wait(lambda posts: any(_matches(post, alert, words) for post in posts), timeout)
@@ -167,6 +163,10 @@ class DaemonUnderTest:
     def alerts_told(self) -> list[str]:
         """Give the names of the alerts in all messages so far, in order."""
         return [message(post)[0] for post in self.slack.posts]
+
+    def headlines(self) -> list[str]:
+        """Give the first lines of all messages so far."""
+        return [message(post)[1] for post in self.slack.posts]
 
     def status(self) -> Any:
         """Give `status --json`."""
@@ -188,7 +188,7 @@ class DaemonUnderTest:
         if not addresses:
             return ""
         try:
-            with urllib.request.urlopen(addresses[-1] + path, timeout=10) as answer:
+            with urllib.request.urlopen(addresses[-1] + path, timeout=10) as answer:  # noqa: S310  found by the pattern
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:

@@ -37,7 +37,7 @@ def only(keeper: DaemonUnderTest, engine: PrivateEngine, *alerts: str) -> None:
     """Prove that these and no other alerts were told: a last crash is the sentinel behind which nothing can come."""
     engine.run(crash(code=9), name="sentinel")
     keeper.wait_for("container-crashed", "sentinel")
-    assert sorted(keeper.alerts_told()) == sorted([*alerts, "container-crashed"])
+    assert sorted(keeper.alerts_told()) == sorted([*alerts, "container-crashed"]), keeper.headlines()
 
 
 def test_a_killed_process_is_a_crash_told_with_its_last_log_lines(
