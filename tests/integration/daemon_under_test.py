@@ -75,6 +75,7 @@ class DaemonUnderTest:
         )
         self._environment = {**_environment(), **engine.bond}
         self._process: subprocess.Popen[bytes] | None = None
+        self._begun = 0
 
     def __enter__(self) -> Self:
         self.tap.__enter__()
@@ -106,6 +107,7 @@ class DaemonUnderTest:
     def start(self, *, ready: bool = True) -> None:
         """Start it and, unless told otherwise, wait until it has seen every container."""
         with self.log.open("ab") as output:
+            self._begun = output.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "daemon.app", "--config", str(self.config)],
                 stdout=output,
@@ -184,7 +186,7 @@ class DaemonUnderTest:
         return True
 
     def _page(self, path: str) -> str:
-        addresses = re.findall(r"http://127\.0\.0\.1:\d+", self.log.read_text())
+        addresses = re.findall(r"http://127\.0\.0\.1:\d+", self.log.read_bytes()[self._begun :].decode())
         if not addresses:
             return ""
         try:

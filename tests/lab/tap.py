@@ -68,6 +68,17 @@ class SocketTap:
         """The requests that may change something."""
         return [one for one in self.asked if one.method not in {"GET", "HEAD"}]
 
+    def client(self) -> socket.socket:
+        """Give a connection to the engine through the tap."""
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.path))
+        return client
+
+    def forget(self) -> None:
+        """Strike out what was written down so far but for the GETs."""
+        with self._lock:
+            self._asked = [one for one in self._asked if one.method in {"GET", "HEAD"}]
+
     def cut(self) -> None:
         """End all connections, as a proxy does that has had enough."""
         with self._lock:
