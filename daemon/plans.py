@@ -114,7 +114,7 @@ def plan_lines(plan: Plan, *, explain: bool = False) -> list[str]:
         lines += _kind_lines(plan, kind, f"{noun}s")
     lines.append(_kept_line(plan, explain=explain))
     if explain:
-        lines += _table([(kept.object.name, _NOUNS[kept.object.kind], kept.reason) for kept in plan.kept])
+        lines += _table([(kept.object.name, f"{_NOUNS[kept.object.kind]:<9}", kept.reason) for kept in plan.kept])
     if plan.mode == "observe":
         lines += ["", "  Nothing is removed in observe mode."]
     return lines
@@ -136,15 +136,16 @@ def _kind_lines(plan: Plan, kind: SubjectKind, title: str) -> Iterator[str]:
     if not looked_at:
         return
     gain = f"{_gain(removals)}   " if removals else ""
-    yield f"  {title:<12}{gain}{len(removals)} of {looked_at}"
+    yield f"  {title:<11}  {gain}{len(removals)} of {looked_at}"
     yield from _table([(each.object.name, words.size(each.size_bytes), each.reason) for each in removals])
+    yield ""
 
 
 def _kept_line(plan: Plan, *, explain: bool) -> str:
     categories = Counter(kept.category for kept in plan.kept)
     counted = " · ".join(f"{category} {number}" for category, number in sorted(categories.items()))
     hint = "" if explain or not counted else "        --explain shows each"
-    return f"  {'kept':<12}{words.plain(counted) or 'nothing'}{hint}"
+    return f"  {'kept':<11}  {words.plain(counted) or 'nothing'}{hint}"
 
 
 def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
@@ -164,7 +165,7 @@ def _gain(removals: Iterable[Removal]) -> str:
         return words.size(None)
     shared = any(removal.object.kind is SubjectKind.IMAGE for removal in removals)
     gain = f"{'up to ' if shared else ''}{words.size(total_bytes(removals))}"
-    return f"{gain} and {unmeasured} not measured" if unmeasured else gain
+    return f"{gain} ({unmeasured} not measured)" if unmeasured else gain
 
 
 def _largest_first(removal: Removal) -> tuple[str, int, str, str]:

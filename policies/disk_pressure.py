@@ -94,7 +94,7 @@ class DiskPressure:
             inodes_act_percent=self.inodes_act_percent,
             inodes_critical_percent=self.inodes_critical_percent,
         )
-        if self.clear_points < 0:
+        if not self.clear_points >= 0:  # written so that it refuses nan as well
             raise ValueError("clear_points must be 0 or more")
         for name in ("warn_percent", "inodes_warn_percent"):
             if getattr(self, name) + self.clear_points > 100:  # noqa: PLR2004  all of it

@@ -25,10 +25,10 @@ def within(longest: timedelta, **durations: timedelta) -> None:
 def falling(**levels: float) -> None:
     """Raise ValueError unless each level is positive and smaller than the one named before it."""
     for name, level in levels.items():
-        if level <= 0:
+        if not level > 0:  # written so that it refuses nan as well
             raise ValueError(f"{name} must be larger than zero")
     for (above, larger), (below, smaller) in pairwise(levels.items()):
-        if larger <= smaller:
+        if not larger > smaller:
             raise ValueError(
                 f"{above} must be larger than {below}: the levels say how much is left, so warn > act > critical"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,20 +83,12 @@ def plain(text: str) -> str:
     r"""
     Make foreign text safe to print: what could move the cursor, colour or reorder a line is shown as `\x1b`.
 
-    Those are control characters, format characters (the bidirectional ones among them), line and paragraph
-    separators and lone surrogates.
+    That is all that is not printable: control characters, bidirectional marks, line separators, lone surrogates.
     """
-    return "".join(_escaped(char) if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def one_line(text: str, limit: int) -> str:
     """Fold text into one line of at most `limit` characters; an ellipsis shows that some is missing."""
     folded = " ".join(text.split())
     return folded if len(folded) <= limit else f"{folded[: limit - 1].rstrip()}…"
-
-
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.disk_pressure import DiskPressure, Level
+from policies.policy import Condition, ConditionState, Severity
+from tests.policies.build import GIB, MIB, facts, filesystem
+
+if TYPE_CHECKING:
+    from collectors.facts import Filesystem
+
+BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
+POLICY = DiskPressure()
+
+
+def judge(thing: Filesystem) -> Condition:
+    [condition] = POLICY.decide(facts(filesystems=[thing]))
+    return condition
+
+
+@pytest.mark.parametrize(
+    ("free_percent", "level", "severity"),
+    [
+        (20, Level.OK, Severity.WARNING),
+        (19, Level.WARN, Severity.WARNING),
+        (12, Level.WARN, Severity.WARNING),
+        (11, Level.ACT, Severity.WARNING),
+        (5, Level.ACT, Severity.WARNING),
+        (4, Level.CRITICAL, Severity.CRITICAL),
+        (0, Level.CRITICAL, Severity.CRITICAL),
+    ],
+)
+def test_on_a_small_disk_the_percentage_decides(free_percent: int, level: Level, severity: Severity) -> None:
+    small = filesystem(size=100 * MIB, available=free_percent * MIB)
+    assert POLICY.level(small) is level
+    assert judge(small).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("free", "level"), [(30, Level.OK), (29, Level.WARN), (19, Level.ACT), (8, Level.ACT), (7, Level.CRITICAL)]
+)
+def test_on_a_large_disk_the_size_decides(free: int, level: Level) -> None:
+    assert POLICY.level(filesystem(size=4000 * GIB, available=free * GIB)) is level
+
+
+def test_the_reason_says_what_is_left_and_the_numbers_say_the_same() -> None:
+    found = judge(filesystem(size=125 * GIB, available=int(11.4 * GIB)))
+    assert found.reason == "11.4 GiB (9 %) left"
+    assert (found.value, found.limit) == (int(11.4 * GIB), 15.0 * GIB)
+
+
+@pytest.mark.parametrize(("free_percent", "state"), [(19, BAD), (20, BETWEEN), (24, BETWEEN), (25, OK)])
+def test_the_alert_clears_five_points_above_the_warning(free_percent: int, state: ConditionState) -> None:
+    assert judge(filesystem(size=100 * MIB, available=free_percent * MIB)).state is state
+
+
+@pytest.mark.parametrize(("free", "state"), [(29, BAD), (30, BETWEEN), (37, BETWEEN), (38, OK)])
+def test_on_a_large_disk_it_clears_at_the_like_share_above(free: int, state: ConditionState) -> None:
+    assert judge(filesystem(size=4000 * GIB, available=free * GIB)).state is state
+
+
+def test_the_free_share_counts_as_df_does_without_the_reserve_of_root() -> None:
+    reserved = filesystem(size=100 * MIB, used_bytes=76 * MIB, available_bytes=19 * MIB)
+    assert POLICY.level(reserved) is Level.OK
+
+
+def test_running_out_of_inodes_is_a_disk_that_fills() -> None:
+    found = judge(filesystem(inodes=1_000_000, inodes_free=39_999))
+    assert (found.state, found.severity, found.limit) == (BAD, Severity.CRITICAL, 40_000.0)
+    assert found.reason == "39,999 inodes (3 %) left"
+
+
+def test_where_both_run_out_both_are_said() -> None:
+    found = judge(filesystem(size=100 * MIB, available=10 * MIB, inodes=1000, inodes_free=140))
+    assert found.reason == "10.0 MiB (10 %) left and 140 inodes (14 %) left"
+    assert found.value == 10 * MIB
+
+
+def test_inodes_that_have_not_cleared_keep_the_alert() -> None:
+    assert judge(filesystem(inodes=1000, inodes_free=199)).state is BETWEEN
+
+
+@pytest.mark.parametrize("count", [None, 0])
+def test_a_filesystem_without_an_inode_count_is_judged_by_space_alone(count: int | None) -> None:
+    assert judge(filesystem(inodes=count, inodes_free=count)).state is OK
+
+
+def test_a_filesystem_that_tells_no_size_has_no_level() -> None:
+    empty = filesystem(size=0, available=0, inodes=None)
+    assert POLICY.level(empty) is None
+    assert list(POLICY.decide(facts(filesystems=[empty]))) == []
+
+
+@pytest.mark.parametrize(("role", "judged"), [("data-root", 1), ("containerd-root", 1), ("os-root", 0), ("state", 0)])
+def test_only_filesystems_with_dockers_data_are_judged(role: str, judged: int) -> None:
+    assert len(list(POLICY.decide(facts(filesystems=[filesystem(roles=(role,))])))) == judged
+
+
+@given(st.integers(0, 10**13), st.integers(0, 10**13), st.integers(1, 10**9), st.integers(0, 10**9))
+def test_less_space_never_means_a_milder_level(used: int, available: int, inodes: int, free: int) -> None:
+    now = filesystem(used_bytes=used, available_bytes=available, inodes=inodes, inodes_free=min(free, inodes))
+    later = filesystem(
+        used_bytes=used + available // 2,
+        available_bytes=available - available // 2,
+        inodes=inodes,
+        inodes_free=min(free, inodes) // 2,
+    )
+    before, after = POLICY.level(now), POLICY.level(later)
+    assert before is not None
+    assert after is not None
+    assert after.rank >= before.rank
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"act_percent": 25.0}, "warn_percent must be larger than act_percent"),
+        ({"critical_bytes": 20 * GIB}, "act_bytes must be larger than critical_bytes"),
+        ({"inodes_critical_percent": 0.0}, "inodes_critical_percent must be larger than zero"),
+        ({"clear_points": -1.0}, "clear_points must be 0 or more"),
+        ({"clear_points": float("nan")}, "clear_points must be 0 or more"),
+        ({"critical_percent": float("nan")}, "critical_percent must be larger than zero"),
+        ({"warn_percent": 99.0}, r"warn_percent \+ clear_points must be at most 100"),
+        ({"inodes_warn_percent": 96.0}, r"inodes_warn_percent \+ clear_points must be at most 100"),
+    ],
+)
+def test_levels_that_make_no_sense_are_refused_by_name(knobs: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        DiskPressure(**knobs)

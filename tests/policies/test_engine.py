@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from collectors.facts import Engine, EngineState, SourceName, Unknown
+from policies.engine import EngineDown
+from policies.policy import Condition, ConditionState, Severity
+from tests.policies.build import NOW, facts
+
+BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
+
+
+def judge(state: EngineState, **changes: str) -> Condition:
+    dead = {SourceName.DOCKER: Unknown("no engine", NOW)}
+    [condition] = EngineDown().decide(facts(engine=Engine(state=state, since=NOW, **changes), sources=dead))  # type: ignore[arg-type]  # words only
+    return condition
+
+
+@pytest.mark.parametrize(
+    ("engine", "state", "severity"),
+    [
+        (EngineState.UP, OK, Severity.CRITICAL),
+        (EngineState.STARTING, BETWEEN, Severity.CRITICAL),
+        (EngineState.STOPPED, BAD, Severity.INFO),
+        (EngineState.CRASHED, BAD, Severity.CRITICAL),
+        (EngineState.HUNG, BAD, Severity.CRITICAL),
+        (EngineState.DENIED, BAD, Severity.CRITICAL),
+        (EngineState.UNSUPPORTED, BAD, Severity.CRITICAL),
+    ],
+)
+def test_an_engine_that_somebody_stopped_is_news_and_any_other_absence_is_urgent(
+    engine: EngineState, state: ConditionState, severity: Severity
+) -> None:
+    found = judge(engine)
+    assert (found.state, found.severity) == (state, severity)
+
+
+def test_each_state_of_the_engine_is_told_in_words_of_its_own() -> None:
+    assert len({judge(state).reason for state in EngineState}) == len(EngineState)
+
+
+def test_the_reason_says_since_when_why_and_what_to_do() -> None:
+    denied = judge(EngineState.DENIED, why="permission denied", cure="usermod -aG docker")
+    assert denied.reason == (
+        "out of our reach: it refuses us, since 2026-11-23 16:02 UTC (permission denied; usermod -aG docker)"
+    )
+
+
+def test_it_needs_no_source_for_it_speaks_when_they_fail() -> None:
+    assert EngineDown.needs == frozenset()
