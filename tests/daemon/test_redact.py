@@ -88,6 +88,11 @@ def test_as_a_filter_it_hides_secrets_in_messages_and_tracebacks() -> None:
     assert "password=***" in paper.getvalue()
 
 
+def test_a_log_line_with_wrong_arguments_does_not_raise_in_whoever_logs() -> None:
+    record = logging.LogRecord("test", logging.INFO, "file.py", 1, "%d tries", ("no number",), None)
+    assert Redactor().filter(record)
+
+
 @given(st.text(max_size=300))
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     redactor = Redactor()
