@@ -60,7 +60,7 @@ RULES: tuple[AlertRule, ...] = (
         name="container-start-failed", title="could not start", hold=NOW, clear=NOW, folded_into=("engine-down",)
     ),
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
-    AlertRule(name="disk-low", title="is filling", hold=NOW, clear=timedelta(minutes=5)),
+    AlertRule(name="disk-low", title="is filling", hold=timedelta(seconds=30), clear=timedelta(minutes=5)),
 )
 
 BY_NAME: dict[str, AlertRule] = {rule.name: rule for rule in RULES}

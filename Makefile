@@ -1,0 +1,77 @@
+# Two commands do all set-up: `make run` and `make test`. Every step is named; done once, it takes no time.
+
+PYTHON ?= python3
+CACHE  := $(CURDIR)/.cache
+BIN    := $(CURDIR)/.venv/bin
+UV     := $(CACHE)/uv/bin/uv
+SYNCED := $(CACHE)/synced
+
+export SHIPKEEPER_CACHE ?= $(CACHE)
+export UV_PYTHON_DOWNLOADS := never
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test slow bench check lint format root setup lab clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: ## watch this host's engine; where there is none, show the demo
+	@address=$$($(PYTHON) deploy/find_engine.py); \
+	case $$? in \
+	0) $(MAKE) setup && SHIPKEEPER_DOCKER__HOST=$$address exec $(BIN)/shipkeeper run ;; \
+	3) exec $(MAKE) demo ;; \
+	*) exit 1 ;; \
+	esac
+
+demo: root setup ## show Shipkeeper at work on a private engine
+	@tests/lab/need.sh lab
+	@exec $(BIN)/python -m tests.lab.demo $(ARGS)
+
+test: lab ## run all tests but the slow ones, on real engines
+	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/promtool/usr/bin" exec $(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+slow: lab ## run the proofs that take minutes
+	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/promtool/usr/bin" exec $(BIN)/python -m pytest -m slow $(ARGS)
+
+bench: lab ## measure latency, CPU and memory
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+check: lint test ## all that CI does
+
+lint: setup ## check format, style, types and imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "a private engine needs root; type: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
+setup: $(SYNCED)
+	@:
+
+lab: root setup
+	@tests/lab/need.sh lab
+	@$(BIN)/python -m tests.lab.binaries bookworm sid promtool >/dev/null
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Shipkeeper needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@PYTHON=$(PYTHON) tests/lab/need.sh setup
+	@echo "setup: fetching uv into .cache/uv"
+	@$(PYTHON) -m venv $(CACHE)/uv
+	@$(CACHE)/uv/bin/pip install -qq --disable-pip-version-check 'uv>=0.9,<1'
+
+$(SYNCED): $(UV) pyproject.toml uv.lock
+	@echo "setup: installing the locked packages into .venv"
+	@$(UV) sync --quiet --locked --python $(PYTHON)
+	@touch $@
+
+clean: ## remove everything that set-up and tests have made
+	rm -rf .venv $(CACHE) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

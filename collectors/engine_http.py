@@ -1,0 +1,142 @@
+"""GET requests to a Docker endpoint, with every way to fail told by its own error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import requests
+
+from collectors.engine_errors import (
+    EngineFailure,
+    EngineForbidden,
+    EngineProtocolError,
+    EngineUnavailable,
+    unavailable,
+)
+from collectors.facts import EngineState
+from collectors.unix_socket import UnixSocketAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_MESSAGE_LENGTH: Final = 300
+_SERVED: Final = "reach it over a unix socket, or over tcp:// with TLS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where an engine listens: `unix:///path` or `tcp://host:port`, the latter with the files of its TLS if any."""
+
+    host: str
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    @property
+    def socket_path(self) -> str:
+        """The path of a unix socket, or an empty string."""
+        return self.host.removeprefix("unix://") if self.host.startswith("unix://") else ""
+
+    @property
+    def tls(self) -> bool:
+        """True when the connection is encrypted."""
+        return bool(self.tls_ca or self.tls_cert)
+
+
+class Transport:
+    """
+    One HTTP session with an engine, for one thread, able to send nothing but GET.
+
+    It is docker-py's transport without docker-py's `APIClient`: the latter opens `~/.docker/config.json`,
+    keeps the registry passwords in it and sends the headers in it. Here nothing but the endpoint counts, not
+    even the environment's proxies.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: timedelta) -> None:
+        self.endpoint = endpoint
+        self._timeout = timeout.total_seconds()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        # A proxy that compressed the event stream would hold events back.
+        self._session.headers.update({"User-Agent": "shipkeeper", "Accept-Encoding": "identity"})
+        self._base = self._mount()
+
+    def _mount(self) -> str:
+        endpoint = self.endpoint
+        if endpoint.socket_path:
+            self._session.mount("http+docker://", UnixSocketAdapter(endpoint.socket_path))
+            return "http+docker://localhost"
+        scheme, _, address = endpoint.host.partition("://")
+        if scheme != "tcp" or not address:
+            why = f"{scheme}:// endpoints are not served ({endpoint.host})"
+            raise EngineUnavailable(EngineState.UNSUPPORTED, why, _SERVED)
+        for path in (endpoint.tls_ca, endpoint.tls_cert, endpoint.tls_key):
+            if path and not Path(path).is_file():
+                why = f"the TLS file {path} cannot be read"
+                raise EngineUnavailable(EngineState.UNSUPPORTED, why, "correct [docker] tls_ca, tls_cert, tls_key")
+        if not endpoint.tls:
+            return f"http://{address}"
+        self._session.verify = endpoint.tls_ca or True
+        if endpoint.tls_cert:
+            self._session.cert = (endpoint.tls_cert, endpoint.tls_key) if endpoint.tls_key else endpoint.tls_cert
+        return f"https://{address}"
+
+    def get(
+        self, path: str, params: Mapping[str, str | int] | None = None, *, stream: bool = False
+    ) -> requests.Response | None:
+        """
+        Ask for a path; `None` when it is not there (404).
+
+        The caller closes the response of a `stream`. Raises EngineUnavailable when no answer comes,
+        EngineForbidden on 403, EngineFailure on any other error status.
+        """
+        try:
+            response = self._session.get(
+                self._base + path, params=params, stream=stream, timeout=self._timeout, allow_redirects=False
+            )
+            if response.ok:
+                return response
+            with response:
+                if response.status_code == _NOT_FOUND:
+                    return None
+                raise _refusal(path, response)
+        except (requests.RequestException, OSError) as error:
+            raise unavailable(error, self.endpoint.host) from error
+
+    def json(self, path: str, params: Mapping[str, str | int] | None = None) -> object:
+        """Ask for a JSON document; `None` when it is not there (404). Raises as `get`, and EngineProtocolError."""
+        response = self.get(path, params)
+        if response is None:
+            return None
+        try:
+            answer: object = response.json()
+        except (ValueError, RecursionError) as error:
+            raise EngineProtocolError(f"GET {path}", "is not JSON") from error
+        if answer is None:
+            raise EngineProtocolError(f"GET {path}", "is null")
+        return answer
+
+    def close(self) -> None:
+        """Close all connections of this session."""
+        self._session.close()
+
+
+def _refusal(path: str, response: requests.Response) -> EngineForbidden | EngineFailure:
+    if response.status_code == _FORBIDDEN:
+        return EngineForbidden(path)
+    return EngineFailure(path, response.status_code, _message(response))
+
+
+def _message(response: requests.Response) -> str:
+    """Give Docker's own words on an error, or the beginning of what a proxy said."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = response.text
+    words = body.get("message", "") if isinstance(body, dict) else body
+    return str(words).strip()[:_MESSAGE_LENGTH] or response.reason

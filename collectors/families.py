@@ -1,0 +1,61 @@
+"""Metric families, and their rendering as one Prometheus text document (format 0.0.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Kind: TypeAlias = Literal["counter", "gauge"]
+
+_LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_SPECIAL_VALUES = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN", "True": "1", "False": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    All series of one metric name.
+
+    A sample is a label block as `label_block` gives it, with its value: blocks are rendered once per
+    container and used in every scrape, which is what makes a scrape cheap. A counter's name ends in `_total`.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    samples: Sequence[tuple[str, float]]
+
+
+def label_block(**labels: str) -> str:
+    """Render labels as `{name="value"}` with every value escaped; an empty string for none."""
+    if not labels:
+        return ""
+    return "{" + ",".join([f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in labels.items()]) + "}"
+
+
+def with_label(block: str, name: str, value: str) -> str:
+    """Give a non-empty label block with one more label."""
+    return f'{block[:-1]},{name}="{value.translate(_LABEL_ESCAPES)}"}}'
+
+
+def render(families: Iterable[Family]) -> bytes:
+    """Give the text document of these families; a family without samples leaves no trace."""
+    parts: list[str] = []
+    for family in families:
+        if not family.samples:
+            continue
+        name = family.name
+        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n")
+        parts.extend([f"{name}{block} {_number(value)}\n" for block, value in family.samples])
+    return "".join(parts).encode()
+
+
+def _number(value: float) -> str:
+    text = repr(value)
+    return _SPECIAL_VALUES.get(text, text)

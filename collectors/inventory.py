@@ -1,0 +1,179 @@
+"""Keeps the containers and images of one engine current: list, compare, inspect only what differs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from collectors import status_text
+from collectors.engine_api import EngineApi
+from collectors.engine_errors import EngineForbidden
+from collectors.facts import Container, ContainerState, HealthStatus, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
+
+    from collectors.engine_parse import ContainerSummary
+
+T = TypeVar("T")
+
+SETTLES_WITHIN: Final = timedelta(seconds=60)
+_CLOCK_SLACK: Final = timedelta(seconds=5)
+"""The engine's clock against ours, and the time that a list is on its way."""
+_FEW: Final = 2
+"""So many are inspected one after the other: a connection of one's own costs a request too."""
+_CLIENTS: Final = 8
+_GOING: Final = frozenset({ContainerState.REMOVING, ContainerState.DEAD})
+"""Docker still lists such a container, and may answer its inspect with 404."""
+_RESTLESS: Final = frozenset({ContainerState.CREATED, ContainerState.RESTARTING})
+"""No list tells whether such a container has failed to start, or restarted once more."""
+
+
+class Inventory:
+    """
+    All containers and images of the engine, as far as it was last asked.
+
+    One thread uses it. All methods that ask raise as EngineApi does, and then what was known before stays.
+    """
+
+    def __init__(self, connect: Callable[[], EngineApi]) -> None:
+        """Take `connect` to make further clients with when there is much to inspect."""
+        self._connect = connect
+        self._containers: Mapping[str, Container] = MappingProxyType({})
+        self._images: Mapping[str, Image] = MappingProxyType({})
+        self._compared_at: datetime | None = None
+
+    @property
+    def containers(self) -> Mapping[str, Container]:
+        """The containers by id; this mapping does not change any more."""
+        return self._containers
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id, `last_tagged_at` only of dangling ones; this mapping does not change any more."""
+        return self._images
+
+    def reconcile(self, api: EngineApi, now: datetime) -> None:
+        """
+        Compare everything with the engine: list, then inspect each container that may have changed.
+
+        The first time everything is inspected. `now` is the wall time.
+        """
+        listed = api.containers()
+        doubtful = [summary.id for summary in listed if self._may_have_changed(summary, now)]
+        inspected = self._each(api, doubtful, EngineApi.container)
+        images = self._read_images(api)
+        current = {summary.id: self._current(summary, inspected) for summary in listed}
+        self._containers = MappingProxyType({id_: found for id_, found in current.items() if found is not None})
+        self._images = images
+        self._compared_at = now
+
+    def look(self, api: EngineApi, container_ids: Collection[str]) -> None:
+        """Inspect just these containers; those that are gone are dropped."""
+        inspected = self._each(api, container_ids, EngineApi.container)
+        current = {**self._containers, **inspected}
+        self._containers = MappingProxyType({id_: found for id_, found in current.items() if found is not None})
+
+    def unsettled(self, now: datetime) -> set[str]:
+        """
+        Give the containers created in the last minute of which we do not know whether they started.
+
+        A start that fails may send no event at all: look at these again soon.
+        """
+        return {
+            container.id
+            for container in self._containers.values()
+            if container.state is ContainerState.CREATED
+            and not container.error
+            and now - container.created_at < SETTLES_WITHIN
+        }
+
+    def _may_have_changed(self, summary: ContainerSummary, now: datetime) -> bool:
+        known = self._containers.get(summary.id)
+        if known is None or self._compared_at is None or summary.state in _RESTLESS:
+            return True
+        if (known.name, known.state) != (summary.name, summary.state):
+            return True
+        if status_text.exit_code(summary.status) not in {None, known.exit_code}:
+            return True
+        # A paused container's text does not tell its health.
+        if summary.state is ContainerState.RUNNING and status_text.health(summary.status) != _health(known):
+            return True
+        return summary.state not in _GOING and _may_be_another_run(known, summary, now, now - self._compared_at)
+
+    def _current(self, summary: ContainerSummary, inspected: Mapping[str, Container | None]) -> Container | None:
+        """Give the container as we know it now; `None` if it went away after the list."""
+        known = self._containers.get(summary.id)
+        found = inspected.get(summary.id, known)
+        if found is None and summary.state in _GOING:
+            return replace(known, state=summary.state, pid=0) if known else _from_summary(summary)
+        return found
+
+    def _read_images(self, api: EngineApi) -> Mapping[str, Image]:
+        try:
+            listed = {image.id: image for image in api.images()}
+        except EngineForbidden:  # a feature that the owner switched off in the proxy
+            return MappingProxyType({})
+        known = {id_: image for id_, image in self._images.items() if image.dangling}
+        unseen = [image.id for image in listed.values() if image.dangling and image.id not in known]
+        try:
+            inspected = self._each(api, unseen, lambda client, id_: client.image(id_, listed[id_]))
+        except EngineForbidden:
+            inspected = {}
+        for id_, image in listed.items():
+            if image.dangling and id_ in known:
+                listed[id_] = replace(image, last_tagged_at=known[id_].last_tagged_at)
+        current = {**listed, **inspected}
+        return MappingProxyType({id_: image for id_, image in current.items() if image is not None})
+
+    def _each(self, api: EngineApi, ids: Collection[str], ask: Callable[[EngineApi, str], T]) -> dict[str, T]:
+        """Ask the same of each id; many of them in parallel, each thread with a client of its own."""
+        distinct = list(dict.fromkeys(ids))
+        if len(distinct) <= _FEW:
+            return {id_: ask(api, id_) for id_ in distinct}
+
+        def ask_share(share: list[str]) -> dict[str, T]:
+            with closing(self._connect()) as client:
+                return {id_: ask(client, id_) for id_ in share}
+
+        shares = [distinct[first::_CLIENTS] for first in range(min(_CLIENTS, len(distinct)))]
+        with ThreadPoolExecutor(len(shares), thread_name_prefix="inspect") as pool:
+            return {id_: answer for part in pool.map(ask_share, shares) for id_, answer in part.items()}
+
+
+def _may_be_another_run(known: Container, summary: ContainerSummary, now: datetime, elapsed: timedelta) -> bool:
+    """
+    Tell whether the age in the list could belong to another run, or another end, than the one we know.
+
+    A restart that no event told of happened after the last comparison. So the age must be the one that we
+    expect, and too great to have begun since. What is in doubt is inspected.
+    """
+    began = known.finished_at if known.state is ContainerState.EXITED else known.started_at
+    stated = status_text.age(summary.status)
+    if began is None or stated is None:
+        return True
+    expected = now - began
+    if not stated.overlaps(expected - _CLOCK_SLACK, expected + _CLOCK_SLACK):
+        return True
+    return stated.shortest <= elapsed + _CLOCK_SLACK
+
+
+def _health(container: Container) -> HealthStatus | None:
+    return container.health.status if container.health else None
+
+
+def _from_summary(summary: ContainerSummary) -> Container:
+    return Container(
+        id=summary.id,
+        name=summary.name,
+        image=summary.image,
+        image_id=summary.image_id,
+        labels=summary.labels,
+        state=summary.state,
+        created_at=summary.created_at,
+    )

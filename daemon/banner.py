@@ -1,0 +1,30 @@
+"""The first lines of a start: what is on, what is off, and how to switch it on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.config import Settings
+    from daemon.store import Store
+
+
+def lines(settings: Settings, address: str, store: Store, version: str) -> Iterator[str]:
+    """Give the lines in the order in which a newcomer asks."""
+    yield f"shipkeeper {version} watches {settings.docker.host} as {settings.host_name()}"
+    yield f"  mode      {settings.mode}: nothing is removed; `shipkeeper plan` shows what a cleanup would remove"
+    yield f"  metrics   http://{address}/metrics"
+    if settings.slack.webhook_url.get_secret_value():
+        yield "  alerts    this terminal or journal, and Slack; `shipkeeper alerts test` sends a message to each"
+    else:
+        yield "  alerts    this terminal or journal; for Slack put an incoming webhook into [slack] webhook_url_file"
+    lines_sent = settings.alerts.log_lines
+    logs = f"the last {lines_sent} log lines of a crash, redacted" if lines_sent else "no log lines"
+    yield f"            they carry {logs} ([alerts] log_lines)"
+    off = [name for name in settings.policies.by_name() if name not in settings.enabled_policies()]
+    if off:
+        yield f"  off       policies {', '.join(off)}"
+    yield f"  state     {store.degraded or store.path}"
+    yield from (f"            {note}" for note in store.notes)

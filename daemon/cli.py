@@ -1,0 +1,177 @@
+"""The command `shipkeeper`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daemon.client import NoDaemonError, call
+from daemon.errors import ConfigError, ShipkeeperError
+from daemon.loading import DEFAULT_FILE, config_file, load
+from daemon.overview import overview
+from daemon.plans import from_json, plan_lines
+from daemon.terminal import alert_lines, outcome_lines, show, status_lines
+from daemon.verbs import ALERTS, ALERTS_TEST, PLAN, STATUS
+from policies import words
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
+
+app = typer.Typer(
+    name="shipkeeper",
+    help="The watchman of a Docker host: watches, measures, tells, and shows what a cleanup would remove.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+alerts = typer.Typer(help="The alerts that are pending or firing, and the way to people.", no_args_is_help=True)
+app.add_typer(alerts, name="alerts")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help=f"The configuration; else $SHIPKEEPER_CONFIG, else {DEFAULT_FILE}, else the defaults.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+@app.callback()
+def _everywhere(context: typer.Context, config: Config = None) -> None:
+    """Take --config before the command as well as after it."""
+    context.obj = config
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    config: Config = None,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Look once, tell what is wrong, and end.")] = False,
+) -> None:
+    """Watch this host until a signal ends it; systemd starts this."""
+    # The daemon takes this process over, so that it does not carry typer and rich along for weeks.
+    command = daemon_command(config or context.obj, *(["--once"] if once else []))
+    os.execv(command[0], command)  # noqa: S606  no shell
+
+
+@app.command()
+def check_config(context: typer.Context, config: Config = None) -> None:
+    """Say what the configuration switches on and off, and everything that is wrong with it."""
+    file = config_file(config or context.obj, os.environ)
+    for line in overview(load(file, os.environ), file, os.environ, os.geteuid()):
+        typer.echo(line)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Name what stays, too, and why.")] = False,
+) -> None:
+    """Show what a cleanup would remove, and why; nothing is removed."""
+    chosen = config or context.obj
+    try:
+        answer = _ask(chosen, "GET", PLAN)
+    except NoDaemonError:
+        answer = _plan_without_daemon(chosen)
+    if as_json:
+        _echo_json(answer)
+        return
+    for line in plan_lines(from_json(answer), explain=explain):
+        typer.echo(line)
+
+
+@app.command()
+def status(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
+    """Show how the engine, the filesystems, the alerts and the daemon itself are."""
+    answer = _ask(config or context.obj, "GET", STATUS)
+    if as_json:
+        _echo_json(answer)
+    else:
+        show(status_lines(answer))
+
+
+@alerts.command("list")
+def list_alerts(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
+    """List the alerts that are pending or firing, the worst first."""
+    answer = _ask(config or context.obj, "GET", ALERTS)
+    if as_json:
+        _echo_json(answer)
+    else:
+        show(alert_lines(answer))
+
+
+@alerts.command("test")
+def send_test(context: typer.Context, config: Config = None) -> None:
+    """Send a test message everywhere alerts go, and tell what each place said; for root and the daemon's user."""
+    answer = _ask(config or context.obj, "POST", ALERTS_TEST)
+    show(outcome_lines(answer))
+    if not all(outcome["ok"] for outcome in answer):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"shipkeeper {installed_version('shipkeeper')}")
+
+
+def main() -> None:
+    """Run the command, and end with its exit code."""
+    try:
+        app()
+    except ShipkeeperError as error:
+        typer.echo("\n".join(words.plain(line) for line in f"shipkeeper: {error}".split("\n")), err=True)
+        sys.exit(error.exit_code)
+
+
+def daemon_command(config: Path | None, *options: str) -> list[str]:
+    """Give the command of the daemon's own program; -P keeps modules of the current folder out of it."""
+    configured = ["--config", str(config)] if config else []
+    return [sys.executable, "-P", "-m", "daemon.app", *configured, *options]
+
+
+def _ask(config: Path | None, method: str, path: str) -> Any:
+    control_socket = _settings_for_asking(config).control_socket(os.environ, os.geteuid())
+    return call(control_socket, method, path)
+
+
+def _settings_for_asking(config: Path | None) -> Settings:
+    """Give the settings; the defaults where the system's file is closed to this user, who may ask nevertheless."""
+    file = config_file(config, os.environ)
+    try:
+        return load(file, os.environ)
+    except ConfigError as error:
+        if file == DEFAULT_FILE and isinstance(error.__cause__, PermissionError):
+            return load(None, os.environ)
+        raise
+
+
+def _plan_without_daemon(config: Path | None) -> Any:
+    """Let the daemon's own program look once; its log goes to standard error."""
+    made = subprocess.run(daemon_command(config, "--plan-json"), stdout=subprocess.PIPE, check=False)  # noqa: S603  no shell
+    if made.returncode != 0:
+        raise typer.Exit(made.returncode)
+    typer.echo("shipkeeper: no daemon runs; this plan was made without its memory and cannot be applied", err=True)
+    return json.loads(made.stdout)
+
+
+def _echo_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The settings of a running Shipkeeper: the tables of its configuration in one frozen value."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+
+from collectors.facts import Protection
+from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
+from daemon.values import (
+    AbsolutePath,
+    Duration,
+    EngineAddress,
+    Globs,
+    ListenAddress,
+    Mode,
+    Patterns,
+    Section,
+    WebhookAddress,
+)
+from policies.catalogue import RULES
+from policies.containers import ExitedContainers
+from policies.disk_pressure import DiskPressure
+from policies.images import DanglingImages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from policies.catalogue import AlertRule
+    from policies.policy import Policy
+
+POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
+    {
+        "containers": ExitedContainers,
+        "images_dangling": DanglingImages,
+        "disk_pressure": DiskPressure,
+    }
+)
+"""Every policy that has settings, by the name of its table. A new policy is one line here."""
+
+_ALERT_TABLES = alert_tables(RULES)
+_POLICY_TABLES = policy_tables(POLICIES)
+_SYSTEM_RUNTIME = Path("/run/shipkeeper")
+_SYSTEM_STATE = Path("/var/lib/shipkeeper")
+_SOCKET_NAME = "control.sock"
+_SHORTEST_SECRET = 8
+"""Characters; hiding a path of fewer would hide half of the log, and nobody could be kept out by it."""
+
+
+class Host(Section):
+    """`[host]`: how this machine is called in messages; empty for its hostname."""
+
+    name: str = ""
+
+
+class Docker(Section):
+    """`[docker]`: where the engine is, and the certificates for an engine behind TLS."""
+
+    host: EngineAddress = "unix:///var/run/docker.sock"
+    tls_ca_cert: AbsolutePath = None
+    tls_client_cert: AbsolutePath = None
+    tls_client_key: AbsolutePath = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if (self.tls_client_cert is None) != (self.tls_client_key is None):
+            raise ValueError("tls_client_cert and tls_client_key belong together; set both or none")
+        if self.host.startswith("unix://") and (self.tls_ca_cert or self.tls_client_cert):
+            raise ValueError("a unix socket has no TLS; remove the tls_ keys or name a tcp:// host")
+        return self
+
+
+class Control(Section):
+    """`[control]`: the socket on which the command line talks to the daemon."""
+
+    socket: AbsolutePath = None
+
+
+class State(Section):
+    """`[state]`: the folder of what must survive a restart."""
+
+    dir: AbsolutePath = None
+
+
+class Log(Section):
+    """`[log]`: how much the journal gets, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Web(Section):
+    """`[web]`: where metrics and health are served; port 0 takes any free one."""
+
+    listen: ListenAddress = "127.0.0.1:9817"
+
+
+class Slack(Section):
+    """`[slack]`: the webhook, by value or in a file; empty for no Slack. 0 messages a second means no limit."""
+
+    webhook_url: WebhookAddress = SecretStr("")
+    webhook_url_file: AbsolutePath = None
+    max_per_second: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Alerts(Section):
+    """`[alerts]`: what is told and what a message may carry; `log_lines = 0` keeps logs on this host."""
+
+    group_wait: Duration = timedelta(seconds=20)
+    ignore: Globs = ()
+    log_lines: Annotated[int, Field(ge=0, le=100)] = 20
+    redact: Patterns = ()
+    rules: Annotated[AlertTables, read_as(_ALERT_TABLES)] = _ALERT_TABLES()
+
+
+class Protect(Section):
+    """`[protect]`: what is never removed."""
+
+    containers: Globs = ()
+    images: Globs = ()
+
+
+class Settings(Section):
+    """Everything that a person can set; `Settings()` is the built-in default of every key."""
+
+    mode: Mode = "observe"
+    host: Host = Host()
+    docker: Docker = Docker()
+    control: Control = Control()
+    state: State = State()
+    log: Log = Log()
+    web: Web = Web()
+    slack: Slack = Slack()
+    alerts: Alerts = Alerts()
+    protect: Protect = Protect()
+    policies: Annotated[PolicyTables, read_as(_POLICY_TABLES)] = _POLICY_TABLES()
+
+    def host_name(self) -> str:
+        """Give the name of this machine in messages and labels."""
+        return self.host.name or socket.gethostname()
+
+    def control_socket(self, environ: Mapping[str, str], uid: int) -> Path:
+        """Give the socket's path: the setting, else systemd's runtime folder, the system's, the user's own."""
+        if self.control.socket is not None:
+            return self.control.socket
+        if given := _first_folder(environ.get("RUNTIME_DIRECTORY", "")):
+            return given / _SOCKET_NAME
+        users_own = environ.get("XDG_RUNTIME_DIR")
+        system = _SYSTEM_RUNTIME / _SOCKET_NAME
+        # Whoever may not write there and finds no daemon there runs a daemon of their own, if any.
+        if uid == 0 or not users_own or system.exists() or os.access(_SYSTEM_RUNTIME, os.W_OK):
+            return system
+        return Path(users_own) / "shipkeeper" / _SOCKET_NAME
+
+    def state_dir(self, environ: Mapping[str, str], uid: int) -> Path:
+        """Give the folder of what survives a restart: the setting, else systemd's, root's, the user's own."""
+        if self.state.dir is not None:
+            return self.state.dir
+        if given := _first_folder(environ.get("STATE_DIRECTORY", "")):
+            return given
+        if uid == 0:
+            return _SYSTEM_STATE
+        users_own = environ.get("XDG_STATE_HOME")
+        return (Path(users_own) if users_own else Path.home() / ".local" / "state") / "shipkeeper"
+
+    def rules(self) -> Mapping[str, AlertRule]:
+        """Give the catalogue by name with the owner's delays; an alert that is switched off is absent."""
+        told = {name: table for name, table in self.alerts.rules.by_name().items() if table.enabled}
+        return {
+            rule.name: replace(rule, hold=told[rule.name].hold, clear=told[rule.name].clear)
+            for rule in RULES
+            if rule.name in told
+        }
+
+    def enabled_policies(self) -> Mapping[str, Policy]:
+        """Build every policy that is switched on, by the name of its table."""
+        return {name: table.build() for name, table in self.policies.by_name().items() if table.enabled}
+
+    def protection(self) -> Protection:
+        """Give the owner's globs in the form that policies read."""
+        return Protection(containers=self.protect.containers, images=self.protect.images)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give every text that no log may show: a webhook's address, and its path, which libraries log alone."""
+        url = self.slack.webhook_url.get_secret_value()
+        return tuple(text for text in (url, urlsplit(url).path) if len(text) >= _SHORTEST_SECRET)
+
+
+def _first_folder(listed: str) -> Path | None:
+    """Give the first of the folders that systemd lists, separated by colons."""
+    first = listed.partition(":")[0]
+    return Path(first) if first else None

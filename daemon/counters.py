@@ -1,0 +1,129 @@
+"""Counters of container lives that outlive the containers, their recreation and our own restart."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Death, Intent, OomKill
+from collectors.families import Family, label_block
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+    from daemon.store import Store
+
+DEATHS = "shipkeeper_container_deaths_total"
+OOM_KILLS = "shipkeeper_container_oom_kills_total"
+HELP = {
+    DEATHS: "Ends of a container's main process, by what ended it.",
+    OOM_KILLS: "Processes of a container killed for memory, its main process or another.",
+}
+REASONS = ("clean", "error", "oom", "signal", "api", "engine", "unknown")
+MOST_NAMES = 500
+OVERFLOW = "_other"
+_SIGNAL_CODES = range(129, 256)
+
+Identity: TypeAlias = tuple[str, str, str]
+"""Name, compose project, compose service."""
+Samples: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
+"""By family: rendered label blocks with their values."""
+
+
+class Counters:
+    """
+    Values by family and labels, kept for at most 500 container names; later names share `_other`.
+
+    Used from the watch thread alone; other threads get the immutable `samples`.
+    """
+
+    def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
+        self._values = dict(values)
+        self._changed: set[tuple[str, str]] = set()
+        self._names = {json.loads(labels)["name"] for _, labels in self._values}
+        self._met: set[Identity] = set()
+        self._samples: Samples | None = None
+
+    @classmethod
+    def load(cls, store: Store) -> Counters:
+        """Go on from the stored values."""
+        rows = store.read("SELECT family, labels, value FROM counters", ())
+        return cls({(row["family"], row["labels"]): row["value"] for row in rows})
+
+    def meet(self, containers: Iterable[Container]) -> None:
+        """Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event."""
+        for container in containers:
+            identity = (container.name, container.compose_project, container.compose_service)
+            if identity in self._met:
+                continue
+            self._met.add(identity)
+            for reason in REASONS:
+                self._add(DEATHS, identity, 0, reason=reason)
+            self._add(OOM_KILLS, identity, 0)
+
+    def count(self, deaths: Iterable[Death], kills: Iterable[OomKill], containers: Mapping[str, Container]) -> None:
+        """Count what the ledger told."""
+        for death in deaths:
+            identity = (death.name, death.labels.get(COMPOSE_PROJECT, ""), death.labels.get(COMPOSE_SERVICE, ""))
+            self._add(DEATHS, identity, 1, reason=reason_of(death))
+            if death.oom:
+                self._add(OOM_KILLS, identity, 1)
+        for kill in kills:
+            if container := containers.get(kill.container_id):
+                identity = (container.name, container.compose_project, container.compose_service)
+                self._add(OOM_KILLS, identity, kill.count)
+
+    def save(self, connection: sqlite3.Connection, now: float) -> None:
+        """Store what changed since the last save, inside the caller's transaction."""
+        connection.executemany(
+            "INSERT OR REPLACE INTO counters (family, labels, value, touched) VALUES (?, ?, ?, ?)",
+            [(family, labels, self._values[family, labels], now) for family, labels in sorted(self._changed)],
+        )
+
+    def saved(self) -> None:
+        """Note that the transaction of the last `save` was committed."""
+        self._changed.clear()
+
+    def samples(self) -> Samples:
+        """Give the values as they stand, rendered for a scrape."""
+        if self._samples is None:
+            by_family: dict[str, list[tuple[str, float]]] = defaultdict(list)
+            for (family, labels), value in self._values.items():
+                by_family[family].append((label_block(**json.loads(labels)), value))
+            self._samples = {family: tuple(samples) for family, samples in by_family.items()}
+        return self._samples
+
+    def _add(self, family: str, identity: Identity, amount: int, **extra: str) -> None:
+        name, project, service = identity
+        if name not in self._names:
+            if len(self._names) >= MOST_NAMES:
+                name, project, service = OVERFLOW, "", ""
+            self._names.add(name)
+        labels = {"name": name, "compose_project": project, "compose_service": service, **extra}
+        key = (family, json.dumps(labels))
+        if amount or key not in self._values:
+            self._values[key] = self._values.get(key, 0) + amount
+            self._changed.add(key)
+            self._samples = None
+
+
+def reason_of(death: Death) -> str:
+    """Name what ended a container, from a fixed set: clean, error, oom, signal, api, engine, unknown."""
+    if death.oom:
+        return "oom"
+    if death.intent is not Intent.NONE:
+        return death.intent.value
+    if death.exit_code is None:
+        return "unknown"
+    if death.exit_code == 0:
+        return "clean"
+    return "signal" if death.exit_code in _SIGNAL_CODES else "error"
+
+
+def families(samples: Samples) -> Iterator[Family]:
+    """Give the families of a snapshot's counters."""
+    for family, text in HELP.items():
+        yield Family(family, "counter", text, samples.get(family, ()))

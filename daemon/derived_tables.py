@@ -1,0 +1,102 @@
+"""The tables of the configuration that follow from the code: one for each policy, one for each alert."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from pydantic import Field, GetPydanticSchema, create_model, model_validator
+
+from daemon.values import Duration, Globs, Section, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Self
+
+    from policies.catalogue import AlertRule
+    from policies.policy import Policy
+
+
+class PolicySettings(Section):
+    """`[policies.<name>]`: what every policy has, around the knobs that are its own."""
+
+    policy: ClassVar[type[Policy]]
+    enabled: bool = True
+
+    def build(self) -> Policy:
+        """Give the policy with these knobs; ValueError in its own words when they do not fit together."""
+        return self.policy(**{name: getattr(self, name) for name in _defaults(self.policy)})
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        self.build()
+        return self
+
+
+class PolicyTables(Section):
+    """`[policies]`: a table for each policy."""
+
+    def by_name(self) -> Mapping[str, PolicySettings]:
+        """Give each policy's settings by the name of its table, switched off or not."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class AlertSettings(Section):
+    """`[alerts.rules.<alert>]`: whether it is told at all, how long it must be bad before, how long well to be over."""
+
+    enabled: bool = True
+    hold: Duration = Field(alias="for")
+    clear: Duration
+
+
+class AlertTables(Section):
+    """`[alerts.rules]`: a table for each alert of the catalogue."""
+
+    def by_name(self) -> Mapping[str, AlertSettings]:
+        """Give each alert's settings by the alert's name, switched off or not."""
+        return {str(field.alias): getattr(self, name) for name, field in type(self).model_fields.items()}
+
+
+def policy_tables(policies: Mapping[str, type[Policy]]) -> type[PolicyTables]:
+    """Make the model of `[policies]`: the fields of each policy become keys, their defaults the defaults."""
+    tables: dict[str, Any] = {}
+    for name, policy in policies.items():
+        knobs: dict[str, Any] = {knob: _key(knob, default) for knob, default in _defaults(policy).items()}
+        knobs["policy"] = (ClassVar[type], policy)
+        table = create_model(f"{policy.__name__}Settings", __base__=PolicySettings, **knobs)
+        tables[name] = (table, table())
+    return create_model("AllPolicyTables", __base__=PolicyTables, **tables)
+
+
+def alert_tables(rules: Iterable[AlertRule]) -> type[AlertTables]:
+    """Make the model of `[alerts.rules]`: the catalogue's delays of each alert are its defaults."""
+    tables: dict[str, Any] = {}
+    for rule in rules:
+        hold: Any = (Duration, Field(default=rule.hold, alias="for"))
+        table = create_model(f"{rule.camel}Settings", __base__=AlertSettings, hold=hold, clear=(Duration, rule.clear))
+        tables[rule.name.replace("-", "_")] = (table, Field(default=table.model_validate({}), alias=rule.name))
+    return create_model("AllAlertTables", __base__=AlertTables, **tables)
+
+
+def read_as(model: type[Section]) -> GetPydanticSchema:
+    """Let a field that is declared with a base class be read as this model, made at run time."""
+    return GetPydanticSchema(lambda _source, handler: handler(model))
+
+
+def _defaults(policy: type[Policy]) -> dict[str, object]:
+    """Give the knobs of a policy; every one has a default, since without a file everything runs on defaults."""
+    return {field.name: field.default for field in fields(cast("Any", policy))}
+
+
+def _key(name: str, default: object) -> tuple[Any, Any]:
+    """Give type and default of a knob's key; the names say what the bare numbers are."""
+    if isinstance(default, timedelta):
+        return Duration, default
+    if name.endswith("_bytes"):
+        return Size, default
+    if name.endswith("_percent"):
+        return float, default
+    if isinstance(default, tuple):
+        return Globs, default
+    return type(default), default

@@ -1,0 +1,174 @@
+"""Tells an engine that is up from one that is stopped, crashed, hung, denied or unsupported."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from collectors.engine_errors import EngineError, EngineForbidden, EngineProtocolError, EngineUnavailable
+from collectors.facts import Engine, EngineState
+from daemon.engine_judge import EngineJudge, Outage
+
+if TYPE_CHECKING:
+    from collectors.engine_api import EngineApi
+    from daemon.clock import Clock
+    from daemon.unit_state import UnitState
+
+log = logging.getLogger(__name__)
+
+Connect: TypeAlias = Callable[[], "EngineApi"]
+INTERVAL: Final = timedelta(seconds=5)
+EAGER: Final = timedelta(seconds=1)
+"""Between pings while it is undecided whether the engine is down."""
+_AWAY: Final = frozenset({EngineState.STOPPED, EngineState.CRASHED})
+_JOIN_SECONDS: Final = 10.0
+
+
+class EngineWatch:
+    """
+    The thread "engine": pings, and keeps `engine` and `features`.
+
+    `connect` makes its client, whose timeout is what tells a hung engine. `wake` is called whenever the
+    engine's state, or the reason for it, becomes another one.
+    """
+
+    def __init__(
+        self, connect: Connect, unit_state: UnitState, clock: Clock, wake: Callable[[], None], beat: Callable[[], None]
+    ) -> None:
+        self._connect = connect
+        self._unit_state = unit_state
+        self._clock = clock
+        self._wake = wake
+        self._beat = beat
+        self._judge = EngineJudge(clock.now())
+        self._api: EngineApi | None = None
+        self._reached = False
+        self._outages = 0
+        self._features: Mapping[str, str] = MappingProxyType({})
+        self._up = threading.Event()
+        self._nudge = threading.Event()
+        self._lost = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine as last judged; read it from any thread."""
+        return self._judge.engine
+
+    @property
+    def features(self) -> Mapping[str, str]:
+        """What a proxy forbids us, each with the reason; read it from any thread."""
+        return self._features
+
+    @property
+    def outages(self) -> int:
+        """How often an engine that had answered was seen gone, stopped or crashed, however briefly."""
+        return self._outages
+
+    def wait_up(self, timeout: timedelta) -> bool:
+        """Wait until the engine is up; tell whether it is."""
+        return self._up.wait(timeout.total_seconds())
+
+    def report_lost(self) -> None:
+        """Say from any thread that a connection broke: the engine is looked at now, not in five seconds."""
+        self._lost.set()
+        self._nudge.set()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread: it may take as long as a ping."""
+        self._stopping.set()
+        self._nudge.set()
+        if self._thread.ident is None:
+            self._drop()
+            return
+        self._thread.join(_JOIN_SECONDS)
+        if self._thread.is_alive():
+            log.warning("the engine watch did not end within %.0f s", _JOIN_SECONDS)
+
+    def look(self) -> None:
+        """Look at the engine once; the thread does this again and again."""
+        before = self._judge.engine
+        if self._lost.is_set():
+            self._lost.clear()
+            self._drop()  # what answers next may be another engine: greet it anew
+        said = self._unit_state.outage() if self._api is None else None
+        outage = said if said and said.hands_off else self._contact()
+        if outage is not None:
+            if outage.state in _AWAY and self._reached:
+                self._outages += 1
+                self._reached = False
+            self._drop()
+            self._judge.failed(said or outage, self._clock.now(), self._clock.monotonic())
+        self._publish(before)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._beat()
+            self.look()
+            if self._judge.undecided:
+                # No nudge shortens this: three failures are to be spread over time.
+                self._stopping.wait(EAGER.total_seconds())
+            else:
+                self._nudge.wait(INTERVAL.total_seconds())
+            self._nudge.clear()
+        self._drop()
+
+    def _contact(self) -> Outage | None:
+        """Ping, or greet an engine not yet spoken to; give what went wrong."""
+        try:
+            if self._api is None:
+                self._api = self._connect()
+                self._greet(self._api)
+            else:
+                self._api.ping()
+                self._judge.answered()
+        except EngineUnavailable as error:
+            return Outage(error.state, error.why, error.cure)
+        except EngineProtocolError as error:
+            return Outage(EngineState.UNSUPPORTED, str(error), "check that [docker] host is a Docker Engine")
+        except EngineError as error:
+            return Outage(EngineState.HUNG, str(error), "see the engine's log")
+        return None
+
+    def _greet(self, api: EngineApi) -> None:
+        now = self._clock.now()
+        features = api.forbidden_features()
+        self._beat()
+        try:
+            engine = api.engine(now)
+        except EngineForbidden:  # among the features already: we go on without what only /info tells
+            engine = Engine(state=EngineState.UP, since=now, version=api.version, podman=api.podman)
+        for feature, why in features.items():
+            if feature not in self._features:
+                log.warning("%s switched off: %s", feature, why)
+        self._features = MappingProxyType(features)
+        self._judge.greeted(engine)
+        self._reached = True
+
+    def _publish(self, before: Engine) -> None:
+        engine = self._judge.engine
+        if engine.state is EngineState.UP:
+            self._up.set()
+        else:
+            self._up.clear()
+        if (engine.state, engine.why) == (before.state, before.why):
+            return
+        if engine.state is EngineState.UP:
+            log.info("Docker is up: %s, API %s", engine.version, engine.api_version)
+        else:
+            log.warning("%s; cure: %s", engine.why, engine.cure)
+        self._wake()
+
+    def _drop(self) -> None:
+        if self._api is not None:
+            self._api.close()
+            self._api = None

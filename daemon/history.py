@@ -1,0 +1,132 @@
+"""The ledger's tables in the store: deaths, memory kills and the baseline of containers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
+from daemon.ledger import Baseline, Mark
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from daemon.store import Store
+
+RETENTION = timedelta(days=7)
+_EVENTS_UNTIL = "events_until"
+
+
+def save(
+    connection: sqlite3.Connection, deaths: Iterable[Death], kills: Iterable[OomKill], baseline: Baseline | None
+) -> None:
+    """Add deaths and kills, and replace the baseline (unless `None`), inside the caller's transaction."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO deaths (key, container_id, subject_key, at, record) VALUES (?, ?, ?, ?, ?)",
+        [(d.key, d.container_id, d.subject.key, d.finished_at.timestamp(), _dump_death(d)) for d in deaths],
+    )
+    connection.executemany(
+        "INSERT INTO oom_kills (container_id, subject_key, at, count, record) VALUES (?, ?, ?, ?, ?)",
+        [
+            (k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name}))
+            for k in kills
+        ],
+    )
+    if baseline is not None:
+        connection.execute("DELETE FROM baseline")
+        connection.executemany(
+            "INSERT INTO baseline (container_id, record) VALUES (?, ?)",
+            [(container_id, _dump_mark(mark)) for container_id, mark in baseline.marks.items()],
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_EVENTS_UNTIL, baseline.events_until.isoformat())
+        )
+
+
+def load_baseline(store: Store) -> Baseline | None:
+    """Give the stored baseline, or `None` if none was ever stored."""
+    until = store.read("SELECT value FROM meta WHERE key = ?", (_EVENTS_UNTIL,))
+    if not until:
+        return None
+    rows = store.read("SELECT container_id, record FROM baseline", ())
+    marks = {row["container_id"]: _load_mark(json.loads(row["record"])) for row in rows}
+    return Baseline(marks, datetime.fromisoformat(until[0]["value"]))
+
+
+def deaths_since(store: Store, since: datetime) -> tuple[Death, ...]:
+    """Give the stored deaths that happened after `since`, oldest first."""
+    rows = store.read("SELECT record FROM deaths WHERE at > ? ORDER BY at", (since.timestamp(),))
+    return tuple(_load_death(json.loads(row["record"])) for row in rows)
+
+
+def kills_since(store: Store, since: datetime) -> tuple[OomKill, ...]:
+    """Give the stored memory kills after `since`, oldest first."""
+    rows = store.read("SELECT * FROM oom_kills WHERE at > ? ORDER BY at", (since.timestamp(),))
+    return tuple(
+        OomKill(
+            container_id=row["container_id"],
+            subject=Subject(SubjectKind.CONTAINER, row["subject_key"], json.loads(row["record"])["name"]),
+            at=datetime.fromtimestamp(row["at"], UTC),
+            count=row["count"],
+        )
+        for row in rows
+    )
+
+
+def prune(connection: sqlite3.Connection, now: datetime) -> None:
+    """Drop what is past its retention."""
+    horizon = (now - RETENTION).timestamp()
+    connection.execute("DELETE FROM deaths WHERE at < ?", (horizon,))
+    connection.execute("DELETE FROM oom_kills WHERE at < ?", (horizon,))
+
+
+def _dump_mark(mark: Mark) -> str:
+    times = [at.isoformat() if at else None for at in (mark.finished_at, mark.newest_told)]
+    return json.dumps([*times, mark.restart_count, mark.told])
+
+
+def _load_mark(record: list[Any]) -> Mark:
+    *times, restart_count, told = record
+    finished_at, newest_told = (datetime.fromisoformat(at) if at else None for at in times)
+    return Mark(finished_at, restart_count, told, newest_told)
+
+
+def _dump_death(death: Death) -> str:
+    return json.dumps(
+        {
+            "container_id": death.container_id,
+            "name": death.name,
+            "image": death.image,
+            "labels": dict(death.labels),
+            "restart_policy": [death.restart_policy.name, death.restart_policy.maximum_retries],
+            "memory_limit_bytes": death.memory_limit_bytes,
+            "finished_at": death.finished_at.isoformat(),
+            "exit_code": death.exit_code,
+            "oom": death.oom,
+            "intent": death.intent.value,
+            "uptime_seconds": death.uptime.total_seconds() if death.uptime is not None else None,
+            "inferred": death.inferred,
+            "log_tail": death.log_tail,
+        }
+    )
+
+
+def _load_death(record: dict[str, Any]) -> Death:
+    uptime = record["uptime_seconds"]
+    return Death(
+        container_id=record["container_id"],
+        name=record["name"],
+        image=record["image"],
+        labels=record["labels"],
+        restart_policy=RestartPolicy(*record["restart_policy"]),
+        memory_limit_bytes=record["memory_limit_bytes"],
+        finished_at=datetime.fromisoformat(record["finished_at"]),
+        exit_code=record["exit_code"],
+        oom=record["oom"],
+        intent=Intent(record["intent"]),
+        uptime=timedelta(seconds=uptime) if uptime is not None else None,
+        inferred=record["inferred"],
+        log_tail=tuple(record["log_tail"]),
+    )

@@ -1,0 +1,74 @@
+"""The slow lanes: what runs by the clock beside the watch thread, on APScheduler."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
+
+    from apscheduler.events import JobEvent
+
+    from daemon.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One slow lane: what it is called, what it does, how often, and the executor whose thread it may hold."""
+
+    name: str
+    work: Callable[[], None]
+    every: timedelta
+    lane: str
+    """`fast` for the store and other local things, `docker` for what waits for the engine."""
+
+
+class Jobs:
+    """Runs jobs in UTC; a late job still runs, a job that still runs is not started twice."""
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
+        self._clock = clock
+        self._last_success: dict[str, float] = {}
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"fast": ThreadPoolExecutor(1), "docker": ThreadPoolExecutor(1)},
+            # The default grace of one second turns a busy minute into a skipped run.
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        for job in jobs:
+            self._scheduler.add_job(
+                job.work, "interval", seconds=job.every.total_seconds(), id=job.name, executor=job.lane
+            )
+        self._scheduler.add_listener(
+            self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+
+    @property
+    def last_success(self) -> Mapping[str, float]:
+        """When each job last ended well, as a Unix time; absent before the first time."""
+        return dict(self._last_success)
+
+    def start(self) -> None:
+        """Start the scheduler's thread."""
+        self._scheduler.start()
+
+    def close(self) -> None:
+        """Start no more jobs; one that hangs is left behind, for it may wait for a stuck disk."""
+        self._scheduler.shutdown(wait=False)
+
+    def _heard(self, event: JobEvent) -> None:
+        if event.code == EVENT_JOB_EXECUTED:
+            self._last_success[event.job_id] = self._clock.now().timestamp()
+        elif event.code == EVENT_JOB_ERROR:
+            log.error("job %s failed: %s", event.job_id, event.exception)
+        else:
+            log.warning("job %s did not run: the last run of it has not ended", event.job_id)

@@ -1,0 +1,154 @@
+"""Reads the settings from the file, the environment and systemd's credentials."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from daemon.config import Settings
+from daemon.errors import ConfigError
+from daemon.keys import KEYS, PREFIX
+from daemon.problems import Problem, did_you_mean, found_by_validation, report
+from policies import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from daemon.keys import Key, KeyPath
+
+DEFAULT_FILE = Path("/etc/shipkeeper/shipkeeper.toml")
+FILE_VARIABLE = "SHIPKEEPER_CONFIG"
+
+_NOT_SETTINGS = frozenset({FILE_VARIABLE, "SHIPKEEPER_CACHE"})
+"""Variables with our prefix that are no settings: the file's place, and the cache of the project's own tests."""
+
+_OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
+
+
+def config_file(option: Path | None, environ: Mapping[str, str], default: Path = DEFAULT_FILE) -> Path | None:
+    """Give the file to read: the option, else the environment's, else the default if it exists, else none."""
+    if option is not None:
+        return option
+    if named := environ.get(FILE_VARIABLE):
+        return Path(named)
+    try:
+        default.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # it may be there: reading it will tell what is in the way
+    return default
+
+
+def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings, or raise ConfigError with everything that is wrong with them."""
+    document = _Document.read(file) if file else _Document({})
+    problems = [*document.exposed_secrets(), *_unknown_variables(environ)]
+    values = _Values(document.tables)
+    problems += values.overlay(environ)
+    try:
+        settings = Settings.model_validate(values.tables)
+    except ValidationError as error:
+        problems += found_by_validation(error, values.origins)
+    if problems:
+        raise ConfigError(report(file, problems))
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What stands in the file, and whether others may read it."""
+
+    tables: dict[str, Any]
+    file: Path | None = None
+    readable_by_others: bool = False
+
+    @classmethod
+    def read(cls, file: Path) -> _Document:
+        try:
+            with file.open("rb") as stream:
+                mode = os.fstat(stream.fileno()).st_mode
+                return cls(tomllib.load(stream), file, bool(mode & _OTHERS_MAY))
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration {file}\n  this is not TOML: {error}") from error
+
+    def exposed_secrets(self) -> Iterator[Problem]:
+        for key in KEYS.values():
+            if self.readable_by_others and key.secret and _at(self.tables, key.path):
+                place = f"[{'.'.join(key.path[:-1])}] {key.path[-1]} = …"
+                yield Problem(place, f"others may read this secret: chmod 600 {self.file}, or use {key.path[-1]}_file")
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The tables of the file with everything that wins over them, and where each of those values came from."""
+
+    tables: dict[str, Any]
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+
+    def overlay(self, environ: Mapping[str, str]) -> Iterator[Problem]:
+        """Lay the environment over the tables, then what secrets have elsewhere; yield what cannot be read."""
+        for key in KEYS.values():
+            if key.variable in environ:
+                self._set(key, _from_environment(key, environ[key.variable]), key.variable)
+        for key in KEYS.values():
+            if key.secret and key.variable not in environ:
+                yield from self._read_secret(key, environ)
+
+    def _read_secret(self, key: Key, environ: Mapping[str, str]) -> Iterator[Problem]:
+        """Take a secret from its credential, else from the file that `<key>_file` names."""
+        credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), ".".join(key.path))
+        named = _at(self.tables, (*key.path[:-1], f"{key.path[-1]}_file"))
+        if credential.exists():
+            source = credential
+        elif isinstance(named, str) and named.startswith("/"):
+            source = Path(named)
+        else:
+            return
+        try:
+            self._set(key, source.read_text(encoding="utf-8").strip(), str(source))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no UTF-8 text, or no name of a file"
+            yield Problem(f"{'.'.join(key.path)} from {source}", f"cannot be read: {why}")
+
+    def _set(self, key: Key, value: object, origin: str) -> None:
+        table = self.tables
+        for name in key.path[:-1]:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                return  # the file holds a plain value where a table belongs, which is reported as such
+        table[key.path[-1]] = value
+        self.origins[key.path] = origin
+
+
+def _from_environment(key: Key, text: str) -> object:
+    """Read numbers, switches and lists as JSON; what is none stays text, so that validation says what is needed."""
+    if not key.json_in_environment:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
+    known = {key.variable for key in KEYS.values()}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known | _NOT_SETTINGS:
+            yield Problem(words.plain(name), f"no such setting{did_you_mean(name, known)}")
+
+
+def _at(tables: Any, path: KeyPath) -> Any:
+    """Give what stands at a path, or None."""
+    for name in path:
+        tables = tables.get(name) if isinstance(tables, dict) else None
+    return tables

@@ -1,0 +1,41 @@
+"""What a configuration switches on and off, in lines for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from policies import words
+from policies.catalogue import BY_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from daemon.config import Settings
+
+
+def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], uid: int) -> Iterator[str]:
+    """Give the lines of `check-config` for a daemon of this environment and user."""
+    told = settings.rules()
+    policies = settings.policies.by_name()
+    rows = {
+        "file": str(file) if file else "none: the defaults hold",
+        "mode": f"{settings.mode}: nothing is ever removed",
+        "host": settings.host_name(),
+        "docker": settings.docker.host,
+        "web": f"http://{settings.web.listen}/",
+        "control": str(settings.control_socket(environ, uid)),
+        "state": str(settings.state_dir(environ, uid)),
+        "alerts to": "console, slack" if settings.slack.webhook_url.get_secret_value() else "console; slack is off",
+        "alerts on": _listed(told),
+        "alerts off": _listed(BY_NAME.keys() - told.keys()),
+        "log lines": f"{settings.alerts.log_lines} per alert" if settings.alerts.log_lines else "never leave this host",
+        "policies on": _listed(name for name, policy in policies.items() if policy.enabled),
+        "policies off": _listed(name for name, policy in policies.items() if not policy.enabled),
+        "protected": _listed([*settings.protect.containers, *settings.protect.images]),
+    }
+    return (words.plain(f"{name:<13}{value}") for name, value in rows.items())
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,130 @@
+"""The sampler thread: filesystems and OOM counters, every 15 s as one frozen sample."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from collectors.cgroup import CgroupReader
+    from collectors.disk import Filesystems
+    from collectors.facts import Container, Filesystem
+    from daemon.clock import Clock
+
+log = logging.getLogger(__name__)
+
+INTERVAL = timedelta(seconds=15)
+
+_KEPT_INTERVALS = 3
+_CLOSE_DEADLINE = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What was measured at `at`."""
+
+    at: datetime
+    filesystems: tuple[Filesystem, ...]
+    errors: Mapping[str, str]
+    """By role of a filesystem: in words, why it could not be measured."""
+    oom_kills: Mapping[str, int]
+    """By container id: processes killed for memory in the life of its cgroup."""
+
+
+class Sources:
+    """What a sample is read from."""
+
+    def __init__(
+        self, filesystems: Filesystems, cgroups: CgroupReader, containers: Callable[[], Sequence[Container]]
+    ) -> None:
+        self._filesystems = filesystems
+        self._cgroups = cgroups
+        self._containers = containers
+
+    def sample(self, at: datetime) -> Sample:
+        """Measure everything once; takes as long as the slowest filesystem, 2 s at most."""
+        measured = self._filesystems.measure()
+        containers = self._containers()
+        self._cgroups.retain({container.id for container in containers})
+        kills = {container.id: self._cgroups.oom_kills(container) for container in containers if container.pid}
+        return Sample(
+            at=at,
+            filesystems=measured.filesystems,
+            errors=measured.errors,
+            oom_kills={key: count for key, count in kills.items() if count is not None},
+        )
+
+
+class Sampler:
+    """
+    Takes a sample in every interval, beats after it, then wakes whoever decides on it.
+
+    `beat` and `wake` are called in the sampler's thread.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        clock: Clock,
+        beat: Callable[[], None],
+        wake: Callable[[], None],
+        interval: timedelta = INTERVAL,
+    ) -> None:
+        self._sources = sources
+        self._clock = clock
+        self._beat = beat
+        self._wake = wake
+        self._interval = interval.total_seconds()
+        self._latest: tuple[float, Sample] | None = None
+        self._stopping = False
+        self._nudge = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+
+    @property
+    def latest(self) -> Sample | None:
+        """The newest sample; `None` before the first one and once it is three intervals old."""
+        if self._latest is None:
+            return None
+        taken, sample = self._latest
+        return sample if self._clock.monotonic() - taken <= _KEPT_INTERVALS * self._interval else None
+
+    def sample_now(self) -> Sample:
+        """Take a sample in the caller's thread."""
+        taken = self._clock.monotonic()
+        sample = self._sources.sample(self._clock.now())
+        self._latest = (taken, sample)
+        return sample
+
+    def start(self) -> None:
+        """Sample from now on."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Ask for a sample now, from any thread: something came into reach."""
+        self._nudge.set()
+
+    def close(self) -> None:
+        """Stop; waits for a sample in progress."""
+        self._stopping = True
+        self._nudge.set()
+        if self._thread.is_alive():
+            self._thread.join(_CLOSE_DEADLINE)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.sample_now()
+            except Exception:  # the boundary of a cycle: the next one may do better, and the old sample ages out
+                log.exception("could not take a sample")
+            self._beat()
+            self._wake()
+            self._nudge.wait(self._interval)
+            self._nudge.clear()
+            if self._stopping:
+                return

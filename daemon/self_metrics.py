@@ -1,0 +1,119 @@
+"""Metric families of the daemon itself: its event stream, cycles, alerts, sinks and jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from collectors.families import Family, label_block
+from policies import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from daemon.alerts.lane import SinkStats
+    from daemon.alerts.state import AlertState
+    from daemon.events import ReaderStats
+    from daemon.snapshot import Snapshot
+
+_P = "shipkeeper_"
+
+
+def self_families(  # noqa: PLR0913  each argument is one part of the daemon that tells of itself
+    snapshot: Snapshot | None,
+    *,
+    reader: ReaderStats,
+    sinks: Iterable[SinkStats],
+    jobs: Mapping[str, float],
+    failures: int,
+    now: datetime,
+) -> Iterator[Family]:
+    """Give the figures of this moment."""
+    yield from _stream(reader)
+    yield Family(
+        f"{_P}cycles_total", "counter", "Cycles of the watch thread.", [("", snapshot.cycles if snapshot else 0)]
+    )
+    yield Family(f"{_P}cycle_failures_total", "counter", "Cycles that ended in an error.", [("", failures)])
+    yield _alerts(snapshot.alerts.values() if snapshot else ())
+    yield from _sinks(sinks, now)
+    yield Family(
+        f"{_P}job_last_success_timestamp_seconds",
+        "gauge",
+        "When each slow job last ended well.",
+        [(label_block(job=name), at) for name, at in jobs.items()],
+    )
+
+
+def _stream(reader: ReaderStats) -> Iterator[Family]:
+    yield Family(f"{_P}event_stream_connected", "gauge", "1 while the event stream is open.", [("", reader.connected)])
+    yield Family(
+        f"{_P}event_stream_reconnects_total",
+        "counter",
+        "Times the event stream was opened again.",
+        [("", reader.reconnects)],
+    )
+    yield Family(
+        f"{_P}events_total",
+        "counter",
+        "Events read from Docker.",
+        [(label_block(type=kind, action=action), count) for (kind, action), count in reader.events_total.items()],
+    )
+    yield Family(
+        f"{_P}events_dropped_total", "counter", "Events dropped because the queue was full.", [("", reader.dropped)]
+    )
+    yield Family(
+        f"{_P}events_unreadable_total", "counter", "Lines of the stream that were no events.", [("", reader.unreadable)]
+    )
+    if reader.last_event_at is not None:
+        yield Family(
+            f"{_P}event_last_timestamp_seconds",
+            "gauge",
+            "When the newest event happened.",
+            [("", reader.last_event_at.timestamp())],
+        )
+    yield Family(
+        f"{_P}event_lag_seconds",
+        "gauge",
+        "How much later than its stamp the last event was read.",
+        [("", reader.lag_seconds)] if reader.lag_seconds is not None else [],
+    )
+
+
+def _alerts(alerts: Iterable[AlertState]) -> Family:
+    counts = Counter(
+        (state.alert, "unknown" if state.unknown else state.phase.value, state.severity.value)
+        for state in alerts
+        if state.phase.active and state.alert in catalogue.BY_NAME
+    )
+    return Family(
+        f"{_P}alerts",
+        "gauge",
+        "Alerts that are on, by state and severity.",
+        [
+            (label_block(alert=catalogue.BY_NAME[alert].camel, state=state, severity=severity), count)
+            for (alert, state, severity), count in sorted(counts.items())
+        ],
+    )
+
+
+def _sinks(sinks: Iterable[SinkStats], now: datetime) -> Iterator[Family]:
+    told = [(label_block(sink=stats.name), stats) for stats in sinks]
+    yield Family(
+        f"{_P}messages_sent_total", "counter", "Messages that a sink accepted.", [(block, s.sent) for block, s in told]
+    )
+    yield Family(
+        f"{_P}messages_failed_total",
+        "counter",
+        "Tries to deliver a message that failed.",
+        [(block, s.failed) for block, s in told],
+    )
+    yield Family(
+        f"{_P}outbox_depth", "gauge", "Messages that wait for a sink.", [(block, s.depth) for block, s in told]
+    )
+    yield Family(
+        f"{_P}outbox_oldest_seconds",
+        "gauge",
+        "Age of the oldest message that waits.",
+        [(block, max((now - s.oldest).total_seconds(), 0)) for block, s in told if s.oldest is not None],
+    )

@@ -1,0 +1,33 @@
+"""The immutable status that the web pages and the command line read; they never touch the store or Docker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from collectors.facts import Known, SourceName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collectors.facts import Facts
+    from daemon.alerts.state import AlertState
+    from daemon.counters import Samples
+    from daemon.decide import Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the last cycle of the watch thread knew, decided and counted."""
+
+    facts: Facts
+    decision: Decision
+    alerts: Mapping[str, AlertState]
+    """By fingerprint; resolved ones stay for a while."""
+    counters: Samples
+    cycles: int
+
+    @property
+    def docker_known(self) -> bool:
+        """True while Docker could be read at the time."""
+        return isinstance(self.facts.sources[SourceName.DOCKER], Known)

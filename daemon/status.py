@@ -1,0 +1,81 @@
+"""The answers of the control socket: status, alerts and plan as JSON, from the last snapshot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from collectors.facts import EngineState
+from daemon.alerts.message import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from collectors.facts import Engine, Filesystem
+    from daemon.alerts.lane import SinkStats
+    from daemon.alerts.state import AlertState
+    from daemon.snapshot import Snapshot
+    from policies.disk_pressure import DiskPressure
+
+
+def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
+    """Give the alerts that are on, worst first, then oldest first."""
+    shown = [state for state in alerts if state.phase.active]
+    shown.sort(key=lambda state: (-state.severity.rank, state.since))
+    return [
+        {
+            "alert": state.alert,
+            "state": "unknown" if state.unknown else state.phase.value,
+            "severity": state.severity.value,
+            "subject": state.subject.name,
+            "since": state.since.isoformat(),
+            "count": state.count,
+            "summary": summary(state),
+            "labels": {"kind": state.subject.kind.value, "key": state.subject.key, "host": state.host},
+        }
+        for state in shown
+    ]
+
+
+def engine_json(engine: Engine) -> dict[str, Any]:
+    """Give the engine as `status` shows it."""
+    return {
+        "up": engine.state is EngineState.UP,
+        "state": engine.state.value,
+        "why": engine.why,
+        "cure": engine.cure,
+        "version": engine.version,
+        "api_version": engine.api_version,
+        "since": engine.since.isoformat(),
+    }
+
+
+def filesystem_json(filesystem: Filesystem, pressure: DiskPressure | None) -> dict[str, Any]:
+    """Give one filesystem with the level of disk pressure it is at."""
+    level = pressure.level(filesystem) if pressure else None
+    return {
+        "mountpoint": filesystem.mountpoint,
+        "roles": list(filesystem.roles),
+        "size_bytes": filesystem.size_bytes,
+        "used_bytes": filesystem.used_bytes,
+        "available_bytes": filesystem.available_bytes,
+        "free_ratio": round(filesystem.free_ratio, 4),
+        "level": level.value if level else None,
+    }
+
+
+def containers_json(snapshot: Snapshot) -> Mapping[str, int]:
+    """Give the number of containers by state."""
+    return dict(sorted(Counter(container.state.value for container in snapshot.facts.containers).items()))
+
+
+def sink_json(stats: SinkStats) -> dict[str, Any]:
+    """Give one place that alerts go to."""
+    return {
+        "name": stats.name,
+        "state": stats.state,
+        "sent": stats.sent,
+        "failed": stats.failed,
+        "waiting": stats.depth,
+        "last_error": stats.last_error or None,
+    }

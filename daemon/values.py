@@ -1,0 +1,111 @@
+"""What a value of the configuration must look like: each type reads its notation or says the cure."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
+
+from daemon import sizes
+from policies import durations
+
+_HIGHEST_PORT = 65535
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return durations.parse(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError('a duration needs a unit, for example "30d"') from None
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        return sizes.parse(value)
+    raise ValueError(sizes.NEEDS_UNIT)
+
+
+def _absolute_path(value: object) -> object:
+    """Take text as a path, the empty text as none; a daemon has no folder that a path could be relative to."""
+    if not isinstance(value, str):
+        raise ValueError("needs a path in quotes")  # noqa: TRY004  only a ValueError becomes a line of the report
+    if not value:
+        return None
+    if not value.startswith("/") or "\0" in value:
+        raise ValueError("needs an absolute path, one that begins with /")
+    return Path(value)
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    return value
+
+
+def _glob(value: str) -> str:
+    if not value:
+        raise ValueError('an empty pattern matches nothing; "*" matches everything')
+    return value
+
+
+def _observe(value: object) -> object:
+    if value in ("approve", "enforce"):
+        raise ValueError('this version only observes and never removes anything; write "observe"')
+    return value
+
+
+def _engine_address(value: str) -> str:
+    """Take the two kinds of address that the daemon can talk to."""
+    scheme, _, rest = value.partition("://")
+    if scheme == "ssh":
+        raise ValueError("ssh:// is not supported; forward the engine's socket with ssh -L and name that socket here")
+    if scheme == "unix" and rest.startswith("/"):
+        return value
+    if scheme == "tcp" and urlsplit(value).hostname and not urlsplit(value).path.strip("/"):
+        return value
+    raise ValueError('needs "unix:///path/of/docker.sock" or "tcp://host:2376"')
+
+
+def _listen_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or (":" in host and not host.startswith("[")):
+        raise ValueError('needs a host and a port, for example "127.0.0.1:9817" or "[::1]:9817"')
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _HIGHEST_PORT:
+        raise ValueError("the port is a number up to 65535")
+    return value
+
+
+def _webhook_address(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if not url or url.startswith("https://"):
+        return value
+    if urlsplit(url).scheme == "http" and urlsplit(url).hostname in _LOOPBACK:
+        return value
+    raise ValueError("needs the https:// address that Slack shows for the webhook")
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size)]
+AbsolutePath = Annotated[Path | None, BeforeValidator(_absolute_path)]
+Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], Strict(strict=False)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Strict(strict=False)]
+EngineAddress = Annotated[str, AfterValidator(_engine_address)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
+Mode = Annotated[Literal["observe"], BeforeValidator(_observe)]
+
+
+class Section(BaseModel):
+    """One table: unknown keys are errors, `"5"` is not 5, and nothing changes once it is read."""
+
+    # Pydantic's own text of an error would show a secret that was mistyped; ours is made in `problems.py`.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)

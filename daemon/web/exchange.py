@@ -1,0 +1,47 @@
+"""One HTTP exchange as values: the request that came, the response to send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end of a Unix socket, as the kernel names it."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """
+    One request, read in full.
+
+    `path` is decoded and without the query; `headers.get` ignores case. `peer` is `None` over TCP.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    peer: Peer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is sent back; the length and `Connection: close` are added."""
+
+    status: int
+    body: bytes
+    content_type: str = PLAIN_TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Answer: TypeAlias = Callable[[Request], Response]

@@ -1,0 +1,95 @@
+"""The web server: pages by path, for GET and HEAD, on a TCP address."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from daemon.errors import ShipkeeperError
+from daemon.web.exchange import Answer, Request, Response
+from daemon.web.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GZIP_FROM = 1024
+_GZIP_LEVEL = 3
+
+
+class WebServer:
+    """
+    Serves `pages` on `listen` (`host:port`, `[ipv6]:port`; port 0 takes a free one).
+
+    Bodies are gzipped when the client takes them so. A request with a body is refused.
+    """
+
+    def __init__(self, listen: str, pages: Mapping[str, Answer]) -> None:
+        self._listen = listen
+        self._pages = dict(pages)
+        self._listener: Listener | None = None
+        self._address = ""
+
+    @property
+    def address(self) -> str:
+        """The address that is listened on; the one asked for until then."""
+        return self._address or self._listen
+
+    def start(self) -> None:
+        """Bind and serve; ShipkeeperError names an address that cannot be had."""
+        sock = _bound(self._listen)
+        host, port = sock.getsockname()[:2]
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._listener = Listener(sock, self._answer, name="web")
+        self._listener.start()
+
+    def close(self) -> None:
+        """Stop serving; returns within 2 s whatever the clients do."""
+        if self._listener:
+            self._listener.close()
+
+    def _answer(self, request: Request) -> Response:
+        page = self._pages.get(request.path)
+        if page is None:
+            return Response(HTTPStatus.NOT_FOUND, b"no such page\n")
+        if request.method not in {"GET", "HEAD"}:
+            return Response(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
+        response = page(request)
+        if len(response.body) < _GZIP_FROM or not _takes_gzip(request):
+            return response
+        return replace(
+            response,
+            body=gzip.compress(response.body, _GZIP_LEVEL, mtime=0),
+            headers=(*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")),
+        )
+
+
+def _takes_gzip(request: Request) -> bool:
+    for offer in request.headers.get("Accept-Encoding", "").lower().split(","):
+        coding, _, weight = offer.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def _bound(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ShipkeeperError(
+            f"cannot listen on {listen}: {error.strerror}\n"
+            "  cure: stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+        ) from error
+    return sock

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collectors.containers import ContainerCollector
+from collectors.engine_families import engine_families
+from collectors.facts import ContainerState, Engine, EngineState, Health, HealthStatus
+from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
+from tests.fakes.clock import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from collectors.facts import Container
+    from collectors.families import Family
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> CgroupTree:
+    return CgroupTree(tmp_path)
+
+
+def series(families: Iterable[Family], name: str) -> dict[str, float]:
+    [family] = [family for family in families if family.name == f"shipkeeper_{name}"]
+    return dict(family.samples)
+
+
+def of(tree: CgroupTree, container: Container, name: str) -> dict[str, float]:
+    return series(ContainerCollector(tree.reader, lambda: [container]).collect(), f"container_{name}")
+
+
+def test_a_running_container_has_its_figures(tree: CgroupTree) -> None:
+    web = a_container()
+    tree.add_v2(f"docker/{web.id}")
+    assert of(tree, web, "memory_usage_bytes") == {'{id="000000000001",name="web-1"}': 100 << 20}
+
+
+def test_a_container_whose_cgroup_is_gone_has_a_state_and_no_figures(tree: CgroupTree) -> None:
+    web = a_container()
+    assert of(tree, web, "memory_usage_bytes") == {}
+    assert of(tree, web, "state") == {'{id="000000000001",name="web-1",state="running"}': 1}
+
+
+def test_a_cgroup_that_vanishes_between_two_scrapes_costs_its_figures(tree: CgroupTree) -> None:
+    web = a_container()
+    directory = tree.add_v2(f"docker/{web.id}")
+    collector = ContainerCollector(tree.reader, lambda: [web])
+    assert series(collector.collect(), "container_pids")
+    shutil.rmtree(directory)
+    assert not series(collector.collect(), "container_pids")
+
+
+def test_an_unlimited_container_has_no_limit_series(tree: CgroupTree) -> None:
+    web = a_container()
+    (tree.add_v2(f"docker/{web.id}") / "memory.max").write_text("max\n")
+    assert of(tree, web, "memory_limit_bytes") == {}
+
+
+def test_only_a_container_that_ended_has_an_exit_code(tree: CgroupTree) -> None:
+    running = a_container(finished_at=STARTED)
+    ended = a_container(state=ContainerState.EXITED, pid=0, exit_code=7, finished_at=STARTED + timedelta(hours=1))
+    assert of(tree, running, "exit_code") == {}
+    assert list(of(tree, ended, "exit_code").values()) == [7]
+    assert list(of(tree, ended, "finished_timestamp_seconds").values()) == [(STARTED + timedelta(hours=1)).timestamp()]
+
+
+def test_a_new_inspect_gives_new_labels(tree: CgroupTree) -> None:
+    current = [a_container(health=Health(HealthStatus.STARTING, 0, ""))]
+    collector = ContainerCollector(tree.reader, lambda: current)
+    assert list(series(collector.collect(), "container_health")) == [
+        '{id="000000000001",name="web-1",status="starting"}'
+    ]
+    current[0] = replace(current[0], name="renamed", health=None)
+    assert list(series(collector.collect(), "container_health")) == ['{id="000000000001",name="renamed",status="none"}']
+
+
+def test_the_engine_is_up_only_when_it_is_up() -> None:
+    up = Engine(state=EngineState.UP, since=NOW, version="28.5.1", api_version="1.51", storage_driver="overlay2")
+    assert series(engine_families(up), "docker_up") == {"": 1}
+    for state in set(EngineState) - {EngineState.UP}:
+        assert series(engine_families(replace(up, state=state)), "docker_up") == {"": 0}
+
+
+def test_an_engine_never_reached_has_no_info() -> None:
+    never = Engine(state=EngineState.STARTING, since=NOW)
+    assert [family.name for family in engine_families(never)] == ["shipkeeper_docker_up"]

@@ -1,0 +1,261 @@
+"""The command speaks to the daemon, tells people what it said, and ends with the right code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from collectors.facts import ObjectRef, SubjectKind
+from daemon.cli import daemon_command, main
+from daemon.control import ControlServer
+from daemon.plans import make_plan, to_json
+from daemon.terminal import alert_lines, status_lines
+from daemon.verbs import verb_table
+from policies.policy import Kept, Removal
+from tests.fakes.clock import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALERT: dict[str, Any] = {
+    "alert": "container-crashed",
+    "state": "firing",
+    "severity": "warning",
+    "subject": "trainer-3",
+    "since": "2026-11-23T16:02:11+00:00",
+    "count": 4,
+    "summary": "trainer-3 crashed",
+    "labels": {},
+}
+STATUS: dict[str, Any] = {
+    "version": "0.1.0",
+    "mode": "observe",
+    "host": "gpu-host-2",
+    "docker": {
+        "up": True,
+        "state": "up",
+        "why": "",
+        "version": "28.0.1",
+        "api_version": "1.48",
+        "since": "2026-11-23T12:00:00+00:00",
+    },
+    "filesystems": [
+        {
+            "mountpoint": "/",
+            "roles": ["root", "data-root"],
+            "size_bytes": 128 << 30,
+            "used_bytes": 116 << 30,
+            "available_bytes": 12 << 30,
+            "free_ratio": 0.09,
+            "level": "act",
+        }
+    ],
+    "alerts": [ALERT],
+    "containers": {"running": 12, "exited": 3, "paused": 0},
+    "policies": [
+        {"name": "containers", "enabled": True, "skipped": None},
+        {"name": "images_dangling", "enabled": False, "skipped": None},
+        {"name": "disk_pressure", "enabled": True, "skipped": "filesystems cannot be read"},
+    ],
+    "sinks": [
+        {"name": "console", "state": "ok", "sent": 3, "failed": 0, "last_error": None},
+        {"name": "slack", "state": "failing", "sent": 2, "failed": 1, "last_error": "no_service"},
+    ],
+    "store": {"path": "/var/lib/shipkeeper/state.db", "degraded": None},
+    "uptime_seconds": 11520.0,
+}
+PLAN = to_json(
+    make_plan(
+        [
+            Removal(
+                object=ObjectRef(SubjectKind.CONTAINER, "a" * 64, "etl-run-88"),
+                size_bytes=1 << 30,
+                filesystem="/",
+                policy="containers",
+                reason="exited 1 (error) 9 days ago",
+            ),
+            Kept(object=ObjectRef(SubjectKind.CONTAINER, "b" * 64, "web-1"), reason="in use: running"),
+        ],
+        "observe",
+        NOW,
+    )
+)
+
+
+class Daemon:
+    """The control socket of a daemon with these answers."""
+
+    def __init__(self, path: Path) -> None:
+        self.outcomes = [{"sink": "console", "ok": True, "said": "printed"}]
+        self.server = ControlServer(
+            path,
+            verb_table(
+                status=lambda _query: STATUS,
+                plan=lambda _query: PLAN,
+                alerts=lambda _query: [ALERT],
+                alerts_test=lambda _query: self.outcomes,
+            ),
+        )
+
+
+@pytest.fixture
+def socket_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "control.sock"
+    monkeypatch.setenv("SHIPKEEPER_CONTROL__SOCKET", str(path))
+    monkeypatch.delenv("SHIPKEEPER_CONFIG", raising=False)
+    return path
+
+
+@pytest.fixture
+def daemon(socket_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(socket_path)
+    daemon.server.start()
+    yield daemon
+    daemon.server.close()
+
+
+class Shell:
+    """Runs the command in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """Give the exit code and what was printed on both streams."""
+        self._monkeypatch.setattr(sys, "argv", ["shipkeeper", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = self._capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def shipkeeper(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(monkeypatch, capsys)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_status_is_a_short_page(shipkeeper: Shell) -> None:
+    code, out, _ = shipkeeper("status")
+    assert code == 0
+    assert out.splitlines() == [
+        "shipkeeper 0.1.0 on gpu-host-2 · observe · running for 3 h 12 min",
+        "docker       up since 2026-11-23 12:00 UTC · 28.0.1, API 1.48",
+        "containers   12 running, 3 exited",
+        "filesystems  / · act · 12.0 GiB (9 %) left of 128.0 GiB · root, data-root",
+        "alerts       warning   trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
+        "policies     containers · on",
+        "             images_dangling · off",
+        "             disk_pressure · skipped: filesystems cannot be read",
+        "sinks        console · ok · 3 sent, 0 failed",
+        "             slack · failing · 2 sent, 1 failed · last: no_service",
+        "store        /var/lib/shipkeeper/state.db",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [(["status"], STATUS), (["alerts", "list"], [ALERT]), (["plan"], PLAN)],
+)
+@pytest.mark.usefixtures("daemon")
+def test_json_is_the_daemons_answer(shipkeeper: Shell, command: list[str], answer: Any) -> None:
+    code, out, err = shipkeeper(*command, "--json")
+    assert (code, json.loads(out), err) == (0, answer, "")
+
+
+@pytest.mark.usefixtures("daemon")
+def test_the_plan_shows_removals_and_on_request_what_stays(shipkeeper: Shell) -> None:
+    _, short, _ = shipkeeper("plan")
+    _, explained, _ = shipkeeper("plan", "--explain")
+    assert "etl-run-88" in short
+    assert "web-1" not in short
+    assert "web-1" in explained
+
+
+def test_a_test_message_fails_when_one_sink_fails(shipkeeper: Shell, daemon: Daemon) -> None:
+    assert shipkeeper("alerts", "test")[:2] == (0, "console: printed\n")
+    daemon.outcomes.append({"sink": "slack", "ok": False, "said": "no_service: the webhook was removed"})
+    assert shipkeeper("alerts", "test")[:2] == (1, "console: printed\nslack: no_service: the webhook was removed\n")
+
+
+@pytest.mark.parametrize("command", [["status"], ["alerts", "list"], ["alerts", "test"]])
+def test_without_a_daemon_it_says_where_it_looked(shipkeeper: Shell, socket_path: Path, command: list[str]) -> None:
+    code, out, err = shipkeeper(*command)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"shipkeeper: no daemon answers at {socket_path}; start it with")
+
+
+def test_a_good_configuration_is_summed_up(shipkeeper: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "shipkeeper.toml"
+    file.write_text("[alerts.rules.disk-low]\nenabled = false\n[policies.containers]\nenabled = false\n")
+    code, out, _ = shipkeeper("check-config", "--config", str(file))
+    told = dict(line.split(maxsplit=1) for line in out.replace("alerts off", "alerts_off").splitlines())
+    assert code == 0
+    assert told["file"] == str(file)
+    assert told["mode"] == "observe: nothing is ever removed"
+    assert told["alerts_off"] == "disk-low"
+    assert "policies off containers" in out
+
+
+def test_a_bad_configuration_ends_with_78_before_anything_is_asked(shipkeeper: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "shipkeeper.toml"
+    file.write_text("[docker]\nhots = 3\n")
+    for command in ("check-config", "status", "plan"):
+        code, out, err = shipkeeper("--config", str(file), command)
+        assert (code, out) == (78, "")
+        assert 'did you mean "host"?' in err
+
+
+def test_a_wrong_usage_ends_with_2(shipkeeper: Shell) -> None:
+    assert shipkeeper("status", "--nonsense")[0] == 2
+
+
+def test_the_version_is_told(shipkeeper: Shell) -> None:
+    assert shipkeeper("version")[:2] == (0, f"shipkeeper {version('shipkeeper')}\n")
+
+
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon.cli", "version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
+    )
+    assert done.stdout.startswith("shipkeeper ")
+
+
+def test_the_daemon_is_a_program_of_its_own_that_ignores_the_current_folder() -> None:
+    command = daemon_command(Path("/etc/x.toml"), "--once")
+    assert command == [sys.executable, "-P", "-m", "daemon.app", "--config", "/etc/x.toml", "--once"]
+
+
+def test_names_cannot_colour_or_forge_a_page() -> None:
+    forged = "x\n\x1b[31m[bold]\u202e"
+    status = {
+        **STATUS,
+        "host": forged,
+        "docker": {**STATUS["docker"], "up": False, "state": "hung", "why": forged},
+        "alerts": [{**ALERT, "summary": forged}],
+        "store": {"path": forged, "degraded": forged},
+    }
+    text = "".join(line.text for line in status_lines(status))
+    assert "[bold]" in text
+    assert not set(text) & {"\n", "\x1b", "\u202e"}
+
+
+def test_the_worst_alert_comes_first() -> None:
+    critical = {**ALERT, "severity": "critical", "summary": "etl keeps restarting", "count": 1}
+    assert [line.text.split(" · ")[0] for line in alert_lines([ALERT, critical])] == [
+        "critical  etl keeps restarting",
+        "warning   trainer-3 crashed",
+    ]
+    assert [line.text for line in alert_lines([])] == ["none"]

@@ -1,0 +1,218 @@
+"""The control socket answers who may ask, and the command line understands its answers."""
+
+from __future__ import annotations
+
+import grp
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon.client import NoDaemonError, call
+from daemon.control import ControlServer, role_of
+from daemon.errors import ShipkeeperError
+from daemon.verbs import ALERTS_TEST, PLAN, STATUS, Role, Verb, verb_table
+from daemon.web.exchange import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+NOBODY = 65534
+AS_NOBODY = (
+    "import os, sys; from pathlib import Path; from daemon.client import call\n"
+    f"os.setgroups([]); os.setgid(int(sys.argv[3])); os.setuid({NOBODY})\n"
+    "from daemon.errors import ShipkeeperError\n"
+    "try: print(call(Path(sys.argv[1]), *sys.argv[2].split()))\n"
+    "except ShipkeeperError as error: print(error)"
+)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+
+
+def echo(query: Mapping[str, str]) -> dict[str, Any]:
+    return {"query": dict(query)}
+
+
+def broken(_query: Mapping[str, str]) -> dict[str, Any]:
+    raise RuntimeError("the password is verysecret")
+
+
+def not_ready(_query: Mapping[str, str]) -> dict[str, Any]:
+    raise ShipkeeperError("no plan yet: the first inventory is not complete")
+
+
+@contextmanager
+def answering(path: Path, *, group: str = "no-such-group") -> Iterator[Path]:
+    server = ControlServer(path, verb_table(status=echo, plan=not_ready, alerts=broken, alerts_test=echo), group)
+    server.start()
+    try:
+        yield path
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Path]:
+    with answering(tmp_path / "run" / "control.sock") as path:
+        yield path
+
+
+def refused(path: Path, method: str, target: str) -> str:
+    with pytest.raises(ShipkeeperError) as caught:
+        call(path, method, target)
+    return str(caught.value)
+
+
+def asked_as_nobody(path: Path, what: str, gid: int = NOBODY) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, str(path), what, str(gid)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def opened_to_everyone(path: Path) -> Path:
+    """Let other users reach the socket, as an owner's careless chmod would."""
+    for folder in list(path.parents)[:4]:
+        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("run", "pytest", "test_")):
+            folder.chmod(0o755)
+    path.chmod(0o666)
+    return path
+
+
+def test_a_call_gets_its_verbs_answer(control: Path) -> None:
+    assert call(control, "GET", f"{STATUS}?explain=1") == {"query": {"explain": "1"}}
+    assert call(control, "POST", ALERTS_TEST) == {"query": {}}
+
+
+def test_the_socket_is_for_owner_and_group_alone(control: Path) -> None:
+    mode = control.stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o660
+
+
+@needs_root
+def test_the_socket_is_given_to_its_group(tmp_path: Path) -> None:
+    group = grp.getgrgid(NOBODY)
+    with answering(tmp_path / "control.sock", group=group.gr_name) as path:
+        assert path.stat().st_gid == group.gr_gid
+
+
+def test_a_closed_server_leaves_no_socket(tmp_path: Path) -> None:
+    with answering(tmp_path / "control.sock") as path:
+        pass
+    assert not path.exists()
+
+
+def test_a_server_that_never_started_closes(tmp_path: Path) -> None:
+    ControlServer(tmp_path / "control.sock", ()).close()
+
+
+def test_an_unknown_call_is_answered_in_words(control: Path) -> None:
+    assert "knows no such call" in refused(control, "GET", "/nonsense")
+
+
+def test_a_get_does_not_act(control: Path) -> None:
+    assert f"{ALERTS_TEST} takes POST" in refused(control, "GET", ALERTS_TEST)
+
+
+def test_a_refusal_of_the_daemon_is_told_in_its_words(control: Path) -> None:
+    assert refused(control, "GET", PLAN) == "the daemon refused: no plan yet: the first inventory is not complete"
+
+
+def test_a_failing_verb_is_told_by_its_kind_and_logged(control: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = refused(control, "GET", "/alerts")
+    assert "RuntimeError" in said
+    assert "verysecret" not in said
+    assert "GET /alerts failed" in caplog.text
+    assert call(control, "GET", STATUS) == {"query": {}}
+
+
+def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with answering(path):
+        assert call(path, "GET", STATUS) == {"query": {}}
+
+
+def test_a_second_daemon_is_told_who_runs_already(control: Path) -> None:
+    with pytest.raises(ShipkeeperError, match=rf"already running \(pid {os.getpid()}\)"):
+        ControlServer(control, ()).start()
+    assert call(control, "GET", STATUS) == {"query": {}}
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    path.write_text("mine")
+    with pytest.raises(ShipkeeperError, match="in the way"):
+        ControlServer(path, ()).start()
+    assert path.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ShipkeeperError, match=r"set \[control\] socket"):
+        ControlServer(tmp_path / "file" / "control.sock", ()).start()
+
+
+def test_root_and_the_daemons_user_act_the_group_looks_others_nothing() -> None:
+    gid = 4242
+    assert role_of(Peer(1, 0, 0), gid) is Role.OPERATOR
+    assert role_of(Peer(1, os.geteuid(), 1), gid) is Role.OPERATOR
+    assert role_of(Peer(1, 99999, gid), gid) is Role.VIEWER
+    assert role_of(Peer(1, 99999, 1), gid) is None
+
+
+@needs_root
+def test_a_stranger_is_refused_even_if_the_socket_is_open(control: Path) -> None:
+    said = asked_as_nobody(opened_to_everyone(control), f"GET {STATUS}")
+    assert "only root, the daemon's user and the group" in said
+
+
+@needs_root
+def test_a_stranger_cannot_connect_and_learns_the_cure(control: Path) -> None:
+    opened_to_everyone(control).chmod(0o660)
+    assert "usermod -aG shipkeeper" in asked_as_nobody(control, f"GET {STATUS}")
+
+
+@needs_root
+def test_a_member_of_the_group_looks_but_does_not_act(control: Path) -> None:
+    gid = control.stat().st_gid
+    opened_to_everyone(control).chmod(0o660)
+    assert asked_as_nobody(control, f"GET {STATUS}", gid) == "{'query': {}}"
+    assert "use sudo" in asked_as_nobody(control, f"POST {ALERTS_TEST}", gid)
+
+
+def test_without_a_daemon_the_caller_learns_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(NoDaemonError, match="systemctl start shipkeeper"):
+        call(tmp_path / "absent.sock", "GET", STATUS)
+
+
+def test_something_else_at_the_socket_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def answer() -> None:
+            client, _ = other.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert "is no shipkeeper" in refused(path, "GET", STATUS)
+        thread.join()
+
+
+def test_no_get_needs_an_operator() -> None:
+    table: tuple[Verb, ...] = verb_table(status=echo, plan=echo, alerts=echo, alerts_test=echo)
+    assert {verb.role for verb in table if verb.method == "GET"} == {Role.VIEWER}
+    assert {verb.role for verb in table if verb.method != "GET"} == {Role.OPERATOR}

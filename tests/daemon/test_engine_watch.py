@@ -1,0 +1,186 @@
+"""The engine watch on a scripted engine: what it says, when, and what it leaves alone."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collectors.engine_api import EngineApi
+from collectors.engine_http import Endpoint
+from collectors.facts import EngineState
+from daemon.engine_watch import EngineWatch
+from daemon.unit_state import UnitState
+from tests.fakes.clock import FakeClock
+from tests.lab.scripted_engine import ScriptedEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STOPPED_UNIT = "Id=docker.service\nLoadState=loaded\nActiveState=inactive\n\nId=docker.socket\nActiveState=active\n"
+ACTIVE_UNIT = STOPPED_UNIT.replace("inactive", "active")
+NOT_SYSTEMD = UnitState(concerns_us=False)
+
+
+class Post:
+    """An engine watch at its scripted engine, looked through by hand."""
+
+    def __init__(self, engine: ScriptedEngine, unit_state: UnitState = NOT_SYSTEMD) -> None:
+        self.engine = engine
+        self.clock = FakeClock()
+        self.wakes = 0
+        self.changed = threading.Condition()
+        self.watch = EngineWatch(self.connect, unit_state, self.clock, self.wake, lambda: None)
+
+    def connect(self) -> EngineApi:
+        """Make a client that does not wait long."""
+        return EngineApi.connect(Endpoint(host=self.engine.host), timedelta(seconds=0.3))
+
+    def wake(self) -> None:
+        """Count, and let a waiting test go on."""
+        with self.changed:
+            self.wakes += 1
+            self.changed.notify_all()
+
+    def look(self, times: int = 1) -> EngineState:
+        """Look, a second apart, and give the state then."""
+        for _ in range(times):
+            self.clock.advance(timedelta(seconds=1))
+            self.watch.look()
+        return self.watch.engine.state
+
+    def wait_state(self, state: EngineState) -> bool:
+        """Wait until the thread says so."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.watch.engine.state is state, 15)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
+    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def post(engine: ScriptedEngine) -> Iterator[Post]:
+    post = Post(engine)
+    yield post
+    post.watch._drop()
+
+
+def test_an_engine_that_answers_is_up_with_what_it_says_of_itself(post: Post) -> None:
+    assert post.watch.engine.state is EngineState.STARTING
+    assert not post.watch.wait_up(timedelta(0))
+    assert post.look() is EngineState.UP
+    assert post.watch.wait_up(timedelta(0))
+    engine = post.watch.engine
+    assert (engine.version, engine.data_root, engine.storage_driver) == ("28.5.2", "/var/lib/docker", "overlay2")
+    assert post.wakes == 1
+
+
+def test_while_it_is_up_only_pings_are_sent(post: Post) -> None:
+    post.look()
+    before = post.engine.requests.total()
+    assert post.look(3) is EngineState.UP
+    assert post.engine.requests.total() - before == 3
+    assert post.engine.count("/_ping") == 3
+    assert post.wakes == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [("crash", EngineState.CRASHED), ("stop", EngineState.STOPPED), ("freeze", EngineState.HUNG)],
+)
+def test_a_dead_engine_is_told_by_kind_after_three_pings_and_comes_back_at_once(
+    post: Post, fault: str, state: EngineState
+) -> None:
+    post.look()
+    getattr(post.engine, fault)()
+    assert post.look(2) is EngineState.UP
+    assert post.look() is state
+    assert not post.watch.wait_up(timedelta(0))
+    assert post.watch.engine.cure
+    if fault == "freeze":
+        post.engine.thaw()
+    else:
+        post.engine.listen()
+    assert post.look() is EngineState.UP
+    assert post.wakes == 3
+
+
+def test_an_engine_that_is_not_there_at_the_start_is_starting_first(post: Post) -> None:
+    post.engine.stop()
+    assert post.look(2) is EngineState.STARTING
+    assert post.look() is EngineState.STOPPED
+
+
+def test_a_ping_that_a_proxy_forbids_is_denied(post: Post) -> None:
+    post.look()
+    post.engine.statuses["/_ping"] = 403
+    post.engine.statuses["/version"] = 403
+    assert post.look(3) is EngineState.DENIED
+
+
+def test_what_a_proxy_forbids_is_switched_off_with_one_line(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    post.engine.statuses = {"/images/json": 403, "/info": 403}
+    post.look()
+    assert set(post.watch.features) == {"images", "info"}
+    assert post.watch.engine.state is EngineState.UP
+    assert post.watch.engine.version == "28.5.2"
+    post.watch.report_lost()
+    post.look()
+    assert [record.getMessage() for record in caplog.records if "switched off" in record.getMessage()] == [
+        "info switched off: Docker or a proxy before it forbids GET /v1.51/info (403)",
+        "images switched off: Docker or a proxy before it forbids GET /v1.51/images/json (403)",
+    ]
+
+
+def test_an_engine_upgraded_between_two_pings_is_greeted_anew(post: Post) -> None:
+    post.look()
+    since = post.watch.engine.since
+    post.engine.crash()
+    post.engine.api_version = "1.45"
+    post.engine.listen()
+    post.watch.report_lost()
+    assert post.look() is EngineState.UP
+    assert (post.watch.engine.version, post.watch.engine.since) == ("26.1.5", since)
+
+
+def test_an_engine_that_somebody_stopped_is_told_at_once_and_not_touched(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    says = [ACTIVE_UNIT]
+    post = Post(engine, UnitState(concerns_us=True, runner=lambda _: says[0], booted=tmp_path))
+    assert post.look() is EngineState.UP
+    says[0] = STOPPED_UNIT
+    before = engine.requests.total()
+    post.watch.report_lost()
+    assert post.look(5) is EngineState.STOPPED
+    assert engine.requests.total() == before, "a connection would have started it again"
+    says[0] = ACTIVE_UNIT
+    assert post.look() is EngineState.UP
+    post.watch._drop()
+
+
+def test_an_engine_run_by_hand_is_up_whatever_the_unit_says(engine: ScriptedEngine, tmp_path: Path) -> None:
+    unit = STOPPED_UNIT.replace("socket\nActiveState=active", "socket\nActiveState=inactive")
+    post = Post(engine, UnitState(concerns_us=True, runner=lambda _: unit, booted=tmp_path))
+    assert post.look() is EngineState.UP
+    post.watch._drop()
+
+
+def test_the_thread_tells_a_crash_and_the_return_and_ends(post: Post) -> None:
+    post.watch.start()
+    assert post.watch.wait_up(timedelta(seconds=10))
+    post.engine.crash()
+    post.watch.report_lost()
+    assert post.wait_state(EngineState.CRASHED)
+    post.engine.listen()
+    post.watch.report_lost()
+    assert post.wait_state(EngineState.UP)
+    post.watch.close()
+    assert not post.watch._thread.is_alive()
+    assert post.engine.non_get() == []

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.engine_api import Event
+from collectors.facts import Container, ContainerState, Death, Intent, OomKill, RestartPolicy
+from daemon.ledger import Baseline, Ledger, Look, Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ID = "c" * 64
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def event(action: str, seconds: float, **attributes: str) -> Event:
+    return Event(
+        "container", action, ID, {"name": "web", "image": "bb", **attributes}, int(at(seconds).timestamp() * 1e9)
+    )
+
+
+def running(**changes: object) -> Container:
+    base = Container(
+        id=ID,
+        name="web",
+        image="bb",
+        image_id="sha256:1",
+        state=ContainerState.RUNNING,
+        created_at=at(-3600),
+        started_at=at(-600),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]  # the caller names fields of Container
+
+
+def exited(code: int, seconds: float, **changes: object) -> Container:
+    return running(state=ContainerState.EXITED, exit_code=code, finished_at=at(seconds), **changes)
+
+
+class Watchman:
+    """Drives a ledger look by look, remembering what it knew before."""
+
+    def __init__(self, *containers: Container) -> None:
+        self.ledger = Ledger(None, at(-1))
+        self.known: Mapping[str, Container] = {}
+        self.look(0, *containers, complete=True)
+
+    def look(
+        self,
+        seconds: float,
+        *containers: Container,
+        events: Sequence[Event] = (),
+        complete: bool = False,
+        engine_restarted: bool = False,
+        oom_counts: Mapping[str, int] | None = None,
+    ) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
+        """Give what the ledger tells of this look."""
+        after = {container.id: container for container in containers}
+        told = self.ledger.record(
+            Look(
+                now=at(seconds),
+                events=events,
+                before=self.known,
+                after=after,
+                complete=complete,
+                engine_restarted=engine_restarted,
+                oom_counts=oom_counts or {},
+            )
+        )
+        self.known = after
+        return told
+
+    def deaths(
+        self, seconds: float, *containers: Container, events: Sequence[Event] = (), complete: bool = False
+    ) -> list[Death]:
+        """Give the deaths alone."""
+        return list(self.look(seconds, *containers, events=events, complete=complete)[0])
+
+
+def test_a_crash_is_told_once_with_the_code_that_inspect_shows() -> None:
+    watchman = Watchman(running())
+    crashed = exited(7, 1)
+    [death] = watchman.deaths(1.1, crashed, events=[event("die", 1.01, exitCode="7")])
+    assert (death.exit_code, death.intent, death.uptime, death.inferred) == (
+        7,
+        Intent.NONE,
+        timedelta(seconds=601),
+        False,
+    )
+    assert watchman.deaths(2, crashed, complete=True) == []
+
+
+def test_what_lies_there_on_the_first_start_is_not_news() -> None:
+    assert Watchman(exited(1, -100)).deaths(1, exited(1, -100), complete=True) == []
+
+
+def test_ends_from_before_the_first_start_are_not_news() -> None:
+    gone = event("die", -30, exitCode="1")
+    assert Watchman().deaths(1, events=[gone]) == []
+
+
+def test_an_end_told_before_a_restart_of_ours_is_not_told_again() -> None:
+    watchman = Watchman(running())
+    die = event("die", 1.01, exitCode="7")
+    again = running(started_at=at(1.2), finished_at=at(1), restart_count=1)
+    assert len(watchman.deaths(1.3, again, events=[die])) == 1
+    look = Look(now=at(5), events=[die], before={}, after={ID: again}, complete=True, oom_counts={})
+    assert Ledger(watchman.ledger.baseline, at(4)).record(look) == ((), ())
+
+
+def test_a_label_cannot_spoof_the_exit_code() -> None:
+    watchman = Watchman(running(labels={"exitCode": "0"}))
+    [death] = watchman.deaths(1.1, exited(3, 1, labels={"exitCode": "0"}), events=[event("die", 1, exitCode="0")])
+    assert death.exit_code == 3
+
+
+def test_a_spoofed_code_of_a_container_that_runs_again_is_unknown_and_still_bad() -> None:
+    again = running(labels={"exitCode": "0"}, started_at=at(1.2), finished_at=at(1))
+    [death] = Watchman(running(labels={"exitCode": "0"})).deaths(1.3, again, events=[event("die", 1, exitCode="0")])
+    assert death.exit_code is None
+    assert death.bad
+
+
+def test_a_restarted_container_keeps_the_code_of_its_event() -> None:
+    again = running(started_at=at(1.2), finished_at=at(1), restart_count=1)
+    [death] = Watchman(running()).deaths(1.3, again, events=[event("die", 1.01, exitCode="7")])
+    assert (death.exit_code, death.finished_at) == (7, at(1))
+
+
+def test_a_container_gone_before_any_inspect_still_died() -> None:
+    watchman = Watchman()
+    events = [event("create", 1), event("start", 1.1), event("die", 1.2, exitCode="1"), event("destroy", 1.3)]
+    [death] = watchman.deaths(1.4, events=events)
+    assert (death.name, death.exit_code, death.bad) == ("web", 1, True)
+
+
+def test_a_spoofed_code_of_a_container_never_inspected_is_unknown() -> None:
+    events = [event("create", 1, exitCode="0"), event("die", 1.2, exitCode="0"), event("destroy", 1.3)]
+    [death] = Watchman().deaths(1.4, events=events)
+    assert death.exit_code is None
+
+
+def test_docker_stop_is_intended() -> None:
+    events = [event("kill", 1, signal="15"), event("kill", 11, signal="9"), event("die", 11.1, exitCode="137")]
+    [death] = Watchman(running()).deaths(11.2, exited(137, 11.05), events=events)
+    assert death.intent is Intent.API
+    assert not death.bad
+
+
+def test_a_hangup_that_is_not_the_stop_signal_is_no_intent() -> None:
+    events = [event("kill", 1, signal="1"), event("die", 1.1, exitCode="129")]
+    [death] = Watchman(running()).deaths(1.2, exited(129, 1.05), events=events)
+    assert death.intent is Intent.NONE
+
+
+def test_a_kill_of_long_ago_does_not_excuse_a_crash() -> None:
+    events = [event("kill", 1, signal="15"), event("die", 60, exitCode="1")]
+    [death] = Watchman(running()).deaths(60.1, exited(1, 60), events=events)
+    assert death.intent is Intent.NONE
+
+
+def test_a_sigkill_waits_two_seconds_for_its_oom_event() -> None:
+    watchman = Watchman(running())
+    gone = exited(137, 1)
+    assert watchman.deaths(1.1, gone, events=[event("die", 1.05, exitCode="137")]) == []
+    assert watchman.ledger.unsettled
+    [death] = watchman.deaths(2, gone, events=[event("oom", 1.9)])
+    assert death.oom
+
+
+def test_a_sigkill_without_an_oom_event_is_told_after_two_seconds() -> None:
+    watchman = Watchman(running())
+    watchman.deaths(1.1, exited(137, 1), events=[event("die", 1.05, exitCode="137")])
+    [death] = watchman.deaths(3.1, exited(137, 1))
+    assert not death.oom
+    assert death.bad
+
+
+def test_a_held_death_does_not_count_as_told_in_the_stored_baseline() -> None:
+    watchman = Watchman(running())
+    watchman.deaths(1.1, exited(137, 1), events=[event("die", 1.05, exitCode="137")])
+    look = Look(now=at(9), before={}, after={ID: exited(137, 1)}, complete=True, oom_counts={})
+    deaths, _ = Ledger(watchman.ledger.baseline, at(9)).record(look)
+    assert [(death.exit_code, death.inferred) for death in deaths] == [(137, True)]
+
+
+def test_inspects_oom_flag_is_believed_at_once() -> None:
+    events = [event("die", 1.05, exitCode="137")]
+    [death] = Watchman(running()).deaths(1.1, exited(137, 1, oom_killed=True), events=events)
+    assert death.oom
+
+
+def test_a_lost_die_event_is_found_by_the_next_complete_look() -> None:
+    watchman = Watchman(running())
+    [death] = watchman.deaths(30, exited(1, 10), complete=True)
+    assert (death.exit_code, death.inferred, death.finished_at) == (1, True, at(10))
+    assert watchman.deaths(31, exited(1, 10), complete=True) == []
+
+
+def test_an_event_that_comes_late_is_not_a_second_death() -> None:
+    watchman = Watchman(running())
+    watchman.deaths(1.05, exited(1, 1), complete=True)
+    assert watchman.deaths(1.4, exited(1, 1), events=[event("die", 1.3, exitCode="1")]) == []
+
+
+def test_lost_restarts_are_counted_by_dockers_own_counter() -> None:
+    watchman = Watchman(running(restart_policy=RestartPolicy("always")))
+    again = running(restart_policy=RestartPolicy("always"), restart_count=4, finished_at=at(9), started_at=at(9.5))
+    deaths = watchman.deaths(10, again, events=[event("die", 3, exitCode="1")], complete=True)
+    assert [death.inferred for death in deaths] == [False, True, True, True]
+    assert len({death.key for death in deaths}) == 4
+
+
+def test_deaths_in_our_absence_are_found_from_the_stored_baseline() -> None:
+    marks = {ID: Mark(finished_at=None, restart_count=0)}
+    look = Look(now=at(100), before={}, after={ID: exited(1, 50)}, complete=True, oom_counts={})
+    deaths, _ = Ledger(Baseline(marks, at(0)), at(99)).record(look)
+    assert [death.inferred for death in deaths] == [True]
+
+
+def test_containers_that_an_engine_restart_took_along_are_not_crashes() -> None:
+    watchman = Watchman(running())
+    [death], _ = watchman.look(30, exited(255, 20), complete=True, engine_restarted=True)
+    assert (death.intent, death.exit_code) == (Intent.ENGINE, None)
+
+
+def test_a_memory_kill_that_the_container_survived_is_told_by_the_counter() -> None:
+    watchman = Watchman(running())
+    watchman.look(1, running(), oom_counts={ID: 0})
+    _, [kill] = watchman.look(15, running(), oom_counts={ID: 2})
+    assert kill.count == 2
+
+
+def test_one_memory_kill_with_many_oom_events_is_one() -> None:
+    watchman = Watchman(running())
+    watchman.look(1, running(), events=[event("oom", 1 + n / 100) for n in range(28)])
+    _, kills = watchman.look(4, running())
+    assert [kill.count for kill in kills] == [1]
+    assert watchman.look(6, running())[1] == ()
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.booleans(), st.integers(1, 255).filter(lambda code: code != 137)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_every_death_is_told_exactly_once_whatever_events_are_lost(lives: list[tuple[bool, bool, int]]) -> None:
+    """Each life: is its event lost, is there a complete look after it, its exit code; its policy restarts it."""
+    watchman = Watchman(running())
+    told: list[Death] = []
+    clock = 0.0
+    for count, (lost, complete, code) in enumerate(lives, start=1):
+        clock += 20
+        again = running(restart_count=count, finished_at=at(clock), started_at=at(clock + 0.2))
+        events = [] if lost else [event("die", clock + 0.01, exitCode=str(code))]
+        told += watchman.deaths(clock + 0.5, again, events=events, complete=complete)
+    told += watchman.deaths(clock + 30, again, complete=True)
+    assert len(told) == len(lives)
+    assert len({death.key for death in told}) == len(lives)

@@ -1,0 +1,414 @@
+"""A Docker Engine that does what a test tells it to: HTTP over a unix socket, nothing behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import re
+import socket
+import socketserver
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.clock import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Json = dict[str, Any]
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+_RING = 256
+_RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
+
+
+def stamp(moment: datetime | None) -> str:
+    """Write a time as Docker does: with nanoseconds, year 1 for never."""
+    return ZERO_TIME if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
+def human_duration(age: timedelta) -> str:
+    """Say an age as Docker's list does (go-units, HumanDuration)."""
+    seconds = int(age.total_seconds())
+    minutes, hours = seconds // 60, int(age.total_seconds() / 3600 + 0.5)
+    steps: list[tuple[bool, str]] = [
+        (seconds < 1, "Less than a second"),
+        (seconds == 1, "1 second"),
+        (seconds < 60, f"{seconds} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 48, f"{hours} hours"),
+        (hours < 24 * 14, f"{hours // 24} days"),
+        (hours < 24 * 60, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 365 * 2, f"{hours // 24 // 30} months"),
+        (True, f"{seconds // 3600 // 24 // 365} years"),
+    ]
+    return next(text for holds, text in steps if holds)
+
+
+@dataclass
+class ScriptedContainer:
+    """One container; change its fields to change what the engine says. `inspect_extra` goes over its inspect."""
+
+    id: str
+    name: str
+    state: str = "running"
+    started_at: datetime | None = NOW - timedelta(hours=3)
+    finished_at: datetime | None = None
+    created_at: datetime = NOW - timedelta(hours=3)
+    exit_code: int = 0
+    health: str = ""
+    error: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    inspect_extra: Json = field(default_factory=dict)
+
+    def status(self, now: datetime) -> str:
+        """Give the list's text for people."""
+        match self.state:
+            case "running" | "paused":
+                mark = "Paused" if self.state == "paused" else self.health
+                mark = "health: starting" if mark == "starting" else mark
+                text = f"Up {human_duration(now - (self.started_at or now))}"
+                return f"{text} ({mark})" if mark else text
+            case "exited" | "restarting":
+                ago = human_duration(now - (self.finished_at or now))
+                return f"{self.state.capitalize()} ({self.exit_code}) {ago} ago"
+            case "removing":
+                return "Removal In Progress"
+            case other:
+                return other.capitalize()
+
+    def listed(self, now: datetime) -> Json:
+        """Give its entry in the list."""
+        return {
+            "Id": self.id,
+            "Names": [f"/{self.name}"],
+            "Image": "bb:latest",
+            "ImageID": "sha256:" + "b" * 64,
+            "Labels": self.labels,
+            "State": self.state,
+            "Status": self.status(now),
+            "Created": int(self.created_at.timestamp()),
+        }
+
+    def inspected(self) -> Json:
+        """Give its inspect."""
+        state: Json = {
+            "Status": self.state,
+            "Pid": 4242 if self.state == "running" else 0,
+            "ExitCode": self.exit_code,
+            "OOMKilled": False,
+            "Error": self.error,
+            "StartedAt": stamp(self.started_at),
+            "FinishedAt": stamp(self.finished_at),
+        }
+        if self.health:
+            state["Health"] = {"Status": self.health, "FailingStreak": 0, "Log": None}
+        return {
+            "Id": self.id,
+            "Name": f"/{self.name}",
+            "Created": stamp(self.created_at),
+            "Image": "sha256:" + "b" * 64,
+            "State": state,
+            "RestartCount": 0,
+            "LogPath": "",
+            "Config": {"Image": "bb:latest", "Labels": self.labels, "StopSignal": "SIGTERM"},
+            "HostConfig": {"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "NetworkMode": "none", "Memory": 0},
+        } | self.inspect_extra
+
+
+class ScriptedEngine:
+    """
+    The engine itself: a context manager that listens on `socket_path` while it is open.
+
+    State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
+    Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `slow` (seconds).
+    Proof: `requests`, counted by method and path without its version.
+    """
+
+    def __init__(self, socket_path: Path, api_version: str = "1.51") -> None:
+        self.socket_path = socket_path
+        self.api_version = api_version
+        self.now = NOW
+        self.containers: dict[str, ScriptedContainer] = {}
+        self.images: list[Json] = []
+        self.last_tagged: dict[str, str] = {}
+        self.logs: dict[str, bytes] = {}
+        self.info: Json = {
+            "DockerRootDir": "/var/lib/docker",
+            "Driver": "overlay2",
+            "CgroupDriver": "systemd",
+            "CgroupVersion": "2",
+        }
+        self.components: list[Json] = [{"Name": "Engine"}]
+        self.statuses: dict[str, int] = {}
+        self.slow = 0.0
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self._ring: deque[Json] = deque(maxlen=_RING)
+        self._streams: list[queue.SimpleQueue[bytes | None]] = []
+        self._changed = threading.Condition()
+        self._thawed = threading.Event()
+        self._thawed.set()
+        self._server: _Server | None = None
+
+    def __enter__(self) -> ScriptedEngine:  # noqa: PYI034  it has no subclasses
+        self.listen()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def host(self) -> str:
+        """The endpoint to connect to."""
+        return f"unix://{self.socket_path}"
+
+    def add(self, name: str, **fields: Any) -> ScriptedContainer:
+        """Add a container; its id is made from its name."""
+        container = ScriptedContainer(id=name.encode().hex().ljust(64, "0")[:64], name=name, **fields)
+        self.containers[container.id] = container
+        return container
+
+    def listen(self) -> None:
+        """Begin to listen, as after a start of the engine."""
+        self.socket_path.unlink(missing_ok=True)
+        self._server = _Server(self)
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), name="scripted-engine").start()
+
+    def crash(self) -> None:
+        """Be gone at once: all connections end, the socket stays and refuses."""
+        self.thaw()
+        self.cut_streams()
+        if self._server is not None:
+            self._server.end()
+            self._server = None
+        self._ring.clear()
+
+    def stop(self) -> None:
+        """Be gone as after a clean stop: the socket is gone too."""
+        self.crash()
+        self.socket_path.unlink(missing_ok=True)
+
+    def freeze(self) -> None:
+        """Accept and never answer."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Answer again, what waited first."""
+        self._thawed.set()
+
+    def emit(self, action: str, container: str = "c" * 64, *, kind: str = "container", **attributes: str) -> Json:
+        """Send an event, stamped with this engine's clock, which then moves on by a millisecond."""
+        with self._changed:
+            self.now += timedelta(milliseconds=1)
+            nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
+            event: Json = {
+                "Type": kind,
+                "Action": action,
+                "Actor": {"ID": container, "Attributes": attributes},
+                "scope": "local",
+                "time": nanos // 1_000_000_000,
+                "timeNano": nanos,
+            }
+            if self._api < (1, 52):
+                event |= {"status": action, "id": container, "from": "bb:latest"}
+            self._ring.append(event)
+        self.emit_raw(json.dumps(event).encode() + b"\n")
+        return event
+
+    def emit_raw(self, data: bytes) -> None:
+        """Send bytes to all open streams; they are not remembered."""
+        with self._changed:
+            for stream in self._streams:
+                stream.put(data)
+
+    def cut_streams(self) -> None:
+        """End all open streams in the middle, as a proxy does; everything else goes on."""
+        with self._changed:
+            for stream in self._streams:
+                stream.put(None)
+
+    def count(self, path: str, method: str = "GET") -> int:
+        """Tell how often a path (with `*` in it) was asked for."""
+        with self._changed:
+            return sum(n for (verb, asked), n in self.requests.items() if verb == method and fnmatch(asked, path))
+
+    def non_get(self) -> list[tuple[str, str]]:
+        """Give every request that could have changed something."""
+        with self._changed:
+            return [request for request in self.requests if request[0] not in {"GET", "HEAD"}]
+
+    def wait(self, holds: Callable[[], bool], timeout: float = 10.0) -> bool:
+        """Wait until something holds that changes with a request or a stream; tell whether it does."""
+        with self._changed:
+            return self._changed.wait_for(holds, timeout)
+
+    def wait_streams(self, count: int) -> bool:
+        """Wait until so many event streams are open."""
+        return self.wait(lambda: len(self._streams) == count)
+
+    @property
+    def _api(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.api_version.split("."))
+
+    def note(self, method: str, path: str) -> int:
+        """Count a request, hold it as long as a fault says, and give the status that a fault gives it, or 0."""
+        with self._changed:
+            self.requests[method, path] += 1
+            self._changed.notify_all()
+        self._thawed.wait()
+        if self.slow:
+            threading.Event().wait(self.slow)
+        return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)
+
+    def answer(self, path: str) -> object | None:
+        """Give the JSON at a path, or `None`."""
+        match path.strip("/").split("/"):
+            case ["version" | "info" as page]:
+                return self.info if page == "info" else self._version()
+            case ["containers", "json"]:
+                return [self._listed(container) for container in self.containers.values()]
+            case ["containers", id_, "json"] if id_ in self.containers and self.containers[id_].state != "removing":
+                return self.containers[id_].inspected()
+            case ["images", "json"]:
+                return self.images
+            case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
+                return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
+            case _:
+                return None
+
+    def _version(self) -> Json:
+        return {
+            "Version": _RELEASES.get(self.api_version, "0.0.0"),
+            "ApiVersion": self.api_version,
+            "MinAPIVersion": "1.44" if self._api >= (1, 52) else "1.12",
+            "Components": self.components,
+        }
+
+    def _listed(self, container: ScriptedContainer) -> Json:
+        entry = container.listed(self.now)
+        if self._api >= (1, 52):
+            entry["Health"] = {"Status": container.health or "none", "FailingStreak": 0}
+        return entry
+
+    def stream(self, since_nanos: int) -> tuple[list[bytes], queue.SimpleQueue[bytes | None]]:
+        """Open an event stream: what is remembered, and the queue of what comes."""
+        with self._changed:
+            remembered = [event for event in self._ring if event["timeNano"] >= since_nanos]
+            stream: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+            self._streams.append(stream)
+            self._changed.notify_all()
+            return [json.dumps(event).encode() + b"\n" for event in remembered], stream
+
+    def ended(self, stream: queue.SimpleQueue[bytes | None]) -> None:
+        """Forget a stream."""
+        with self._changed:
+            self._streams.remove(stream)
+            self._changed.notify_all()
+
+
+def _nanos(since: str) -> int:
+    """Read `<seconds>.<9 digits>` without losing a digit; without it, nothing that is past."""
+    seconds, _, fraction = since.partition(".")
+    return int(seconds + fraction.ljust(9, "0")) if since else 1 << 63
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        engine = cast("_Server", self.server).engine
+        version = re.match(r"/v(\d+)\.(\d+)(?=/)", url.path)
+        path = url.path[version.end() :] if version else url.path
+        if status := engine.note(self.command, path):
+            self._json(status, {"message": f"scripted {status}"})
+        elif self.command != "GET":
+            self._json(204, None)
+        elif version and (int(version[1]), int(version[2])) > tuple(map(int, engine.api_version.split("."))):
+            self._json(400, {"message": f"client version {version[0][2:]} is too new"})
+        elif path == "/_ping":
+            self._bytes(200, b"OK", "text/plain")
+        elif path == "/events":
+            self._events(engine, {name: values[-1] for name, values in parse_qs(url.query).items()})
+        elif path.endswith("/logs") and path.split("/")[2] in engine.logs:
+            self._bytes(200, engine.logs[path.split("/")[2]], "application/octet-stream")
+        elif (found := engine.answer(path)) is not None:
+            self._json(200, found)
+        else:
+            self._json(404, {"message": f"no such thing: {path}"})
+
+    do_HEAD = do_GET  # noqa: N815  the base class looks these names up
+    do_POST = do_GET  # noqa: N815
+    do_PUT = do_GET  # noqa: N815
+    do_DELETE = do_GET  # noqa: N815
+
+    def _events(self, engine: ScriptedEngine, query: dict[str, str]) -> None:
+        if "until" in query:
+            self._bytes(200, b"", "application/json")
+            return
+        self.close_connection = True
+        remembered, stream = engine.stream(_nanos(query.get("since", "")))
+        try:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for data in remembered:
+                self._chunk(data)
+            while (data := stream.get()) is not None:  # type: ignore[assignment]  # None ends it
+                self._chunk(data)
+        finally:
+            engine.ended(stream)
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def _json(self, status: int, body: object) -> None:
+        self._bytes(status, json.dumps(body).encode(), "application/json")
+
+    def _bytes(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(0 if status == 204 else len(body)))
+        self.end_headers()
+        if self.command != "HEAD" and status != 204:
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the test looks at `requests`."""
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    request_queue_size = 128
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self.engine = engine
+        self._connections: list[socket.socket] = []
+        super().__init__(str(engine.socket_path), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, str]:
+        """Accept; a unix peer has no address, which the base class cannot do without."""
+        connection, _ = self.socket.accept()
+        self._connections.append(connection)
+        return connection, "unix"
+
+    def end(self) -> None:
+        """Stop listening and end every connection, then wait for their threads."""
+        self.shutdown()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: that peers go away in the middle is what tests are about."""
