@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from collectors.facts import container_subject
 from daemon.alerts.state import RECORD, NoticeKind, Phase, fingerprint
-from policies.catalogue import BY_NAME
 from policies.policy import Condition, Occurrence
 from tests.daemon.alerts.build import (
     BAD,
@@ -22,6 +21,7 @@ from tests.daemon.alerts.build import (
     ENGINE,
     LOOP,
     OK,
+    RULES,
     UNHEALTHY,
     Story,
     condition,
@@ -82,7 +82,7 @@ class Stories(RuleBasedStateMachine):
                 found += [condition(each, alert, SUBJECTS[number]) for number, each in enumerate(verdicts) if each]
         self.story.present = frozenset(present) if docker else None
         self.measure(found, seconds)
-        ran = frozenset(BY_NAME) if docker else frozenset({DOWN})
+        ran = frozenset(RULES) if docker else frozenset({DOWN})
         step = self.story.step(*found, after=seconds, ran=ran)
         for notice in step.notices:
             self.judge(notice, ran)
@@ -90,7 +90,7 @@ class Stories(RuleBasedStateMachine):
             self.told.discard(state.fingerprint)
         for key in self.told:
             well_for = self.well_for[key]
-            assert well_for is None or well_for < BY_NAME[self.story.states[key].alert].clear, "its time is up"
+            assert well_for is None or well_for < RULES[self.story.states[key].alert].clear, "its time is up"
 
     def measure(self, found: list[Condition | Occurrence], seconds: int) -> None:
         """Keep for how long each told alert has been well, by the plainest reading of the rules."""
@@ -125,7 +125,7 @@ class Stories(RuleBasedStateMachine):
             assert key in self.told, "only what was told is resolved"
             well_for = self.well_for[key]
             assert well_for is not None, "it is resolved only by being well, or removed"
-            assert well_for >= BY_NAME[state.alert].clear
+            assert well_for >= RULES[state.alert].clear
             self.told.remove(key)
 
     @rule()
@@ -153,7 +153,7 @@ class Stories(RuleBasedStateMachine):
     def timers_fit_their_phase(self) -> None:
         """Only what waits has a timer, and never one that has run out."""
         for state in self.story.states.values():
-            alert_rule = BY_NAME[state.alert]
+            alert_rule = RULES[state.alert]
             limit = {Phase.PENDING: alert_rule.hold, Phase.CLEARING: alert_rule.clear}.get(state.phase)
             assert state.timer < limit if limit else state.timer == NO_TIME
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.facts import ContainerState, Death, Facts, Intent, RestartPolicy
+from policies.catalogue import BY_NAME
 from policies.deaths import Crashes
 from tests.daemon.alerts.build import CRASHED, LOOP, OOM, Story
 from tests.policies.build import container, death, facts
@@ -26,7 +27,7 @@ def end(story: Story, **changes: Any) -> Death:
 
 
 def test_a_container_that_crashes_quickly_again_and_again_is_told_once_as_a_loop() -> None:
-    story = Story()
+    story = Story(BY_NAME)
     deaths: list[Death] = []
     told = []
     for pause in (0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2):
@@ -38,24 +39,24 @@ def test_a_container_that_crashes_quickly_again_and_again_is_told_once_as_a_loop
 
 
 def test_a_crash_with_a_restart_that_works_is_not_told() -> None:
-    story = Story()
+    story = Story(BY_NAME)
     snapshot = facts(containers=(container("web", restart_policy=ALWAYS),), deaths=(end(story, restart_policy=ALWAYS),))
     assert [tell(story, snapshot, after=seconds) for seconds in (0, 15, 15, 15)] == [[], [], [], []]
 
 
 def test_a_crash_of_a_container_that_removes_itself_is_told() -> None:
-    story = Story()
+    story = Story(BY_NAME)
     snapshot = facts(deaths=(end(story),))
     assert [tell(story, snapshot, after=seconds) for seconds in (0, 15, 15)] == [[], [], [(CRASHED, "fired")]]
 
 
 def test_a_kill_for_memory_is_not_told_as_a_crash_too() -> None:
-    story = Story()
+    story = Story(BY_NAME)
     snapshot = facts(deaths=(end(story, oom=True, exit_code=137),))
     assert [tell(story, snapshot, after=seconds) for seconds in (0, 30, 30)] == [[(OOM, "fired")], [], []]
 
 
 def test_a_container_that_somebody_stopped_is_not_told() -> None:
-    story = Story()
+    story = Story(BY_NAME)
     snapshot = facts(deaths=(end(story, intent=Intent.API, exit_code=137),))
     assert [tell(story, snapshot, after=seconds) for seconds in (0, 30)] == [[], []]
