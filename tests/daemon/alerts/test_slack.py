@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import json
 import logging
-import threading
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,9 +12,10 @@ from pydantic import SecretStr
 from daemon.alerts.message import Message
 from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
 from daemon.alerts.slack import SlackSink, blocks_of
+from tests.lab.slack import RESET, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.lab.slack import FakeSlack
 
 MESSAGE = Message(
     mark="🟠",
@@ -29,57 +27,20 @@ MESSAGE = Message(
 )
 
 
-class Webhook:
-    """A webhook on a port of this machine: it keeps what is posted and answers as it is told, then with `ok`."""
-
-    def __init__(self) -> None:
-        self.posted: list[dict[str, Any]] = []
-        self.answers: list[tuple[int, str, dict[str, str]]] = []
-        webhook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                webhook.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                status, body, headers = webhook.answers.pop(0) if webhook.answers else (200, "ok", {})
-                if status == 0:
-                    return
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/services/T0/B0/very-secret"
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what would lead the SDK elsewhere than to the local Slack."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    listening = Webhook()
-    yield listening
-    listening.close()
 
 
-def sink(webhook: Webhook) -> SlackSink:
-    return SlackSink(SecretStr(webhook.url))
+def sink(slack: FakeSlack) -> SlackSink:
+    return SlackSink(SecretStr(slack.webhook_url))
 
 
-def test_a_message_arrives_as_blocks_with_a_text_for_notifications(webhook: Webhook) -> None:
-    assert sink(webhook).send(MESSAGE) == Sent()
-    (posted,) = webhook.posted
+def test_a_message_arrives_as_blocks_with_a_text_for_notifications(slack: FakeSlack) -> None:
+    assert sink(slack).send(MESSAGE) == Sent()
+    (posted,) = slack.delivered
     assert posted["text"] == "🟠 trainer-3 crashed · gpu-host-2\nexited 7 (error)"
     assert [block["type"] for block in posted["blocks"]] == ["header", "section", "section", "context"]
     assert posted["unfurl_links"] is False
@@ -102,11 +63,11 @@ def test_a_message_arrives_as_blocks_with_a_text_for_notifications(webhook: Webh
     ],
 )
 def test_what_may_work_later_is_tried_again(
-    webhook: Webhook, status: int, body: str, headers: dict[str, str], expected: Retry
+    slack: FakeSlack, status: int, body: str, headers: dict[str, str], expected: Retry
 ) -> None:
-    webhook.answers = [(status, body, headers)]
-    assert sink(webhook).send(MESSAGE) == expected
-    assert len(webhook.posted) == 1
+    slack.fail(Reply(status, body.encode(), headers))
+    assert sink(slack).send(MESSAGE) == expected
+    assert len(slack.posts) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,49 +82,51 @@ def test_what_may_work_later_is_tried_again(
         (404, "<html>not found", "check [slack] webhook_url"),
     ],
 )
-def test_what_needs_a_person_says_the_cure(webhook: Webhook, status: int, body: str, words: str) -> None:
-    webhook.answers = [(status, body, {})]
-    outcome = sink(webhook).send(MESSAGE)
+def test_what_needs_a_person_says_the_cure(slack: FakeSlack, status: int, body: str, words: str) -> None:
+    slack.fail(Reply(status, body.encode()))
+    outcome = sink(slack).send(MESSAGE)
     assert isinstance(outcome, SinkDown)
     assert words in outcome.why
-    assert len(webhook.posted) == 1
+    assert len(slack.posts) == 1
 
 
-def test_a_message_that_slack_refuses_is_sent_plainer_and_then_shorter(webhook: Webhook) -> None:
-    webhook.answers = [(400, "invalid_blocks", {})] * 2
-    assert sink(webhook).send(MESSAGE) == Sent()
-    _, plain, short = webhook.posted
+def test_a_message_that_slack_refuses_is_sent_plainer_and_then_shorter(slack: FakeSlack) -> None:
+    slack.fail(*[Reply(400, b"invalid_blocks")] * 2)
+    assert sink(slack).send(MESSAGE) == Sent()
+    _, plain, short = (post.payload for post in slack.posts)
     assert plain["text"].endswith("Restart policy no: it stays down.\n```\nlast words\n```")
     assert short["text"] == "🟠 trainer-3 crashed · gpu-host-2"
 
 
-def test_a_message_that_slack_refuses_in_every_form_is_rejected(webhook: Webhook) -> None:
-    webhook.answers = [(400, "invalid_payload", {})] * 3
-    assert sink(webhook).send(MESSAGE) == Rejected("Slack refused the message: invalid_payload")
+def test_a_message_that_slack_refuses_in_every_form_is_rejected(slack: FakeSlack) -> None:
+    slack.fail(*[Reply(400, b"invalid_payload")] * 3)
+    assert sink(slack).send(MESSAGE) == Rejected("Slack refused the message: invalid_payload")
 
 
-def test_a_connection_that_breaks_off_is_tried_again(webhook: Webhook) -> None:
-    webhook.answers = [(0, "", {})]
-    outcome = sink(webhook).send(MESSAGE)
+def test_a_connection_that_breaks_off_is_tried_again(slack: FakeSlack) -> None:
+    slack.fail(RESET)
+    outcome = sink(slack).send(MESSAGE)
     assert isinstance(outcome, Retry)
     assert outcome.why.startswith("Slack cannot be reached: ")
 
 
-def test_a_slack_that_is_not_there_is_tried_again(webhook: Webhook) -> None:
-    webhook.close()
-    assert sink(webhook).send(MESSAGE) == Retry("Slack cannot be reached: Connection refused")
+def test_a_slack_that_is_not_there_is_tried_again(slack: FakeSlack) -> None:
+    nowhere = sink(slack)
+    slack.close()
+    assert nowhere.send(MESSAGE) == Retry("Slack cannot be reached: Connection refused")
 
 
-def test_the_url_is_never_logged_nor_said(webhook: Webhook, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_url_is_never_logged_nor_said(slack: FakeSlack, caplog: pytest.LogCaptureFixture) -> None:
+    url = slack.webhook_url
     with caplog.at_level(logging.DEBUG):
-        webhook.answers = [(500, "oops", {}), (404, "no_service", {})]
-        said = [sink(webhook).send(MESSAGE) for _ in range(3)]
-        odd_port = webhook.url.replace("127.0.0.1:", "127.0.0.1:very-secret")
-        for broken in (f"{webhook.url} x", f"ftp{webhook.url}", "very-secret", odd_port):
+        slack.fail(Reply(500, b"oops"), Reply(404, b"no_service"))
+        said = [sink(slack).send(MESSAGE) for _ in range(3)]
+        odd_port = url.replace("127.0.0.1:", "127.0.0.1:notasecret")
+        for broken in (f"{url} x", f"ftp{url}", "notasecret", odd_port):
             said += [SlackSink(SecretStr(broken)).send(MESSAGE)]
-    assert "very-secret" not in caplog.text
-    assert "very-secret" not in repr(said)
-    assert "very-secret" not in repr(vars(sink(webhook)))
+    assert "notasecret" not in caplog.text
+    assert "notasecret" not in repr(said)
+    assert "notasecret" not in repr(vars(sink(slack)))
 
 
 TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=400)
