@@ -72,7 +72,7 @@ class Crashes:
         recent = [death for death in ends if now - death.finished_at <= self.window]
         window = words.duration(self.window)
         if len(recent) >= self.deaths:
-            finding = ConditionState.BAD, f"ended {len(recent)} times within {window}, at last it {_told(recent[-1])}"
+            finding = ConditionState.BAD, f"ended {len(recent)} times within {window}, last: {_told(recent[-1])}"
         elif ends and now - ends[-1].finished_at < self.quiet:
             finding = ConditionState.BETWEEN, f"ended {words.count(len(recent), 'time')} within {window}"
         else:
