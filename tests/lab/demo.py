@@ -67,13 +67,13 @@ def main(arguments: list[str]) -> int:
     try:
         with PrivateEngine(_suite(), data_root_image_mb=_DISK_MB) as engine:
             code = _watched(engine, options.port or _free_port(), options.seconds)
-        print("demo: the engine and all its files are gone")
-        return code
     except KeyboardInterrupt:
         return 0
     except (LabError, TimeoutError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    print("demo: the engine and all its files are gone")
+    return code
 
 
 def _watched(engine: PrivateEngine, port: int, seconds: float | None) -> int:

@@ -26,7 +26,7 @@ _SEARCH = (
 )
 # tail keeps the last line in memory, and the last line of /dev/zero never ends
 _TRAINER = "echo 'step 4180 loss 2.113'; sleep 4; echo 'allocating activation buffer'; exec tail /dev/zero"
-_REPORT = "dd if=/dev/zero of=/report bs=1M count=12; echo 'no such table: invoices' >&2; exit 1"
+_REPORT = "dd if=/dev/zero of=/report bs=1M count=12 2>/dev/null; echo 'no such table: invoices' >&2; exit 1"
 _EXPORT = "dd if=/dev/zero of=/export bs=1M count=20; echo done"
 _WRITER = """
 i=0
