@@ -80,7 +80,7 @@ PING_PATIENCE = timedelta(seconds=5)
 SLOW_PATIENCE = timedelta(seconds=30)
 SYSTEM_SOCKETS = frozenset({"unix:///var/run/docker.sock", "unix:///run/docker.sock"})
 DEADLINES: Mapping[str, timedelta] = {
-    "engine": timedelta(seconds=30),
+    "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
     "watch": timedelta(seconds=60),

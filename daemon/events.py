@@ -215,6 +215,7 @@ class EventReader:
         return stream.end
 
     def _opened(self, stream: EventStream, *, resumes: bool) -> None:
+        self._beat()  # to open a stream may take as long as a silent one lasts
         with self._lock:
             self._stream = stream
             self._connects += not resumes
