@@ -38,7 +38,7 @@ class UpEngine:
         self.lost = 0
 
     def wait_up(self, timeout: timedelta) -> bool:
-        """It is up."""
+        """Say yes."""
         del timeout
         return True
 
@@ -64,9 +64,7 @@ class Outlook:
                 engine=self.watch,
                 reader=self.reader,
                 inventory=inventory,
-                sampler=Sampler(
-                    Sources(Filesystems(dict), cgroups, list), self.clock, lambda: None, lambda: None
-                ),
+                sampler=Sampler(Sources(Filesystems(dict), cgroups, list), self.clock, lambda: None, lambda: None),
                 ledger=Ledger(None, self.clock.now()),
                 sightings=Sightings(self.store, self.clock),
                 oom_count=cgroups.oom_kills,
