@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from collectors import engine_parse
 from collectors.engine_errors import (
@@ -132,7 +133,7 @@ class EngineApi:
 
     def container(self, container_id: str) -> Container | None:
         """Inspect one container; `None` when it is not there."""
-        answer = self._transport.json(self._versioned(f"/containers/{container_id}/json"))
+        answer = self._transport.json(self._versioned(f"/containers/{_escaped(container_id)}/json"))
         return None if answer is None else engine_parse.container(answer)
 
     def container_size(self, container_id: str) -> int | None:
@@ -146,7 +147,7 @@ class EngineApi:
 
     def image(self, image_id: str, summary: Image) -> Image | None:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""
-        answer = self._transport.json(self._versioned(f"/images/{image_id}/json"))
+        answer = self._transport.json(self._versioned(f"/images/{_escaped(image_id)}/json"))
         return None if answer is None else replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer))
 
     def log_tail(self, container_id: str, lines: int, max_bytes: int, since: datetime | None) -> tuple[str, ...]:
@@ -159,7 +160,9 @@ class EngineApi:
         if since is not None:
             params["since"] = f"{since.timestamp():.6f}"
         try:
-            response = self._transport.get(self._versioned(f"/containers/{container_id}/logs"), params, stream=True)
+            response = self._transport.get(
+                self._versioned(f"/containers/{_escaped(container_id)}/logs"), params, stream=True
+            )
         except EngineFailure as error:
             if error.status in {_CONFLICT, _NOT_IMPLEMENTED}:
                 return ()
@@ -195,6 +198,11 @@ class EngineApi:
     def _json(self, path: str, params: dict[str, str | int] | None = None) -> object:
         """Ask for something that every engine has."""
         return self._transport.json(self._versioned(path), params)
+
+
+def _escaped(id_: str) -> str:
+    """Make an id safe for a path: one that came with an event is text from outside."""
+    return quote(id_, safe=":")
 
 
 def _api_version(text: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import requests
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _MESSAGE_LENGTH: Final = 300
-_SSH = "reach it over a unix socket, or over tcp:// with TLS"
+_SERVED: Final = "reach it over a unix socket, or over tcp:// with TLS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +73,12 @@ class Transport:
             return "http+docker://localhost"
         scheme, _, address = endpoint.host.partition("://")
         if scheme != "tcp" or not address:
-            self._session.close()
-            raise EngineUnavailable(
-                EngineState.UNSUPPORTED,
-                f"{scheme or endpoint.host}:// endpoints are not served ({endpoint.host})",
-                _SSH,
-            )
+            why = f"{scheme}:// endpoints are not served ({endpoint.host})"
+            raise EngineUnavailable(EngineState.UNSUPPORTED, why, _SERVED)
+        for path in (endpoint.tls_ca, endpoint.tls_cert, endpoint.tls_key):
+            if path and not Path(path).is_file():
+                why = f"the TLS file {path} cannot be read"
+                raise EngineUnavailable(EngineState.UNSUPPORTED, why, "correct [docker] tls_ca, tls_cert, tls_key")
         if not endpoint.tls:
             return f"http://{address}"
         self._session.verify = endpoint.tls_ca or True

@@ -273,7 +273,7 @@ class App:
                 reader=self.reader,
                 inventory=self._inventory,
                 sampler=self.sampler,
-                ledger=Ledger(history.load_marks(store)),
+                ledger=Ledger(history.load_baseline(store), clock.now()),
                 sightings=sightings,
                 oom_count=self._cgroups.oom_kills,
                 sizes=self._layers.latest,

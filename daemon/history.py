@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
-from daemon.ledger import Mark
+from daemon.ledger import Baseline, Mark
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from daemon.store import Store
 
 RETENTION = timedelta(days=7)
-_BASELINE_KNOWN = "baseline_known"
+_EVENTS_UNTIL = "events_until"
 
 
 def save(
-    connection: sqlite3.Connection, deaths: Iterable[Death], kills: Iterable[OomKill], marks: Mapping[str, Mark] | None
+    connection: sqlite3.Connection, deaths: Iterable[Death], kills: Iterable[OomKill], baseline: Baseline | None
 ) -> None:
     """Add deaths and kills, and replace the baseline (unless `None`), inside the caller's transaction."""
     connection.executemany(
@@ -34,21 +34,25 @@ def save(
             for k in kills
         ],
     )
-    if marks is not None:
+    if baseline is not None:
         connection.execute("DELETE FROM baseline")
         connection.executemany(
             "INSERT INTO baseline (container_id, record) VALUES (?, ?)",
-            [(container_id, _dump_mark(mark)) for container_id, mark in marks.items()],
+            [(container_id, _dump_mark(mark)) for container_id, mark in baseline.marks.items()],
         )
-        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, '1')", (_BASELINE_KNOWN,))
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_EVENTS_UNTIL, baseline.events_until.isoformat())
+        )
 
 
-def load_marks(store: Store) -> dict[str, Mark] | None:
-    """Give the stored baseline, or `None` if no complete look was ever stored."""
-    if not store.read("SELECT 1 FROM meta WHERE key = ?", (_BASELINE_KNOWN,)):
+def load_baseline(store: Store) -> Baseline | None:
+    """Give the stored baseline, or `None` if none was ever stored."""
+    until = store.read("SELECT value FROM meta WHERE key = ?", (_EVENTS_UNTIL,))
+    if not until:
         return None
     rows = store.read("SELECT container_id, record FROM baseline", ())
-    return {row["container_id"]: _load_mark(json.loads(row["record"])) for row in rows}
+    marks = {row["container_id"]: _load_mark(json.loads(row["record"])) for row in rows}
+    return Baseline(marks, datetime.fromisoformat(until[0]["value"]))
 
 
 def deaths_since(store: Store, since: datetime) -> tuple[Death, ...]:

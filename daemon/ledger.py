@@ -55,6 +55,16 @@ class Mark:
     newest_told: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is stored to recognise later what happened in our absence."""
+
+    marks: Mapping[str, Mark]
+    """By container id."""
+    events_until: datetime
+    """Ends that events tell of up to then are in the ledger, or will be found by the next complete look."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What one refresh of the inventory showed, as far as the ledger cares."""
@@ -77,13 +87,15 @@ class Ledger:
     """
     Recognises deaths; keeps only what it needs for that.
 
-    `marks` is the stored baseline, or `None` on the very first start, when nothing that lies there already is
-    news. A death is told once: by its event, or, when the event was lost, by the next complete look.
+    `stored` is the baseline of the last run, or `None` on the very first start, when nothing that lies there
+    already is news. A death is told once: by its event, or, when the event was lost, by the next complete look.
     """
 
-    def __init__(self, marks: Mapping[str, Mark] | None) -> None:
-        self._marks = dict(marks or {})
-        self._first_look = marks is None
+    def __init__(self, stored: Baseline | None, now: datetime) -> None:
+        self._marks = dict(stored.marks) if stored else {}
+        self._first_look = stored is None
+        self._not_before = stored.events_until if stored else now
+        self._events_until = self._not_before
         self._kills: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
         self._last_end: dict[str, datetime] = {}
         self._unclaimed: dict[str, list[datetime]] = defaultdict(list)
@@ -93,13 +105,13 @@ class Ledger:
         self._spoofed: set[str] = set()
 
     @property
-    def marks(self) -> dict[str, Mark]:
-        """The baseline to store now: a death that is still held back does not count as told yet."""
+    def baseline(self) -> Baseline:
+        """What to store now: a death that is still held back does not count as told yet."""
         marks = dict(self._marks)
         for death in self._held.values():
             if mark := marks.get(death.container_id):
                 marks[death.container_id] = replace(mark, told=max(mark.told - 1, 0), newest_told=None)
-        return marks
+        return Baseline(marks, self._events_until)
 
     @property
     def unsettled(self) -> bool:
@@ -147,7 +159,11 @@ class Ledger:
 
     def _from_events(self, look: Look) -> Iterator[Death]:
         for event in look.events:
-            if event.type != "container" or event.action != "die" or self._claims(event):
+            if event.type != "container" or event.action != "die":
+                continue
+            self._events_until = max(self._events_until, event.at)
+            # The stream begins before our start, for the signals that explain an end: its older ends are no news.
+            if event.at <= self._not_before or self._claims(event):
                 continue
             shown = look.after.get(event.id)
             container = shown or look.before.get(event.id) or _from_attributes(event)
@@ -327,8 +343,9 @@ def _inferred_exit_code(container: Container) -> int | None:
 
 def _uptime(finished_at: datetime, seen: tuple[Container | None, ...]) -> timedelta | None:
     """Give the time since the last known start before this end."""
-    starts = [c.started_at for c in seen if c is not None and c.started_at is not None and c.started_at <= finished_at]
-    return finished_at - max(starts) if starts else None
+    latest = finished_at + EVENT_EARLY  # of the shortest lives Docker 20.10 writes an end before the start
+    starts = [c.started_at for c in seen if c is not None and c.started_at is not None and c.started_at <= latest]
+    return max(finished_at - max(starts), timedelta(0)) if starts else None
 
 
 def _from_attributes(event: Event) -> Container:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collectors.inventory import Inventory
     from daemon.clock import Clock
     from daemon.events import EventReader
-    from daemon.ledger import Ledger, Mark
+    from daemon.ledger import Baseline, Ledger
     from daemon.redact import Redactor
     from daemon.sampler import Sampler
     from daemon.sightings import Sightings
@@ -93,8 +93,8 @@ class Observation:
     facts: Facts
     deaths: tuple[Death, ...]
     kills: tuple[OomKill, ...]
-    marks: Mapping[str, Mark] | None
-    """The baseline, if it changed."""
+    baseline: Baseline | None
+    """What the ledger must remember, if it changed."""
     unsettled: bool
     """True if something will explain itself within a second: look again then."""
 
@@ -133,7 +133,7 @@ class Observer:
         self._resync = True
         self._reconciled: float | None = None
         self._outages = 0
-        self._stored_marks: Mapping[str, Mark] = {}
+        self._stored: Baseline | None = None
         self._docker: Source = Unknown("not read yet", clock.now())
 
     @property
@@ -156,14 +156,15 @@ class Observer:
         kills: tuple[OomKill, ...] = ()
         if complete is not None:
             deaths, kills = self._record(before, complete=complete)
-        marks = self._eyes.ledger.marks
-        changed = complete is not None and marks != self._stored_marks
-        self._stored_marks = marks
+        baseline = self._eyes.ledger.baseline
+        changed = complete is not None and baseline != self._stored
+        if changed:
+            self._stored = baseline
         return Observation(
             facts=self._facts(),
             deaths=deaths,
             kills=kills,
-            marks=marks if changed else None,
+            baseline=baseline if changed else None,
             unsettled=self._eyes.ledger.unsettled or bool(self._eyes.inventory.unsettled(self._clock.now())),
         )
 
@@ -210,7 +211,7 @@ class Observer:
         if due or images_changed:
             inventory.reconcile(api, now)
             self._eyes.sightings.meet(inventory.images)
-        touched = {event.id for event in self._events if event.type == "container"}
+        touched = {event.container_id for event in self._events if event.container_id}
         wanted = touched | inventory.unsettled(now)
         if wanted:
             inventory.look(api, wanted)

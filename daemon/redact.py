@@ -58,7 +58,10 @@ class Redactor(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record; it is never held back."""
-        record.msg, record.args = self.text(record.getMessage()), None
+        try:
+            record.msg, record.args = self.text(record.getMessage()), None
+        except (TypeError, ValueError):
+            return True  # arguments that do not fit: the handler says so, where raising would end the caller
         if record.exc_info:
             # Formatters use this text where there is one, instead of making it anew.
             record.exc_text = self.text(logging.Formatter().formatException(record.exc_info))

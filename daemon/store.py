@@ -73,19 +73,11 @@ class Store:
         After a fault of the disk it runs a second time, on the twin: it must do nothing but SQL on the connection
         it is given. Any error undoes the transaction and is raised.
         """
-        with self._lock:
-            try:
-                return _transaction(self._connection, action)
-            except sqlite3.Error as fault:
-                if self.degraded or _primary_code(fault) not in _DISK_FAULTS | _CORRUPTION:
-                    raise
-                self._go_on_in_memory(fault)
-                return _transaction(self._connection, action)
+        return self._survive(partial(_transaction, action=action))
 
     def read(self, sql: str, params: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Give all rows of one query; columns can be asked for by name."""
-        with self._lock:
-            return self._connection.execute(sql, params).fetchall()
+        return self._survive(lambda connection: connection.execute(sql, params).fetchall())
 
     def heal(self) -> None:
         """Move from the twin back to the file if that works by now; housekeeping calls it every 30 s."""
@@ -106,6 +98,17 @@ class Store:
             with contextlib.suppress(sqlite3.Error):  # the log is kept beside the file and read at the next start
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.close()
+
+    def _survive(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work on the file, or on the twin if the disk fails it."""
+        with self._lock:
+            try:
+                return work(self._connection)
+            except sqlite3.Error as fault:
+                if self.degraded or _primary_code(fault) not in _DISK_FAULTS | _CORRUPTION:
+                    raise
+                self._go_on_in_memory(fault)
+                return work(self._connection)
 
     def _return_to_file(self) -> None:
         if self._twin_is_blank and self.path.exists():

@@ -183,13 +183,13 @@ class Watch:
     def _record(self, observation: Observation, step: Step) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
-        news = observation.deaths or observation.kills or observation.marks is not None
+        news = observation.deaths or observation.kills or observation.baseline is not None
         if not (news or step.changed or step.notices or due):
             return
         now = observation.facts.now
 
         def action(connection: sqlite3.Connection) -> None:
-            history.save(connection, observation.deaths, observation.kills, observation.marks)
+            history.save(connection, observation.deaths, observation.kills, observation.baseline)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             outbox.save(connection, step.changed, step.notices, self._sinks, self._group_wait, now)

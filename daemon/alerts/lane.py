@@ -147,16 +147,16 @@ class Lane:
                 log.error("a message to %s is lost: %s", self.sink.name, why)
                 self.stats = replace(self.stats, failed=self.stats.failed + 1, last_error=why)
             case Retry(why, after):
-                self._put_off(batch, why, after or self._back_off(_RETRY_SECONDS))
+                self._put_off(batch, why, after or self._back_off(_RETRY_SECONDS), logging.WARNING)
                 self.stats = replace(self.stats, state="retrying")
             case SinkDown(why):
-                self._put_off(batch, why, self._back_off(_PROBE_SECONDS))
+                self._put_off(batch, why, self._back_off(_PROBE_SECONDS), logging.ERROR)
                 self.stats = replace(self.stats, state="down")
 
-    def _put_off(self, batch: Batch, why: str, delay: timedelta) -> None:
+    def _put_off(self, batch: Batch, why: str, delay: timedelta, level: int) -> None:
         """Pause the whole sink: the next message would meet the same."""
-        level = logging.DEBUG if why == self.stats.last_error else logging.WARNING
-        log.log(level, "%s; the next try is in %.0f s", why, delay.total_seconds())
+        said = why == self.stats.last_error
+        log.log(logging.DEBUG if said else level, "%s; the next try is in %.0f s", why, delay.total_seconds())
         self._failures += 1
         self._paused_until = self._clock.monotonic() + delay.total_seconds()
         outbox.mark_retry(self._store, batch.ids, why, self._clock.now() + delay)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
 from daemon.alerts.state import AlertState, LastDeath, Notice, NoticeKind, Phase, Seen, fingerprint
+from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Step:
 
 
 def _line(state: AlertState, what: str, why: str) -> str:
-    return f"alert {state.alert} {what}: {state.subject.name} on {state.host} ({why})"
+    return words.plain(f"alert {state.alert} {what}: {state.subject.name} on {state.host} ({why})")
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ def compose(states: Sequence[AlertState], kind: NoticeKind, host: str) -> Messag
             words.plain(line) for line in (_lines(states[0], kind) if len(states) == 1 else _list(states, kind))
         ),
         log_tail=_log_tail(states, kind),
-        what_to_do=f"docs/alerts.md#{states[0].alert}",
+        what_to_do="" if kind is NoticeKind.RESOLVED else f"docs/alerts.md#{states[0].alert}",
     )
 
 
@@ -69,7 +69,7 @@ def trial(host: str) -> Message:
     """Give a message that only shows that messages arrive."""
     return Message(
         mark="🔵",
-        title="a test message of Shipkeeper",
+        title="a test message from Shipkeeper",
         host=words.plain(host),
         lines=("Alerts of this host arrive here. There is nothing to do.",),
     )
@@ -98,7 +98,7 @@ def _title(states: Sequence[AlertState], kind: NoticeKind) -> str:
 
 def _in_title(state: AlertState) -> bool:
     """Tell whether the reason of a lasting condition fits the title; what happened has a line of its own."""
-    return state.count == 0 and len(state.reason) <= _SHORT
+    return state.count == 0 and 0 < len(state.reason) <= _SHORT
 
 
 def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
@@ -148,8 +148,9 @@ def _of_project(state: AlertState) -> str:
 
 def _restart_words(policy: RestartPolicy) -> str:
     if policy.name == "on-failure":
-        tries = words.count(policy.maximum_retries, "try", "tries") if policy.maximum_retries else "any number of tries"
-        return f"Restart policy on-failure: {tries}."
+        if not policy.maximum_retries:
+            return "Restart policy on-failure: Docker starts it again."
+        return f"Restart policy on-failure: Docker tries at most {words.count(policy.maximum_retries, 'time')}."
     if policy.restarts(None):
         return f"Restart policy {policy.name}: Docker starts it again."
     return "Restart policy no: it stays down."

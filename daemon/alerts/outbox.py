@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from daemon.alerts.state import RECORD, NoticeKind, Phase, compose_of
+from policies import words
 from policies.policy import Severity
 
 if TYPE_CHECKING:
@@ -158,7 +159,12 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
             (now.timestamp(), severity, (now - lifetime).timestamp()),
         ).rowcount
         if given_up:
-            log.error("gave up %d messages of severity %s: none was delivered within %s", given_up, severity, lifetime)
+            log.error(
+                "gave up %s of severity %s: not delivered within %s",
+                words.count(given_up, "message"),
+                severity,
+                words.duration(lifetime),
+            )
     before = (now - KEPT).timestamp()
     connection.execute("DELETE FROM outbox WHERE state != 'due' AND done < ?", (before,))
     # A state outlives its messages: it holds the number of the next episode, which must be a new one to them.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import ssl
 from datetime import timedelta
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from typing import TYPE_CHECKING, Any
 
+from slack_sdk.errors import SlackRequestError
 from slack_sdk.webhook import WebhookClient
 
 from daemon.alerts.sink import Outcome, Rejected, Retry, Sent, SinkDown
@@ -80,7 +81,7 @@ class SlackSink:
     def send(self, message: Message) -> Outcome:
         """Post it, in a plainer form if need be."""
         outcome: Outcome = Rejected("")
-        for body in (_blocks(message), _plain_text(message), _short_text(message)):
+        for body in (blocks_of(message), _plain_text(message), _short_text(message)):
             outcome = self._post(body)
             if not isinstance(outcome, Rejected):
                 break
@@ -89,6 +90,8 @@ class SlackSink:
     def _post(self, body: dict[str, Any]) -> Outcome:
         try:
             response = self._client.send_dict({**body, "unfurl_links": False, "unfurl_media": False})
+        except (SlackRequestError, InvalidURL):
+            return SinkDown("[slack] webhook_url is no URL; copy it again, it begins with https://")
         except (OSError, HTTPException, ValueError, LookupError) as fault:
             # ValueError, LookupError: a body that is not in the charset that its header names.
             return Retry(f"Slack cannot be reached: {_network_words(fault)}")
@@ -128,7 +131,8 @@ def _network_words(fault: Exception) -> str:
     return type(reason).__name__
 
 
-def _blocks(message: Message) -> dict[str, Any]:
+def blocks_of(message: Message) -> dict[str, Any]:
+    """Give the body of the request in its full form: blocks, with a text for notifications."""
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _escaped(message.headline, _HEADER)}}
     ]
@@ -160,7 +164,7 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 def _packed(lines: Sequence[str]) -> list[str]:
     """Pack escaped lines into as few sections as they need; what is beyond the last one is left out."""
     sections: list[str] = []
-    for line in (_escaped(line, _LINE) for line in lines):
+    for line in (_escaped(line, _LINE) for line in lines if line):
         if sections and len(sections[-1]) + 1 + len(line) <= _SECTION:
             sections[-1] += f"\n{line}"
         elif len(sections) < _SECTIONS_OF_LINES:

@@ -117,6 +117,16 @@ def test_ssh_is_refused_with_the_cure() -> None:
     assert "TLS" in error.cure
 
 
+def test_a_missing_tls_file_is_named() -> None:
+    with pytest.raises(EngineUnavailable, match=r"/nowhere/ca\.pem cannot be read; correct \[docker\] tls_ca"):
+        EngineApi.connect(Endpoint(host="tcp://127.0.0.1:1", tls_ca="/nowhere/ca.pem"), ENOUGH)
+
+
+def test_an_id_from_outside_leads_to_no_other_path(engine: ScriptedEngine, api: EngineApi) -> None:
+    assert api.container("../../info?") is None
+    assert engine.count("/containers/..%2F..%2Finfo%3F/json") == 1
+
+
 def test_what_is_no_engine_is_said_to_be_none(engine: ScriptedEngine) -> None:
     engine.components = [{"Name": 7}]
     with pytest.raises(EngineProtocolError, match=r"version\.Components\[0\]\.Name is a whole number, not a string"):

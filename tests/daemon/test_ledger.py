@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collectors.engine_api import Event
 from collectors.facts import Container, ContainerState, Death, Intent, OomKill, RestartPolicy
-from daemon.ledger import Ledger, Look, Mark
+from daemon.ledger import Baseline, Ledger, Look, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class Watchman:
     """Drives a ledger look by look, remembering what it knew before."""
 
     def __init__(self, *containers: Container) -> None:
-        self.ledger = Ledger(None)
+        self.ledger = Ledger(None, at(-1))
         self.known: Mapping[str, Container] = {}
         self.look(0, *containers, complete=True)
 
@@ -100,6 +100,20 @@ def test_a_crash_is_told_once_with_the_code_that_inspect_shows() -> None:
 
 def test_what_lies_there_on_the_first_start_is_not_news() -> None:
     assert Watchman(exited(1, -100)).deaths(1, exited(1, -100), complete=True) == []
+
+
+def test_ends_from_before_the_first_start_are_not_news() -> None:
+    gone = event("die", -30, exitCode="1")
+    assert Watchman().deaths(1, events=[gone]) == []
+
+
+def test_an_end_told_before_a_restart_of_ours_is_not_told_again() -> None:
+    watchman = Watchman(running())
+    die = event("die", 1.01, exitCode="7")
+    again = running(started_at=at(1.2), finished_at=at(1), restart_count=1)
+    assert len(watchman.deaths(1.3, again, events=[die])) == 1
+    look = Look(now=at(5), events=[die], before={}, after={ID: again}, complete=True, oom_counts={})
+    assert Ledger(watchman.ledger.baseline, at(4)).record(look) == ((), ())
 
 
 def test_a_label_cannot_spoof_the_exit_code() -> None:
@@ -174,7 +188,7 @@ def test_a_held_death_does_not_count_as_told_in_the_stored_baseline() -> None:
     watchman = Watchman(running())
     watchman.deaths(1.1, exited(137, 1), events=[event("die", 1.05, exitCode="137")])
     look = Look(now=at(9), before={}, after={ID: exited(137, 1)}, complete=True, oom_counts={})
-    deaths, _ = Ledger(watchman.ledger.marks).record(look)
+    deaths, _ = Ledger(watchman.ledger.baseline, at(9)).record(look)
     assert [(death.exit_code, death.inferred) for death in deaths] == [(137, True)]
 
 
@@ -208,7 +222,7 @@ def test_lost_restarts_are_counted_by_dockers_own_counter() -> None:
 def test_deaths_in_our_absence_are_found_from_the_stored_baseline() -> None:
     marks = {ID: Mark(finished_at=None, restart_count=0)}
     look = Look(now=at(100), before={}, after={ID: exited(1, 50)}, complete=True, oom_counts={})
-    deaths, _ = Ledger(marks).record(look)
+    deaths, _ = Ledger(Baseline(marks, at(0)), at(99)).record(look)
     assert [death.inferred for death in deaths] == [True]
 
 

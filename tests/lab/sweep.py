@@ -66,8 +66,9 @@ def _kill_all(folder: Path) -> None:
     deadline = time.monotonic() + _DEADLINE_SECONDS
     # again until none is found: a container may be starting while its engine dies
     while (pids := _processes(folder)) and time.monotonic() < deadline:
-        for frozen in _CGROUPS.glob(f"freezer{cgroup_parent(folder)}/**/freezer.state"):
-            frozen.write_text("THAWED")  # a process frozen by `docker pause` does not die on cgroup v1
+        for cgroup in _cgroups(folder):
+            with suppress(OSError):  # not every cgroup has a freezer
+                (cgroup / "freezer.state").write_text("THAWED")  # what `docker pause` froze cannot die on cgroup v1
         for pid in pids:
             _kill(pid, deadline)
 
@@ -129,7 +130,8 @@ def _loop_devices(folder: Path) -> list[str]:
 def _cgroups(folder: Path) -> list[Path]:
     """List the engine's cgroups, deepest first: one tree on cgroup v2, one for each controller on v1."""
     name = cgroup_parent(folder).strip("/")
-    tops = [*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")]
+    tops = [_CGROUPS / name, *(path / name for path in _CGROUPS.iterdir())]
+    # os.walk passes over what goes away meanwhile; Path.glob raises
     return [Path(path) for top in tops for path, _, _ in os.walk(top, topdown=False)]
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from tests.lab.engine import PrivateEngine
 with PrivateEngine(folder=Path(sys.argv[1]), data_root_image_mb=100) as engine:
     engine.run(["sleep", "1000"], restart_policy={"Name": "always"})
+    engine.run(["false"], restart_policy={"Name": "always"})
     engine.api.pause(engine.run(["sleep", "1000"]))
     print("ready", flush=True)
     sys.stdin.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,13 @@ BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
 CRASHED, OOM, LOOP = "container-crashed", "container-oom-killed", "container-restart-loop"
 UNHEALTHY, DOWN, DISK = "container-unhealthy", "engine-down", "disk-low"
 HOST = "gpu-host-2"
+
+DELAYS = {CRASHED: (30, 120), OOM: (0, 1800), LOOP: (0, 0), UNHEALTHY: (60, 60), DOWN: (0, 10), DISK: (0, 300)}
+"""Seconds of `hold` and `clear`: a test names them, whatever the catalogue's defaults are."""
+RULES = {
+    name: replace(BY_NAME[name], hold=timedelta(seconds=hold), clear=timedelta(seconds=clear))
+    for name, (hold, clear) in DELAYS.items()
+}
 
 TRAINER = container_subject("trainer-3", {})
 ENGINE = Subject(SubjectKind.ENGINE, "docker", "Docker Engine")
@@ -94,7 +102,7 @@ def condition(
 class Story:
     """Steps through rounds of findings as the watch thread does, remembering the states."""
 
-    def __init__(self, rules: Mapping[str, AlertRule] = BY_NAME) -> None:
+    def __init__(self, rules: Mapping[str, AlertRule] = RULES) -> None:
         self.states: dict[str, AlertState] = {}
         self.rules = rules
         self.now = NOW

@@ -8,7 +8,6 @@ import pytest
 from collectors.facts import container_subject
 from daemon.alerts.lifecycle import MOST_SEEN
 from daemon.alerts.state import RECORD, Phase, compose_of
-from policies.catalogue import BY_NAME
 from policies.policy import Severity
 from tests.daemon.alerts.build import (
     BAD,
@@ -21,6 +20,7 @@ from tests.daemon.alerts.build import (
     OK,
     OOM,
     ROOT,
+    RULES,
     TRAINER,
     UNHEALTHY,
     Story,
@@ -178,7 +178,7 @@ def test_while_docker_cannot_tell_nothing_counts_as_removed() -> None:
 
 
 def test_a_crash_without_a_delay_is_told_even_if_it_runs_again_already() -> None:
-    story = Story({CRASHED: replace(BY_NAME[CRASHED], hold=timedelta(0))})
+    story = Story({CRASHED: replace(RULES[CRASHED], hold=timedelta(0))})
     assert story.round(occurrence(), condition(OK)) == [(CRASHED, "fired")]
     assert story.round(occurrence(), condition(OK), after=1) == []
     assert story.phase() is Phase.CLEARING
@@ -196,7 +196,7 @@ def test_more_crashes_of_one_episode_are_counted_not_told() -> None:
 
 
 def test_a_crash_after_the_resolution_is_a_new_episode() -> None:
-    story = Story({CRASHED: replace(BY_NAME[CRASHED], hold=timedelta(0))})
+    story = Story({CRASHED: replace(RULES[CRASHED], hold=timedelta(0))})
     first, second = occurrence(), occurrence(at=NOW + timedelta(minutes=10))
     story.round(first)
     story.round(first, condition(OK), after=15)
@@ -207,7 +207,7 @@ def test_a_crash_after_the_resolution_is_a_new_episode() -> None:
 
 
 def test_an_older_crash_that_is_found_late_does_not_open_a_closed_story() -> None:
-    story = Story({CRASHED: replace(BY_NAME[CRASHED], hold=timedelta(0))})
+    story = Story({CRASHED: replace(RULES[CRASHED], hold=timedelta(0))})
     story.round(occurrence())
     story.round(occurrence(), condition(OK), after=15)
     story.round(occurrence(), condition(OK), after=120)
@@ -256,7 +256,7 @@ def test_what_is_still_bad_after_the_speaker_is_told_then() -> None:
 
 
 def test_another_container_is_not_part_of_a_loop() -> None:
-    story = Story({OOM: BY_NAME[OOM], LOOP: BY_NAME[LOOP]})
+    story = Story({OOM: RULES[OOM], LOOP: RULES[LOOP]})
     other = container_subject("other", {})
     assert story.round(occurrence(OOM, other), condition(BAD, LOOP)) == [(OOM, "fired"), (LOOP, "fired")]
 
@@ -264,7 +264,7 @@ def test_another_container_is_not_part_of_a_loop() -> None:
 def test_an_alert_that_is_switched_off_is_resolved_and_not_heard_of_again() -> None:
     story = Story()
     story.round(condition(BAD, DISK, ROOT))
-    story.rules = {name: rule for name, rule in BY_NAME.items() if name != DISK}
+    story.rules = {name: rule for name, rule in RULES.items() if name != DISK}
     assert story.round(condition(BAD, DISK, ROOT), after=15) == [(DISK, "resolved")]
     assert story.round(condition(BAD, DISK, ROOT), after=15) == []
 

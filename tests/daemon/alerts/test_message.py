@@ -1,0 +1,166 @@
+"""The messages as people read them: each example stands in tests/golden/messages, as text and as Slack's JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from daemon.alerts import message
+from daemon.alerts.console import ConsoleSink
+from daemon.alerts.message import Message, compose, summary
+from daemon.alerts.slack import blocks_of
+from daemon.alerts.state import Notice, NoticeKind
+from policies.policy import Severity
+from tests.daemon.alerts import build
+from tests.daemon.alerts.build import (
+    BAD,
+    DISK,
+    DOWN,
+    ENGINE,
+    HOST,
+    LOOP,
+    OK,
+    OOM,
+    ROOT,
+    UNHEALTHY,
+    Story,
+    condition,
+    occurrence,
+)
+from tests.fakes.clock import NOW
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "messages"
+LOG = (
+    "step 4180 loss 2.113",
+    "\x1b[33mallocating activation buffer …\x1b[0m",
+    "\tRuntimeError: out of <memory> & `luck`",
+)
+
+
+def compose_of(notices: tuple[Notice, ...]) -> Message:
+    return compose([notice.state for notice in notices], notices[0].kind, HOST)
+
+
+def crashed() -> Message:
+    story = Story()
+    subject = build.compose("trainer", 3)
+    crashes = [occurrence(subject=subject, at=NOW + timedelta(seconds=each), log_tail=LOG) for each in (0, 10)]
+    story.step(*crashes)
+    return compose_of(story.step(*crashes, after=30).notices)
+
+
+def resolved() -> Message:
+    story = Story()
+    story.step(occurrence())
+    story.step(occurrence(), after=30)
+    story.step(condition(OK), after=29 * 60)
+    return compose_of(story.step(condition(OK), after=2 * 60).notices)
+
+
+def together() -> Message:
+    kills = [occurrence(OOM, build.compose("trainer", number)) for number in range(1, 4)]
+    return compose_of(Story().step(*kills).notices)
+
+
+def resolved_together() -> Message:
+    story = Story()
+    subjects = [build.compose("trainer", number) for number in range(1, 4)]
+    story.step(*(occurrence(OOM, subject) for subject in subjects))
+    well = [condition(OK, OOM, subject, reason="running without another kill") for subject in subjects]
+    story.step(*well, after=60)
+    return compose_of(story.step(*well, after=30 * 60).notices)
+
+
+def looping() -> Message:
+    words = "ended 5 times within 10 min, at last it exited 1 (error) after 0.4 s"
+    loop = condition(BAD, LOOP, severity=Severity.CRITICAL, reason=words)
+    return compose_of(Story().step(occurrence(log_tail=LOG), loop).notices)
+
+
+def unhealthy() -> Message:
+    story = Story()
+    sick = condition(
+        BAD, UNHEALTHY, reason="3 probes failed in a row: " + "curl: (7) Failed to connect to port 80 " * 3
+    )
+    story.step(sick)
+    return compose_of(story.step(sick, after=60).notices)
+
+
+def filling() -> Message:
+    return compose_of(Story().step(condition(BAD, DISK, ROOT, reason="11.4 GiB (9 %) left")).notices)
+
+
+def escalated() -> Message:
+    story = Story()
+    story.step(condition(BAD, DISK, ROOT, reason="11.4 GiB (9 %) left"))
+    worse = condition(BAD, DISK, ROOT, reason="3.0 GiB (2 %) left", severity=Severity.CRITICAL)
+    return compose_of(story.step(worse, after=60).notices)
+
+
+def engine_down() -> Message:
+    return compose_of(Story().step(condition(BAD, DOWN, ENGINE, severity=Severity.CRITICAL, reason="hung")).notices)
+
+
+def trial() -> Message:
+    return message.trial(HOST)
+
+
+EXAMPLES = (
+    crashed,
+    resolved,
+    together,
+    resolved_together,
+    looping,
+    unhealthy,
+    filling,
+    escalated,
+    engine_down,
+    trial,
+)
+
+
+def printed(shown: Message) -> str:
+    paper = io.StringIO()
+    ConsoleSink(paper).send(shown)
+    return paper.getvalue()
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_each_message_reads_as_its_golden_example(example: object) -> None:
+    shown = example()  # type: ignore[operator]
+    slack = json.dumps(blocks_of(shown), indent=1, ensure_ascii=False) + "\n"
+    for text, suffix in ((printed(shown), "txt"), (slack, "json")):
+        golden = GOLDEN / f"{example.__name__}.{suffix}"  # type: ignore[attr-defined]
+        if os.environ.get("GOLDEN") == "write":  # to look at the difference before it is committed
+            golden.write_text(text)
+        assert text == golden.read_text()
+
+
+def test_every_golden_example_is_still_made() -> None:
+    assert {file.stem for file in GOLDEN.iterdir()} == {example.__name__ for example in EXAMPLES}
+
+
+def test_the_summary_is_one_line_without_control_characters() -> None:
+    story = Story()
+    story.step(condition(BAD, DISK, ROOT, reason="9 %\nleft \u202e!"))
+    assert summary(story.state(DISK)) == "/ is filling: 9 %\\nleft \\u202e!"
+
+
+def test_a_long_list_ends_with_a_count() -> None:
+    kills = [occurrence(OOM, build.compose("trainer", number)) for number in range(1, 26)]
+    shown = compose_of(Story().step(*kills).notices)
+    assert len(shown.lines) == 21
+    assert shown.lines[-1] == "and 5 more: shipkeeper alerts list"
+
+
+def test_an_alert_of_another_version_is_called_by_its_name() -> None:
+    story = Story()
+    story.step(condition(BAD, DISK, ROOT))
+    renamed = replace(story.state(DISK), alert="moon-low")
+    assert compose([renamed], NoticeKind.FIRED, HOST).title == "/ moon-low: it is bad"

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.alerts import outbox
+from daemon.alerts.state import NoticeKind
+from policies.policy import Severity
+from tests.daemon.alerts.build import (
+    BAD,
+    DISK,
+    DOWN,
+    ENGINE,
+    LOOP,
+    OK,
+    OOM,
+    ROOT,
+    UNHEALTHY,
+    Story,
+    compose,
+    condition,
+    occurrence,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daemon.alerts.lifecycle import Step
+    from daemon.alerts.outbox import Batch
+    from daemon.store import Store
+    from tests.fakes.clock import FakeClock
+
+WAIT = timedelta(seconds=20)
+
+
+class Desk:
+    """An outbox that is told what a story brings, and read as a sender would."""
+
+    def __init__(self, store: Store, clock: FakeClock) -> None:
+        self.store = store
+        self.clock = clock
+
+    def save(self, step: Step, sinks: Sequence[str] = ("slack",)) -> None:
+        """Write what a step brought."""
+        now = self.clock.now()
+        self.store.write(lambda inside: outbox.save(inside, step.changed, step.notices, sinks, WAIT, now))
+
+    def next(self, sink: str = "slack") -> Batch | None:
+        """Give what is to be told first."""
+        return outbox.next_batch(self.store, sink, self.clock.now())
+
+    def told(self) -> list[tuple[str, list[str]]]:
+        """Take all that is due, as delivered: the kinds with the names of what they are about."""
+        told = []
+        while batch := self.next():
+            told.append((batch.kind.value, [state.subject.name for state in batch.states]))
+            outbox.mark_sent(self.store, batch.ids, self.clock.now())
+        return told
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self.clock.advance(timedelta(seconds=seconds))
+
+    def states(self) -> list[str]:
+        """Give the state of every row."""
+        return [row["state"] for row in self.store.read("SELECT state FROM outbox ORDER BY id")]
+
+
+@pytest.fixture
+def desk(store: Store, clock: FakeClock) -> Desk:
+    return Desk(store, clock)
+
+
+def test_states_are_there_after_a_restart(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(occurrence(log_tail=("last words",)), condition(BAD, DISK, ROOT)))
+    assert outbox.load_states(desk.store) == story.states
+
+
+def test_a_message_waits_for_others_of_its_family_and_goes_with_them(desk: Desk) -> None:
+    story = Story()
+    first, second = compose("train", 1), compose("train", 2)
+    desk.save(story.step(occurrence(OOM, first)))
+    desk.pass_time(15)
+    desk.save(story.step(occurrence(OOM, first), occurrence(OOM, second), after=15))
+    assert desk.told() == []
+    desk.pass_time(5)
+    assert desk.told() == [("fired", ["nlp-train-1", "nlp-train-2"])]
+
+
+def test_another_project_has_a_message_of_its_own(desk: Desk) -> None:
+    desk.save(Story().step(occurrence(OOM, compose("train")), occurrence(OOM, compose("train", project="web"))))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["nlp-train-1"]), ("fired", ["web-train-1"])]
+
+
+def test_a_critical_alert_waits_less_and_goes_first(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, DISK, ROOT)))
+    desk.pass_time(17)
+    desk.save(story.step(condition(BAD, DOWN, ENGINE, severity=Severity.CRITICAL), after=17))
+    desk.pass_time(5)
+    assert desk.told() == [("fired", ["Docker Engine"]), ("fired", ["/"])]
+
+
+def test_what_is_over_before_it_is_told_is_never_told(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(10)
+    desk.save(story.step(condition(OK, LOOP), after=10))
+    desk.pass_time(60)
+    assert desk.told() == []
+    assert desk.states() == ["dropped"]
+
+
+def test_what_was_over_during_an_outage_is_told_as_one_resolution(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(20)
+    failed = desk.next()
+    assert failed is not None
+    outbox.mark_retry(desk.store, failed.ids, "Slack cannot be reached", desk.clock.now() + timedelta(minutes=5))
+    desk.pass_time(60)
+    desk.save(story.step(condition(OK, LOOP), after=60))
+    desk.pass_time(300)
+    assert desk.told() == [("resolved", ["trainer-3"])]
+
+
+def test_a_resolution_says_how_that_episode_ended_though_the_next_may_be_coming(desk: Desk) -> None:
+    story = Story()
+    bad, well = condition(BAD, UNHEALTHY), condition(OK, UNHEALTHY)
+    desk.save(story.step(bad))
+    desk.save(story.step(bad, after=60))
+    desk.pass_time(20)
+    desk.told()
+    desk.save(story.step(well, after=20))
+    desk.save(story.step(well, after=60))
+    desk.save(story.step(bad, after=1))
+    desk.pass_time(20)
+    batch = desk.next()
+    assert batch is not None
+    assert (batch.kind, batch.states[0].resolution) == (NoticeKind.RESOLVED, "running again")
+
+
+def test_a_new_episode_makes_the_old_resolution_no_news(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(20)
+    desk.told()
+    desk.save(story.step(condition(OK, LOOP), after=20))
+    desk.save(story.step(condition(BAD, LOOP), after=1))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["trainer-3"])]
+
+
+def test_a_waiting_message_that_becomes_critical_goes_sooner_and_says_so(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, DISK, ROOT)))
+    desk.pass_time(1)
+    desk.save(story.step(condition(BAD, DISK, ROOT, severity=Severity.CRITICAL), after=1))
+    desk.pass_time(5)
+    batch = desk.next()
+    assert batch is not None
+    assert (batch.kind, batch.states[0].severity) == (NoticeKind.FIRED, Severity.CRITICAL)
+    assert len(desk.told()) == 1
+
+
+def test_an_escalation_after_the_message_is_a_message(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, DISK, ROOT)))
+    desk.pass_time(20)
+    desk.told()
+    desk.save(story.step(condition(BAD, DISK, ROOT, severity=Severity.CRITICAL), after=20))
+    desk.pass_time(5)
+    assert desk.told() == [("escalated", ["/"])]
+
+
+def test_what_became_part_of_a_loop_before_it_was_told_is_not_told(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(occurrence(OOM)))
+    desk.pass_time(3)
+    desk.save(story.step(occurrence(OOM), condition(BAD, LOOP), after=3))
+    desk.pass_time(20)
+    told = desk.next()
+    assert told is not None
+    assert [state.alert for state in told.states] == [LOOP]
+    assert len(desk.told()) == 1
+
+
+def test_a_late_message_shows_how_things_stand_now(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, DISK, ROOT, reason="11.4 GiB (9 %) left")))
+    desk.pass_time(20)
+    desk.save(story.step(condition(BAD, DISK, ROOT, reason="8.0 GiB (6 %) left"), after=20))
+    batch = desk.next()
+    assert batch is not None
+    assert batch.states[0].reason == "8.0 GiB (6 %) left"
+
+
+def test_each_sink_has_its_own_copy(desk: Desk) -> None:
+    desk.save(Story().step(condition(BAD, DISK, ROOT)), sinks=("console", "slack"))
+    desk.pass_time(20)
+    assert len(desk.told()) == 1
+    assert desk.next("console") is not None
+
+
+def test_a_message_that_fails_again_and_again_lets_the_others_go_first(desk: Desk) -> None:
+    desk.save(Story().step(condition(BAD, DISK, ROOT, severity=Severity.CRITICAL), occurrence(OOM)))
+    desk.pass_time(20)
+    for _ in range(4):
+        batch = desk.next()
+        assert batch is not None
+        assert batch.states[0].alert == DISK
+        outbox.mark_retry(desk.store, batch.ids, "HTTP 500", desk.clock.now())
+    assert desk.told() == [("fired", ["trainer-3"]), ("fired", ["/"])]
+
+
+def test_what_was_dropped_while_it_was_sent_is_not_sent_again(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(occurrence(OOM)))
+    desk.pass_time(20)
+    in_flight = desk.next()
+    assert in_flight is not None
+    desk.save(story.step(occurrence(OOM), condition(BAD, LOOP), after=20))
+    outbox.mark_retry(desk.store, in_flight.ids, "HTTP 500", desk.clock.now())
+    assert desk.states()[0] == "dropped"
+
+
+def test_a_clock_that_is_set_back_does_not_hold_messages(desk: Desk) -> None:
+    desk.save(Story().step(condition(BAD, DISK, ROOT)))
+    desk.clock.step(timedelta(hours=-6))
+    assert len(desk.told()) == 1
+
+
+def test_what_could_not_be_delivered_for_a_day_is_given_up(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    critical = condition(BAD, DISK, ROOT, severity=Severity.CRITICAL)
+    desk.save(Story().step(critical, occurrence(OOM)))
+    desk.pass_time(25 * 3600)
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert "gave up 1 message of severity warning: not delivered within 1 day" in caplog.text
+    assert desk.told() == [("fired", ["/"])]
+
+
+def test_after_a_week_only_what_is_still_on_is_remembered(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP), condition(BAD, DISK, ROOT)))
+    desk.save(story.step(condition(OK, LOOP), after=1))
+    desk.pass_time(20)
+    desk.told()
+    desk.pass_time(8 * 24 * 3600)
+    for _ in range(2):
+        desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert [state.alert for state in outbox.load_states(desk.store).values()] == [DISK]
+    assert desk.states() == []
+
+
+def test_the_backlog_is_counted(desk: Desk) -> None:
+    assert outbox.backlog(desk.store, "slack") == outbox.Backlog(0, None)
+    began = desk.clock.now()
+    desk.save(Story().step(condition(BAD, DISK, ROOT), occurrence(OOM)))
+    assert outbox.backlog(desk.store, "slack") == outbox.Backlog(2, began)
+    assert outbox.next_due(desk.store, "slack") == began + WAIT
+
+
+def test_a_record_that_cannot_be_read_is_left_out(desk: Desk) -> None:
+    desk.save(Story().step(condition(BAD, DISK, ROOT)))
+    desk.store.write(lambda inside: inside.execute("UPDATE alert_states SET record = '{}'"))
+    desk.pass_time(20)
+    assert outbox.load_states(desk.store) == {}
+    assert desk.told() == [("fired", ["/"])], "the notice itself can still be told"

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.alerts import outbox
+from daemon.alerts.sender import Sender, Trial
+from daemon.alerts.sink import Retry, SinkDown
+from daemon.clock import SystemClock
+from daemon.store import Store
+from tests.daemon.alerts.build import BAD, DISK, OOM, ROOT, Story, condition, occurrence
+from tests.fakes.sink import FakeSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(tmp_path, CLOCK)
+    yield opened
+    opened.close()
+
+
+def sender(store: Store, *sinks: FakeSink, beat: threading.Event | None = None) -> Sender:
+    return Sender(
+        store, sinks, CLOCK, host="h", beat=(beat or threading.Event()).set, per_second={}, jitter=lambda: 1.0
+    )
+
+
+def post(store: Store, story: Story, *sinks: str, wait: float = 0) -> None:
+    step = story.step(condition(BAD, DISK, ROOT), occurrence(OOM))
+    now = CLOCK.now()
+    store.write(lambda inside: outbox.save(inside, step.changed, step.notices, sinks, timedelta(seconds=wait), now))
+
+
+def test_a_message_goes_out_when_the_sender_is_woken(store: Store) -> None:
+    sink, beat = FakeSink(), threading.Event()
+    sending = sender(store, sink, beat=beat)
+    sending.start()
+    post(store, Story(), "slack")
+    sending.wake()
+    assert sink.wait_for(2)
+    sending.close()
+    assert (sending.stats[0].sent, sending.stats[0].depth) == (2, 0)
+    assert beat.is_set()
+
+
+def test_a_message_that_waits_for_its_group_goes_out_by_itself_when_it_is_due(store: Store) -> None:
+    sink = FakeSink()
+    sending = sender(store, sink)
+    post(store, Story(), "slack", wait=0.05)
+    sending.start()
+    assert sink.wait_for(2)
+    sending.close()
+
+
+def test_one_failing_sink_does_not_delay_another(store: Store) -> None:
+    broken, sound = FakeSink("slack", *[Retry("HTTP 500", timedelta(hours=1))] * 9), FakeSink("console")
+    sending = sender(store, broken, sound)
+    post(store, Story(), "slack", "console")
+    sending.start()
+    assert sound.wait_for(2)
+    sending.close()
+    assert [stats.sent for stats in sending.stats] == [0, 2]
+
+
+def test_close_sends_what_is_due(store: Store) -> None:
+    sink = FakeSink()
+    sending = sender(store, sink)
+    sending.start()
+    post(store, Story(), "slack")
+    sending.close()
+    assert len(sink.shown) == 2
+
+
+def test_close_without_start_does_nothing(store: Store) -> None:
+    sender(store, FakeSink()).close()
+
+
+def test_a_test_message_says_what_came_back(store: Store) -> None:
+    sink = FakeSink("slack", SinkDown("Slack said no_service: create a new webhook"))
+    sending = sender(store, sink)
+    refused = Trial("slack", accepted=False, words="Slack said no_service: create a new webhook")
+    assert sending.test_message("slack") == refused
+    assert sending.test_message("slack") == Trial("slack", accepted=True, words="slack accepted it")
+    assert sink.shown[0] == "🔵 a test message from Shipkeeper · h"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from daemon.alerts.message import Message
+from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
+from daemon.alerts.slack import SlackSink, blocks_of
+from tests.lab.slack import RESET, Reply
+
+if TYPE_CHECKING:
+    from tests.lab.slack import FakeSlack
+
+MESSAGE = Message(
+    mark="🟠",
+    title="trainer-3 crashed",
+    host="gpu-host-2",
+    lines=("exited 7 (error)", "Restart policy no: it stays down."),
+    log_tail=("last words",),
+    what_to_do="docs/alerts.md#container-crashed",
+)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what would lead the SDK elsewhere than to the local Slack."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def sink(slack: FakeSlack) -> SlackSink:
+    return SlackSink(SecretStr(slack.webhook_url))
+
+
+def test_a_message_arrives_as_blocks_with_a_text_for_notifications(slack: FakeSlack) -> None:
+    assert sink(slack).send(MESSAGE) == Sent()
+    (posted,) = slack.delivered
+    assert posted["text"] == "🟠 trainer-3 crashed · gpu-host-2\nexited 7 (error)"
+    assert [block["type"] for block in posted["blocks"]] == ["header", "section", "section", "context"]
+    assert posted["unfurl_links"] is False
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "expected"),
+    [
+        (429, "ratelimited", {"Retry-After": "30"}, Retry("Slack said that we send too much", timedelta(seconds=30))),
+        (429, "", {"Retry-After": "soon"}, Retry("Slack said that we send too much")),
+        (500, "oops", {}, Retry("Slack answered HTTP 500 (oops)")),
+        (503, "<html>\n<h1>down</h1>", {}, Retry("Slack answered HTTP 503 (<html> <h1>down</h1>)")),
+        (408, "", {}, Retry("Slack answered HTTP 408 (HTTP 408)")),
+        (
+            200,
+            "<html>sign in to the hotel's network",
+            {},
+            Retry("Slack answered HTTP 200 (<html>sign in to the hotel's network)"),
+        ),
+    ],
+)
+def test_what_may_work_later_is_tried_again(
+    slack: FakeSlack, status: int, body: str, headers: dict[str, str], expected: Retry
+) -> None:
+    slack.fail(Reply(status, body.encode(), headers))
+    assert sink(slack).send(MESSAGE) == expected
+    assert len(slack.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, "no_service", "the webhook was removed or disabled; create a new webhook"),
+        (403, "invalid_token", "copy it again into [slack] webhook_url"),
+        (403, "action_prohibited", "an admin of the workspace"),
+        (404, "channel_not_found", "the channel is gone"),
+        (410, "channel_is_archived", "unarchive it"),
+        (400, "user_not_found", "create a new webhook"),
+        (404, "<html>not found", "check [slack] webhook_url"),
+    ],
+)
+def test_what_needs_a_person_says_the_cure(slack: FakeSlack, status: int, body: str, words: str) -> None:
+    slack.fail(Reply(status, body.encode()))
+    outcome = sink(slack).send(MESSAGE)
+    assert isinstance(outcome, SinkDown)
+    assert words in outcome.why
+    assert len(slack.posts) == 1
+
+
+def test_a_message_that_slack_refuses_is_sent_plainer_and_then_shorter(slack: FakeSlack) -> None:
+    slack.fail(*[Reply(400, b"invalid_blocks")] * 2)
+    assert sink(slack).send(MESSAGE) == Sent()
+    _, plain, short = (post.payload for post in slack.posts)
+    assert plain["text"].endswith("Restart policy no: it stays down.\n```\nlast words\n```")
+    assert short["text"] == "🟠 trainer-3 crashed · gpu-host-2"
+
+
+def test_a_message_that_slack_refuses_in_every_form_is_rejected(slack: FakeSlack) -> None:
+    slack.fail(*[Reply(400, b"invalid_payload")] * 3)
+    assert sink(slack).send(MESSAGE) == Rejected("Slack refused the message: invalid_payload")
+
+
+def test_a_connection_that_breaks_off_is_tried_again(slack: FakeSlack) -> None:
+    slack.fail(RESET)
+    outcome = sink(slack).send(MESSAGE)
+    assert isinstance(outcome, Retry)
+    assert outcome.why.startswith("Slack cannot be reached: ")
+
+
+def test_a_slack_that_is_not_there_is_tried_again(slack: FakeSlack) -> None:
+    nowhere = sink(slack)
+    slack.close()
+    assert nowhere.send(MESSAGE) == Retry("Slack cannot be reached: Connection refused")
+
+
+def test_the_url_is_never_logged_nor_said(slack: FakeSlack, caplog: pytest.LogCaptureFixture) -> None:
+    url = slack.webhook_url
+    with caplog.at_level(logging.DEBUG):
+        slack.fail(Reply(500, b"oops"), Reply(404, b"no_service"))
+        said = [sink(slack).send(MESSAGE) for _ in range(3)]
+        odd_port = url.replace("127.0.0.1:", "127.0.0.1:notasecret")
+        for broken in (f"{url} x", f"ftp{url}", "notasecret", odd_port):
+            said += [SlackSink(SecretStr(broken)).send(MESSAGE)]
+    assert "notasecret" not in caplog.text
+    assert "notasecret" not in repr(said)
+    assert "notasecret" not in repr(vars(sink(slack)))
+
+
+TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=400)
+
+
+@given(
+    title=st.one_of(TEXT, st.text("&<>`", min_size=200, max_size=9000)),
+    lines=st.lists(st.one_of(TEXT, st.text("&<>", min_size=900, max_size=4000)), max_size=30),
+    log_tail=st.lists(st.one_of(TEXT, st.text("`&", max_size=3000)), max_size=40),
+)
+def test_no_message_breaks_the_limits_or_the_markup_of_slack(title: str, lines: list[str], log_tail: list[str]) -> None:
+    shown = Message(mark="🔴", title=title, host="h", lines=tuple(lines), log_tail=tuple(log_tail))
+    body = blocks_of(shown)
+    texts = [block["text"]["text"] for block in body["blocks"]]
+    assert len(texts[0]) <= 150
+    assert all(0 < len(text) <= 3000 for text in texts)
+    assert sum(map(len, texts)) <= 10_000
+    assert len(body["text"]) <= 4000
+    for text in (*texts, body["text"]):
+        assert "<" not in text
+        assert ">" not in text
+        assert all(text.startswith(("amp;", "lt;", "gt;")) for text in text.split("&")[1:]), "no escape is cut in two"
+    if log_tail:
+        assert texts[-1].count("```") == 2
+        assert texts[-1].startswith("```\n")
+        assert texts[-1].endswith("```")

@@ -1,0 +1,215 @@
+"""The daemon as its users run it: a process of its own, on a real engine, telling a local Slack."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any, Self
+
+from daemon.client import NoDaemonError, call
+from tests.lab.tap import SocketTap
+from tests.lab.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from tests.lab.engine import PrivateEngine
+    from tests.lab.slack import FakeSlack, Post
+
+_RUNBOOK = re.compile(r"docs/alerts\.md#([a-z-]+)")
+_STOP_SECONDS = 20
+
+CONFIG = """
+[host]
+name = "test-host"
+[docker]
+host = "{docker_host}"
+[control]
+socket = "{folder}/control.sock"
+[state]
+dir = "{folder}/state"
+[log]
+level = "debug"
+[web]
+listen = "127.0.0.1:0"
+[slack]
+webhook_url = "{webhook_url}"
+max_per_second = 0
+[alerts]
+group_wait = "0s"
+[alerts.rules.container-crashed]
+for = "0s"
+clear = "0s"
+[alerts.rules.container-unhealthy]
+for = "0s"
+clear = "0s"
+[alerts.rules.engine-down]
+clear = "0s"
+{more}
+"""
+
+
+class DaemonUnderTest:
+    """
+    A context manager around one running daemon whose every request to the engine goes through a tap.
+
+    Its output lies in `log`; leaving the block stops it with SIGTERM and asserts that it ended with 0 and sent
+    the engine nothing but GETs.
+    """
+
+    def __init__(self, folder: Path, engine: PrivateEngine, slack: FakeSlack, more: str = "") -> None:
+        self.folder = folder
+        self.slack = slack
+        self.log = folder / "output.log"
+        self.config = folder / "shipkeeper.toml"
+        self.tap = SocketTap(folder / "tap.sock", engine.socket)
+        self.config.touch(mode=0o600)
+        self.config.write_text(
+            CONFIG.format(docker_host=self.tap.docker_host, folder=folder, webhook_url=slack.webhook_url, more=more)
+        )
+        self._environment = {**_environment(), **engine.bond}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun = 0
+
+    def __enter__(self) -> Self:
+        self.tap.__enter__()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            self.tap.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            code = self.stop()
+        finally:
+            self.tap.__exit__(None, None, None)
+        assert error is not None or code == 0, f"the daemon ended with {code}:\n{self.log.read_text()}"
+        assert self.tap.asked, "the tap saw nothing: it counts nothing"
+        assert self.tap.non_get == []
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it and, unless told otherwise, wait until it has seen every container."""
+        with self.log.open("ab") as output:
+            self._begun = output.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "daemon.app", "--config", str(self.config)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+            )
+        wait_until(self._answers, f"the daemon to answer; its output: {self.log}", 20)
+        if ready:
+            wait_until(lambda: "ready" in self._page("/-/ready"), "the daemon to be ready", 20)
+
+    def stop(self) -> int:
+        """Stop it with SIGTERM and give its exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        finally:
+            self._process = None
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """Ask the control socket."""
+        return call(self.folder / "control.sock", method, path)
+
+    def metrics(self) -> str:
+        """Scrape once."""
+        return self._page("/metrics")
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line as a person does."""
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "daemon.cli", *arguments, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self._environment,
+        )
+
+    def wait_for(self, alert: str, words: str = "", timeout: float = 15.0) -> str:
+        """Wait for a message about this alert that holds these words, and give its whole text."""
+        posts = self.slack.wait(lambda posts: any(_matches(post, alert, words) for post in posts), timeout)
+        return next(json.dumps(post.payload, ensure_ascii=False) for post in posts if _matches(post, alert, words))
+
+    def alerts_told(self) -> list[str]:
+        """Give the names of the alerts in all messages so far, in order."""
+        return [message(post)[0] for post in self.slack.posts]
+
+    def headlines(self) -> list[str]:
+        """Give the first lines of all messages so far."""
+        return [message(post)[1] for post in self.slack.posts]
+
+    def status(self) -> Any:
+        """Give `status --json`."""
+        return self.ask("/status")
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise AssertionError(f"the daemon ended with {self._process.returncode}:\n{self.log.read_text()}")
+        try:
+            self.ask("/alerts")
+        except NoDaemonError:
+            return False
+        except Exception as error:  # noqa: BLE001  whatever it says, it answers: or the next look tells
+            return "starting" in str(error)
+        return True
+
+    def _page(self, path: str) -> str:
+        addresses = re.findall(r"http://127\.0\.0\.1:\d+", self.log.read_bytes()[self._begun :].decode())
+        if not addresses:
+            return ""
+        try:
+            with urllib.request.urlopen(addresses[-1] + path, timeout=10) as answer:  # noqa: S310  found by the pattern
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return ""
+
+
+def message(post: Post) -> tuple[str, str]:
+    """Give the alert that a message is about, by its runbook link, and its headline."""
+    text = json.dumps(post.payload, ensure_ascii=False)
+    found = _RUNBOOK.search(text)
+    return found.group(1) if found else "", str(post.payload.get("text", "")).split("\n")[0]
+
+
+def _matches(post: Post, alert: str, words: str) -> bool:
+    return message(post)[0] == alert and words in json.dumps(post.payload, ensure_ascii=False)
+
+
+def _environment() -> dict[str, str]:
+    """Give our environment without settings of ours and without what systemd would tell a service."""
+    dropped = ("SHIPKEEPER_", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return {**kept, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error::ResourceWarning"}

@@ -1,0 +1,106 @@
+"""An engine that stops, crashes or hangs under the daemon, and what people are told when it is back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.daemon_under_test import DaemonUnderTest
+from tests.lab.binaries import Suite
+from tests.lab.engine import PrivateEngine
+from tests.lab.images import IDLE
+from tests.lab.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.slack import FakeSlack
+
+PATIENCE = 60.0
+"""A hung engine takes three pings of five seconds to be called so, while other tests keep the machine busy."""
+
+
+@pytest.fixture
+def keeper(engine: PrivateEngine, slack: FakeSlack, tmp_path: Path) -> Iterator[DaemonUnderTest]:
+    """Give a daemon that watches the engine and tells the fake Slack."""
+    with DaemonUnderTest(tmp_path, engine, slack) as daemon:
+        yield daemon
+
+
+def test_a_stopped_engine_is_told_as_stopped_and_its_containers_as_nothing(
+    keeper: DaemonUnderTest, engine: PrivateEngine
+) -> None:
+    engine.run(IDLE, name="service")
+    engine.stop()
+    assert "stopped" in keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+    assert "shipkeeper_docker_up 0" in keeper.metrics()
+    assert "shipkeeper_container_state" not in keeper.metrics().replace("# ", "")
+    engine.start()
+    keeper.wait_for("engine-down", "🟢", PATIENCE)
+    engine.run(["sh", "-c", "exit 9"], name="sentinel")
+    keeper.wait_for("container-crashed", "sentinel", PATIENCE)
+    assert keeper.alerts_told() == ["engine-down", "engine-down", "container-crashed"], keeper.headlines()
+
+
+def test_a_killed_engine_is_told_as_crashed(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
+    engine.kill()
+    assert "crashed" in keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+    engine.start()
+    keeper.wait_for("engine-down", "🟢", PATIENCE)
+    assert "shipkeeper_docker_up 1" in keeper.metrics()
+
+
+def test_a_frozen_engine_is_told_as_hung_and_what_happened_meanwhile_is_told_after(
+    keeper: DaemonUnderTest, engine: PrivateEngine
+) -> None:
+    engine.run(["sh", "-c", "sleep 5; exit 6"], name="meanwhile")
+    wait_until(lambda: 'name="meanwhile",state="running"' in keeper.metrics(), "the container to be seen running")
+    engine.freeze()
+    assert "hung" in keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+    engine.thaw()
+    assert "exited 6" in keeper.wait_for("container-crashed", "meanwhile", PATIENCE)
+    keeper.wait_for("engine-down", "🟢", PATIENCE)
+
+
+def test_a_death_under_a_dead_engine_is_found_when_it_is_back(slack: FakeSlack, tmp_path: Path) -> None:
+    with PrivateEngine(Suite.SID, arguments=["--live-restore"]) as engine:
+        container = engine.run(["sh", "-c", "exec sleep 1000"], name="orphan")
+        pid = engine.host_pid(container)
+        with DaemonUnderTest(tmp_path, engine, slack) as keeper:
+            engine.kill()
+            keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+            kill_and_await(pid)
+            engine.start()
+            text = keeper.wait_for("container-crashed", "orphan", PATIENCE)
+            # The engine itself has lost the exit code, so nobody may claim to know it.
+            assert "exit code unknown" in text or "exited 137" in text
+
+
+def test_a_death_in_our_own_absence_is_told_after_our_start(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
+    engine.run(["sh", "-c", "sleep 1; exit 8"], name="absent")
+    wait_until(lambda: 'name="absent"' in keeper.metrics(), "the container to be seen")
+    keeper.stop()
+    wait_until(lambda: engine.api.inspect_container("absent")["State"]["Status"] == "exited", "its end")
+    keeper.start()
+    assert "exited 8" in keeper.wait_for("container-crashed", "absent")
+    assert keeper.alerts_told().count("container-crashed") == 1
+
+
+def test_a_proxy_that_cuts_every_stream_costs_nothing(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
+    engine.run(["sh", "-c", "exit 3"], name="before")
+    keeper.wait_for("container-crashed", "before")
+    keeper.tap.cut()
+    engine.run(["sh", "-c", "exit 4"], name="after")
+    keeper.wait_for("container-crashed", "after")
+    assert "engine-down" not in keeper.alerts_told()
+
+
+def kill_and_await(pid: int) -> None:
+    """Kill a container's process from outside, and wait until it runs no more."""
+    os.kill(pid, signal.SIGKILL)
+    stat = Path(f"/proc/{pid}/stat")
+    wait_until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z", f"the end of {pid}")
