@@ -157,6 +157,11 @@ class Container:
     """`None` when unlimited."""
     size_bytes: int | None = None
     """The writable layer; `None` until a slow lane has measured it."""
+    subject: Subject = field(init=False, repr=False, compare=False)
+    """The identity that survives recreation; told once, for every policy asks for it in every cycle."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", container_subject(self.name, self.labels))
 
     @property
     def compose_project(self) -> str:
@@ -167,11 +172,6 @@ class Container:
     def compose_service(self) -> str:
         """The compose service, or an empty string."""
         return self.labels.get(COMPOSE_SERVICE, "")
-
-    @property
-    def subject(self) -> Subject:
-        """The identity that survives recreation."""
-        return container_subject(self.name, self.labels)
 
     @property
     def ref(self) -> ObjectRef:

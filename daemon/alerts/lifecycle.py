@@ -117,7 +117,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
         rules=rules,
         host=host,
     )
-    found = _gather(findings, rules)
+    found = _gather(_of_interest(findings, states, rules), rules)
     before = {**_blanks(found, this), **states}
     moved = {key: _move(state, found.get(key, _Found()), this) for key, state in before.items()}
     after = _fold(before, moved, rules)
@@ -135,13 +135,29 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     )
 
 
+def _of_interest(
+    findings: Iterable[Condition | Occurrence], states: Mapping[str, AlertState], rules: Mapping[str, AlertRule]
+) -> list[Condition | Occurrence]:
+    """Leave out what is well and never was bad: nearly all of it, on a host with many containers."""
+    told = [finding for finding in findings if finding.alert in rules]
+    concerned = {(state.alert, state.subject.kind, state.subject.key) for state in states.values()}
+    concerned |= {_about(finding) for finding in told if not _is_well(finding)}
+    return [finding for finding in told if _about(finding) in concerned]
+
+
+def _about(finding: Condition | Occurrence) -> tuple[str, SubjectKind, str]:
+    return finding.alert, finding.subject.kind, finding.subject.key
+
+
+def _is_well(finding: Condition | Occurrence) -> bool:
+    return isinstance(finding, Condition) and finding.state is not ConditionState.BAD
+
+
 def _gather(findings: Iterable[Condition | Occurrence], rules: Mapping[str, AlertRule]) -> dict[str, _Found]:
     """Sort the findings by fingerprint."""
     found: dict[str, _Found] = {}
     deaths: dict[tuple[str, Subject], Death] = {}
     for finding in findings:
-        if finding.alert not in rules:
-            continue
         of_key = found.setdefault(fingerprint(finding.alert, finding.subject), _Found())
         if isinstance(finding, Condition):
             of_key.condition = finding
