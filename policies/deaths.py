@@ -69,7 +69,7 @@ class Crashes:
 
     def _loop(self, history: History, now: datetime) -> Condition:
         ends = [death for death in history.deaths if _unintended(death)]
-        recent = [death for death in ends if now - death.finished_at <= self.window]
+        recent = [death for death in ends if death.age(now) <= self.window]
         state, reason = self._looping(history, ends, recent, now)
         return Condition(
             alert=_RESTART_LOOP,
@@ -87,7 +87,7 @@ class Crashes:
         if len(recent) >= self.deaths:
             times = f"{len(recent)} times within {words.duration(self.window)}"
             return ConditionState.BAD, f"ended {times}, at last it {_told(recent[-1])}"
-        if ends and now - ends[-1].finished_at < self.quiet:
+        if ends and ends[-1].age(now) < self.quiet:
             times = f"{words.count(len(recent), 'time')} within {words.duration(self.window)}"
             return ConditionState.BETWEEN, f"ended {times}"
         return ConditionState.OK, f"no such end for {words.duration(self.quiet)}"

@@ -200,7 +200,7 @@ def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
     gone = this.gone(state.subject)
     if state.alert not in this.ran_alerts or not (found.condition or found.occurrences or gone):
         return replace(state, unknown=state.phase.active)
-    state, news = _count(state, found)
+    state, news = _count(state, found, this.now)
     state = replace(state, unknown=False, host=this.host)
     found = replace(found, news=news, gone=gone)
     if not state.phase.active:
@@ -209,7 +209,7 @@ def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
     return _wait(state, found, rule, this) if state.phase is Phase.PENDING else _watch(state, found, rule, this)
 
 
-def _count(state: AlertState, found: _Found) -> tuple[AlertState, list[Occurrence]]:
+def _count(state: AlertState, found: _Found, now: datetime) -> tuple[AlertState, list[Occurrence]]:
     """Note the occurrences that were not seen before; give those that are news."""
     known = {seen.key for seen in state.seen}
     fresh = [
@@ -220,7 +220,8 @@ def _count(state: AlertState, found: _Found) -> tuple[AlertState, list[Occurrenc
     if not fresh:
         return state, []
     # Once an episode is over, something that happened before its last occurrence does not begin another.
-    newest = state.seen[-1].at if state.seen else None
+    # (A last occurrence that is still to come was stamped before the wall clock was set back: it says nothing.)
+    newest = state.seen[-1].at if state.seen and state.seen[-1].at <= now else None
     news = [occurrence for occurrence in fresh if state.phase.active or newest is None or occurrence.at > newest]
     seen = sorted(
         (*state.seen, *(Seen(key=occurrence.key, at=occurrence.at) for occurrence in fresh)), key=lambda one: one.at
