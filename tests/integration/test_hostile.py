@@ -73,6 +73,8 @@ def _strings(value: object) -> Iterator[str]:
         case list():
             for item in value:
                 yield from _strings(item)
+        case _:
+            pass
 
 
 def test_the_webhooks_address_is_nowhere_but_in_the_configuration(
