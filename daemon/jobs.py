@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from apscheduler.events import JobEvent
 
@@ -29,7 +30,7 @@ class Job:
     work: Callable[[], None]
     every: timedelta
     lane: str
-    """`fast` for the store and other local things, `docker` for what waits for the engine."""
+    """Jobs of one lane run one after the other: `fast` is for the store, `docker` for what waits for the engine."""
 
 
 class Jobs:
@@ -40,7 +41,7 @@ class Jobs:
         self._last_success: dict[str, float] = {}
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"fast": ThreadPoolExecutor(1), "docker": ThreadPoolExecutor(1)},
+            executors={lane: _Lane() for lane in {job.lane for job in jobs}},
             # The default grace of one second turns a busy minute into a skipped run.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -72,3 +73,23 @@ class Jobs:
             log.error("job %s failed: %s", event.job_id, event.exception)
         else:
             log.warning("job %s did not run: the last run of it has not ended", event.job_id)
+
+
+class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
+    """
+    Runs each job in a thread that nobody waits for.
+
+    APScheduler's own pool is joined when the interpreter ends, so a job that hangs on a frozen engine would hold
+    the process for as long as its patience lasts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._busy = threading.Lock()
+
+    def _do_submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
+        threading.Thread(target=self._run, args=(job, run_times), name=f"job-{job.id}", daemon=True).start()
+
+    def _run(self, job: Any, run_times: Sequence[datetime]) -> None:
+        with self._busy:
+            self._run_job_success(job.id, run_job(job, "default", run_times, self._logger.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from collectors.engine_errors import EngineForbidden, EngineProtocolError, EngineUnavailable
+from collectors.engine_errors import EngineError
 from collectors.facts import SubjectKind
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class LayerSizes:
         if wanted:
             try:
                 sizes.update(self._ask(wanted))
-            except (EngineUnavailable, EngineForbidden, EngineProtocolError) as error:
+            except EngineError as error:
                 log.debug("no sizes of containers: %s", error)
         news = sizes.keys() - self._sizes.keys()
         self._sizes = sizes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from collectors.engine_errors import EngineForbidden, EngineProtocolError, EngineUnavailable
+from collectors.engine_errors import EngineError, EngineUnavailable
 from collectors.facts import (
     Container,
     Death,
@@ -195,7 +195,7 @@ class Observer:
             self._lose(error.why)
             self._eyes.engine.report_lost()
             return None
-        except (EngineProtocolError, EngineForbidden) as error:
+        except EngineError as error:
             self._lose(str(error))
             return None
         self._docker = Known(self._clock.now())
@@ -245,7 +245,7 @@ class Observer:
         )
         if complete:
             self._outages = eyes.engine.outages
-        deaths = tuple(self._with_log(death) for death in deaths)
+        deaths = self._with_logs(deaths)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
         self._deaths = sorted([*self._deaths, *deaths], key=lambda death: death.finished_at)[-MOST_SHOWN_DEATHS:]
@@ -262,16 +262,22 @@ class Observer:
                 counts[container_id] = count
         return counts
 
-    def _with_log(self, death: Death) -> Death:
-        """Add the last log lines of a bad end, redacted; a log that cannot be read is no reason to stay silent."""
-        if not death.bad or not self._rules.log_lines or self._api is None:
-            return death
-        try:
-            lines = self._api.log_tail(death.container_id, self._rules.log_lines, LOG_TAIL_BYTES, since=None)
-        except (EngineUnavailable, EngineForbidden, EngineProtocolError) as error:
-            log.debug("no log lines of %s: %s", death.name, error)
-            return death
-        return replace(death, log_tail=self._eyes.redact.lines(lines))
+    def _with_logs(self, deaths: Sequence[Death]) -> tuple[Death, ...]:
+        """Add the last log lines of each bad end, redacted; a log that cannot be read is no reason to stay silent."""
+        api, most = self._api, self._rules.log_lines
+        told = []
+        for death in deaths:
+            lines: tuple[str, ...] = ()
+            if api is not None and most and death.bad:
+                try:
+                    lines = api.log_tail(death.container_id, most, LOG_TAIL_BYTES, since=None)
+                except EngineUnavailable as error:
+                    log.warning("no log lines of what ended just now: %s", error.why)
+                    api = None  # of a hundred deaths each would wait for it anew
+                except EngineError as error:
+                    log.debug("no log lines of %s: %s", words.plain(death.name), error)
+            told.append(replace(death, log_tail=self._eyes.redact.lines(lines)) if lines else death)
+        return tuple(told)
 
     def _facts(self) -> Facts:
         now = self._clock.now()

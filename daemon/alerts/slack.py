@@ -34,7 +34,8 @@ _TEXT = 3900
 _SHORT_TEXT = 300
 _QUOTED = 80
 
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# A space without width behind each backtick: no three of them meet, so nothing opens or ends a fence.
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "`\u200b"}
 
 _ABOUT_THE_MESSAGE = frozenset({400, 413})
 _ABOUT_THE_MOMENT = frozenset({408, 425})
@@ -133,15 +134,13 @@ def _network_words(fault: Exception) -> str:
 
 def blocks_of(message: Message) -> dict[str, Any]:
     """Give the body of the request in its full form: blocks, with a text for notifications."""
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": _escaped(message.headline, _HEADER)}}
-    ]
-    blocks += [{"type": "section", "text": _mrkdwn(text)} for text in _packed(message.lines)]
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(_escaped(message.headline, _HEADER))}]
+    blocks += [{"type": "section", "text": _plain(text)} for text in _packed(message.lines)]
     if message.log_tail:
         blocks.append({"type": "section", "text": _mrkdwn(_fenced(message.log_tail, _SECTION))})
     if message.what_to_do:
         advice = _escaped(f"What to do: {message.what_to_do}", _LINE)
-        blocks.append({"type": "context", "elements": [_mrkdwn(advice)]})
+        blocks.append({"type": "context", "elements": [_plain(advice)]})
     fallback = _escaped("\n".join((message.headline, *message.lines[:1])), _TEXT)
     return {"text": fallback, "blocks": blocks}
 
@@ -154,6 +153,11 @@ def _plain_text(message: Message) -> dict[str, Any]:
 
 def _short_text(message: Message) -> dict[str, Any]:
     return {"text": _escaped(message.headline, _SHORT_TEXT)}
+
+
+def _plain(text: str) -> dict[str, Any]:
+    # Asterisks and backticks in a label or in a probe's output mean nothing here.
+    return {"type": "plain_text", "text": text}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
@@ -183,8 +187,7 @@ def _fenced(lines: Sequence[str], limit: int) -> str:
 
 def _newest(lines: Sequence[str], room: int) -> Iterator[str]:
     for line in reversed(lines):
-        # A space without width between backticks: no three of them meet.
-        text = _escaped(line.replace("`", "`\u200b"), _LINE) + "\n"
+        text = _escaped(line, _LINE) + "\n"
         room -= len(text)
         if room < 0:
             return
@@ -196,7 +199,7 @@ def _escaped(text: str, limit: int) -> str:
     pieces: list[str] = []
     room = limit - 1
     for char in text:
-        piece = _ENTITIES.get(char, char)
+        piece = _ESCAPES.get(char, char)
         room -= len(piece)
         if room < 0:
             return "".join(pieces) + "…"

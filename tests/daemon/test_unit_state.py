@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collectors.facts import EngineState
-from daemon.unit_state import UnitState
+from daemon.unit_state import UnitState, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,3 +81,8 @@ def test_systemd_is_not_asked_about_another_endpoint_or_where_it_does_not_run(tm
     assert UnitState(concerns_us=False, runner=runner, booted=tmp_path).outage() is None
     assert UnitState(concerns_us=True, runner=runner, booted=tmp_path / "none").outage() is None
     assert asked == []
+
+
+def test_a_program_is_not_given_our_environment_which_may_hold_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHIPKEEPER_SLACK__WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/notasecret")
+    assert sorted(line.partition("=")[0] for line in run(["env"]).splitlines()) == ["LC_ALL", "PATH"]

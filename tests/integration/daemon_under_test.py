@@ -12,6 +12,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
 from daemon.client import NoDaemonError, call
+from policies.catalogue import RULES
 from tests.lab.tap import SocketTap
 from tests.lab.waiting import wait_until
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tests.lab.engine import PrivateEngine
     from tests.lab.slack import FakeSlack, Post
 
-_RUNBOOK = re.compile(r"docs/alerts\.md#([a-z-]+)")
 _STOP_SECONDS = 20
 
 CONFIG = """
@@ -198,10 +198,9 @@ class DaemonUnderTest:
 
 
 def message(post: Post) -> tuple[str, str]:
-    """Give the alert that a message is about, by its runbook link, and its headline."""
-    text = json.dumps(post.payload, ensure_ascii=False)
-    found = _RUNBOOK.search(text)
-    return found.group(1) if found else "", str(post.payload.get("text", "")).split("\n")[0]
+    """Give the alert that a message is about, by the title in its headline, and that headline."""
+    headline = str(post.payload.get("text", "")).split("\n")[0]
+    return next((rule.name for rule in RULES if f" {rule.title}" in headline), ""), headline
 
 
 def _matches(post: Post, alert: str, words: str) -> bool:

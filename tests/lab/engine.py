@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -143,8 +144,10 @@ class PrivateEngine:
         self.start()
 
     def freeze(self) -> None:
-        """Let dockerd hang (SIGSTOP): it accepts connections and answers nothing."""
+        """Let dockerd hang (SIGSTOP): it accepts connections and answers nothing from now on."""
         self._running().send_signal(signal.SIGSTOP)
+        # The signal stops one thread after the other: until the last one stands, an answer may still come.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """End `freeze`."""

@@ -131,7 +131,8 @@ class ScriptedEngine:
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
     State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
-    Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `slow` (seconds).
+    Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
+    get no answer), `slow` (seconds).
     Proof: `requests`, counted by method and path without its version.
     """
 
@@ -152,12 +153,14 @@ class ScriptedEngine:
         self.components: list[Json] = [{"Name": "Engine"}]
         self.statuses: dict[str, int] = {}
         self.slow = 0.0
+        self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
         self._changed = threading.Condition()
         self._thawed = threading.Event()
         self._thawed.set()
+        self._ended = threading.Event()
         self._server: _Server | None = None
 
     def __enter__(self) -> ScriptedEngine:  # noqa: PYI034  it has no subclasses
@@ -181,12 +184,14 @@ class ScriptedEngine:
     def listen(self) -> None:
         """Begin to listen, as after a start of the engine."""
         self.socket_path.unlink(missing_ok=True)
+        self._ended.clear()
         self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), name="scripted-engine").start()
 
     def crash(self) -> None:
         """Be gone at once: all connections end, the socket stays and refuses."""
         self.thaw()
+        self._ended.set()
         self.cut_streams()
         if self._server is not None:
             self._server.end()
@@ -266,6 +271,8 @@ class ScriptedEngine:
             self.requests[method, path] += 1
             self._changed.notify_all()
         self._thawed.wait()
+        if any(fnmatch(path, pattern) for pattern in self.hung_paths):
+            self._ended.wait()
         if self.slow:
             threading.Event().wait(self.slow)
         return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -52,6 +53,17 @@ def test_a_clean_or_wanted_end_is_no_crash(end: Death) -> None:
     world = facts(deaths=[end], containers=[exited("web", ago=MINUTE, code=end.exit_code or 0)])
     assert occurrences(POLICY, world, CRASHED) == []
     assert state(POLICY, world, CRASHED) is OK
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_clock_that_was_set_neither_ends_nor_begins_a_loop(step: timedelta) -> None:
+    def after_the_step(ends: list[Death]) -> list[Death]:
+        return [replace(end, finished_at=end.finished_at - step, clock_set=step) for end in ends]
+
+    looping = after_the_step([death(ago=n * MINUTE) for n in range(5, 0, -1)])
+    assert state(POLICY, facts(containers=[container()], deaths=looping), LOOP) is BAD
+    quiet = after_the_step([death(ago=(n + 20) * MINUTE) for n in range(5, 0, -1)])
+    assert state(POLICY, facts(containers=[container()], deaths=quiet), LOOP) is OK
 
 
 def test_a_death_for_memory_is_told_as_that_only() -> None:

@@ -28,6 +28,10 @@ def reason(thing: Container, alert: str) -> str:
     return condition.reason
 
 
+def test_of_a_container_that_docker_cannot_inspect_nothing_is_said() -> None:
+    assert list(POLICY.decide(facts(containers=[container(inspected=False)]))) == []
+
+
 @pytest.mark.parametrize(
     ("thing", "expected"),
     [

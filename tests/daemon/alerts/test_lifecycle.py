@@ -214,6 +214,16 @@ def test_an_older_crash_that_is_found_late_does_not_open_a_closed_story() -> Non
     assert story.round(occurrence(at=NOW - timedelta(minutes=5)), occurrence(), after=15) == []
 
 
+def test_a_crash_after_the_clock_was_set_back_is_news_all_the_same() -> None:
+    story = Story()
+    story.round(occurrence(at=story.now), condition(OK))
+    story.round(condition(OK), after=31)
+    assert not story.phase().active
+    story.now -= timedelta(hours=1)
+    story.round(occurrence(at=story.now), condition(BETWEEN), after=1)
+    assert story.phase() is Phase.PENDING
+
+
 def test_occurrences_beyond_what_is_remembered_stay_old() -> None:
     story = Story()
     storm = [occurrence(at=NOW + timedelta(milliseconds=each)) for each in range(3 * MOST_SEEN)]

@@ -134,7 +134,7 @@ TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=400)
 
 @given(
     title=st.one_of(TEXT, st.text("&<>`", min_size=200, max_size=9000)),
-    lines=st.lists(st.one_of(TEXT, st.text("&<>", min_size=900, max_size=4000)), max_size=30),
+    lines=st.lists(st.one_of(TEXT, st.text("&<>`", min_size=900, max_size=4000)), max_size=30),
     log_tail=st.lists(st.one_of(TEXT, st.text("`&", max_size=3000)), max_size=40),
 )
 def test_no_message_breaks_the_limits_or_the_markup_of_slack(title: str, lines: list[str], log_tail: list[str]) -> None:
@@ -145,6 +145,9 @@ def test_no_message_breaks_the_limits_or_the_markup_of_slack(title: str, lines: 
     assert all(0 < len(text) <= 3000 for text in texts)
     assert sum(map(len, texts)) <= 10_000
     assert len(body["text"]) <= 4000
+    kinds = [block["text"]["type"] for block in body["blocks"]]
+    assert kinds == ["plain_text"] * (len(kinds) - bool(log_tail)) + ["mrkdwn"] * bool(log_tail)
+    assert all("```" not in text for text in (body["text"], *texts[: len(texts) - bool(log_tail)]))
     for text in (*texts, body["text"]):
         assert "<" not in text
         assert ">" not in text

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from daemon.jobs import Job, Jobs
+from tests.fakes.clock import NOW, FakeClock
+from tests.lab.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+OFTEN = timedelta(seconds=0.02)
+
+
+def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> Job:
+    return Job(name, work, OFTEN, lane)
+
+
+def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
+    ran = threading.Semaphore(0)
+    jobs = Jobs([a_job(ran.release)], FakeClock())
+    assert jobs.last_success == {}
+    jobs.start()
+    assert ran.acquire(timeout=10)
+    assert ran.acquire(timeout=10)
+    jobs.close()
+    assert wait_until(lambda: jobs.last_success, "a success") == {"count": NOW.timestamp()}
+
+
+def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
+    ran = threading.Semaphore(0)
+
+    def fail() -> None:
+        ran.release()
+        raise RuntimeError("no luck")
+
+    jobs = Jobs([a_job(fail)], FakeClock())
+    with caplog.at_level(logging.ERROR, "daemon.jobs"):
+        jobs.start()
+        for _ in range(3):
+            assert ran.acquire(timeout=10)
+        jobs.close()
+    assert jobs.last_success == {}
+    assert "job count failed: no luck" in caplog.messages
+
+
+def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
+    held, ran = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        held.wait(30)
+
+    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock())
+    jobs.start()
+    assert ran.acquire(timeout=10)
+    assert ran.acquire(timeout=10)
+    jobs.close()
+    held.set()
+
+
+def test_the_process_ends_though_a_job_hangs() -> None:
+    program = """
+import threading
+from datetime import timedelta
+from daemon.clock import SystemClock
+from daemon.jobs import Job, Jobs
+begun = threading.Event()
+def hang():
+    begun.set()
+    threading.Event().wait()
+jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock())
+jobs.start()
+assert begun.wait(10)
+jobs.close()
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
