@@ -86,7 +86,7 @@ class Crashes:
             return ConditionState.OK, "somebody stopped it"
         if len(recent) >= self.deaths:
             times = f"{len(recent)} times within {words.duration(self.window)}"
-            return ConditionState.BAD, f"ended {times}, at last it {_told(recent[-1])}"
+            return ConditionState.BAD, f"ended {times}, last: {_told(recent[-1])}"
         if ends and ends[-1].age(now) < self.quiet:
             times = f"{words.count(len(recent), 'time')} within {words.duration(self.window)}"
             return ConditionState.BETWEEN, f"ended {times}"

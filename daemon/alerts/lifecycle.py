@@ -45,7 +45,7 @@ class Step:
 
 
 def _line(state: AlertState, what: str, why: str) -> str:
-    return words.plain(f"alert {state.alert} {what}: {state.subject.name} on {state.host} ({why})")
+    return words.plain(f"alert {state.alert} {what}: {state.subject.name} on {state.host} · {why}")
 
 
 @dataclass(slots=True)

@@ -126,7 +126,7 @@ def test_a_container_that_is_gone_is_neither_bad_nor_good() -> None:
 def test_five_ends_within_ten_minutes_are_a_loop() -> None:
     [loop] = conditions(POLICY, facts(containers=[container()], deaths=ends(5)), LOOP)
     assert (loop.state, loop.severity, loop.value, loop.limit) == (BAD, Severity.CRITICAL, 5.0, 5.0)
-    assert loop.reason == "ended 5 times within 10 min, at last it exited 7 after 0.4 s"
+    assert loop.reason == "ended 5 times within 10 min, last: exited 7 (error) after 0.4 s"
 
 
 def test_four_ends_are_no_loop_yet() -> None:

@@ -86,6 +86,16 @@ def test_a_failed_start_is_told_in_the_engines_words() -> None:
     assert reason(failed, START_FAILED) == "exited 127 (command not found): OCI runtime: exec: no such file"
 
 
+def test_what_containerd_and_runc_put_around_the_cause_is_left_out() -> None:
+    words = (
+        "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+        'exec: "migrate": executable file not found in $PATH: unknown'
+    )
+    failed = never_started(ago=MINUTE, exit_code=127, error=words)
+    told = 'exited 127 (command not found): exec: "migrate": executable file not found in $PATH'
+    assert reason(failed, START_FAILED) == told
+
+
 def test_a_muted_container_is_well() -> None:
     world = facts(containers=[container("ci-1", health=unhealthy())], ignore=("ci-*",))
     assert state(POLICY, world, UNHEALTHY) is OK

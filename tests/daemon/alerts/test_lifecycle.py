@@ -51,7 +51,7 @@ def test_a_pending_condition_that_is_ok_again_ends_untold() -> None:
     story.round(condition(BAD, UNHEALTHY))
     ended = story.step(condition(OK, UNHEALTHY), after=30)
     assert ended.notices == ()
-    assert list(ended.journal()) == ["alert container-unhealthy ended untold: trainer-3 on gpu-host-2 (running again)"]
+    assert list(ended.journal()) == ["alert container-unhealthy ended untold: trainer-3 on gpu-host-2 · running again"]
     assert story.round(condition(BAD, UNHEALTHY), after=1) == []
     assert story.round(condition(BAD, UNHEALTHY), after=59) == [], "the time spent before does not count"
 
