@@ -135,6 +135,7 @@ class Observer:
         self._outages = 0
         self._stored: Baseline | None = None
         self._docker: Source = Unknown("not read yet", clock.now())
+        self._images_source: Source = self._docker
 
     @property
     def ready(self) -> bool:
@@ -210,11 +211,20 @@ class Observer:
         images_changed = any(event.type == "image" for event in self._events)
         if due or images_changed:
             inventory.reconcile(api, now)
-            self._eyes.sightings.meet(inventory.images)
+            self._note_images(now)
         touched = {event.container_id for event in self._events if event.container_id}
         wanted = touched | inventory.unsettled(now)
         if wanted:
             inventory.look(api, wanted)
+
+    def _note_images(self, now: datetime) -> None:
+        unread = self._eyes.inventory.images_unread
+        if not unread:
+            self._images_source = Known(now)
+            self._eyes.sightings.meet(self._eyes.inventory.images)
+        elif isinstance(self._images_source, Known) or self._images_source.why != unread:
+            self._images_source = Unknown(unread, now)
+            log.warning("the images cannot be read: %s", unread)
 
     def _lose(self, why: str) -> None:
         if isinstance(self._docker, Known):
@@ -287,7 +297,11 @@ class Observer:
         filesystems_source, filesystems = self._filesystems(now)
         return Facts(
             now=now,
-            sources={SourceName.DOCKER: self._docker, SourceName.FILESYSTEMS: filesystems_source},
+            sources={
+                SourceName.DOCKER: self._docker,
+                SourceName.IMAGES: self._images_source if isinstance(self._docker, Known) else self._docker,
+                SourceName.FILESYSTEMS: filesystems_source,
+            },
             engine=self._eyes.engine.engine,
             containers=self._containers(),
             images=self._images(),

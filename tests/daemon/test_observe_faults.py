@@ -157,3 +157,19 @@ def test_an_engine_that_fails_is_unknown_and_nothing_is_forgotten(outlook: Outlo
     assert blind.deaths == ()
     outlook.engine.statuses.clear()
     assert "web" in by_name(outlook.look())
+
+
+def test_images_that_cannot_be_read_are_unknown_alone_and_keep_their_age(outlook: Outlook) -> None:
+    outlook.engine.add("web")
+    outlook.engine.images = [{"Id": "sha256:1", "RepoTags": [], "Size": 1, "Created": 1_700_000_000}]
+    outlook.engine.last_tagged["sha256:1"] = "2026-11-20T10:00:00Z"
+    assert isinstance(outlook.look().facts.sources[SourceName.IMAGES], Known)
+    (image,) = outlook.look().facts.images
+    outlook.engine.statuses["/images/json"] = 403
+    sources = outlook.look().facts.sources
+    assert isinstance(sources[SourceName.DOCKER], Known)
+    assert isinstance(sources[SourceName.IMAGES], Unknown)
+    outlook.engine.statuses.clear()
+    again = outlook.look().facts
+    assert isinstance(again.sources[SourceName.IMAGES], Known)
+    assert again.images[0].watched_for > image.watched_for > timedelta(0)
