@@ -26,6 +26,8 @@ class Snapshot:
     """By fingerprint; resolved ones stay for a while."""
     counters: Samples
     cycles: int
+    complete: bool
+    """True once every container has been seen at least once."""
 
     @property
     def docker_known(self) -> bool:

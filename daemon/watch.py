@@ -107,7 +107,8 @@ class Watch:
     @property
     def ready(self) -> bool:
         """True once the first inventory is complete and judged, while cycles succeed."""
-        return self.snapshot is not None and self._observer.ready
+        snapshot = self.snapshot
+        return snapshot is not None and snapshot.complete
 
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
@@ -162,6 +163,7 @@ class Watch:
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
             cycles=self._cycles,
+            complete=self._observer.ready,
         )
         self._published = (self._clock.monotonic(), snapshot)
         return self._pause(observation)

@@ -84,6 +84,15 @@ def test_before_the_first_cycle_there_is_nothing_to_give(bridge: Bridge) -> None
     assert not bridge.watch.ready
 
 
+def test_it_is_ready_when_the_first_complete_look_can_be_asked_for_not_before(bridge: Bridge) -> None:
+    bridge.observer.ready = False
+    bridge.watch.cycle()
+    bridge.observer.ready = True  # the look is complete, what it showed is still being judged
+    assert not bridge.watch.ready
+    bridge.watch.cycle()
+    assert bridge.watch.ready
+
+
 def test_what_a_cycle_knew_is_given_out_until_it_is_stale(bridge: Bridge) -> None:
     bridge.watch.cycle()
     bridge.clock.advance(FRESH)
