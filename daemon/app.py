@@ -236,9 +236,10 @@ class App:
         return [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
 
     def _snapshot(self) -> Snapshot:
-        if self.watch.snapshot is None:
-            raise ShipkeeperError("the daemon is starting; ask again in a moment")
-        return self.watch.snapshot
+        snapshot = self.watch.snapshot
+        if snapshot is None:
+            raise ShipkeeperError("the daemon is starting, or its cycles fail (see its log); ask again in a moment")
+        return snapshot
 
     def _wake(self) -> None:
         self.watch.wake()
@@ -346,7 +347,8 @@ class App:
         return snapshot.facts.containers if snapshot and snapshot.docker_known else ()
 
     def _counter_families(self) -> Iterable[Family]:
-        return counter_families(self.watch.snapshot.counters if self.watch.snapshot else {})
+        snapshot = self.watch.snapshot
+        return counter_families(snapshot.counters if snapshot else {})
 
     def _filesystem_families(self) -> Iterable[Family]:
         sample = self.sampler.latest

@@ -38,6 +38,8 @@ IDLE = timedelta(seconds=15)
 CLEARING = timedelta(seconds=5)
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
+FRESH = timedelta(seconds=60)
+"""What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
 LONGEST_ABSENCE = timedelta(hours=1)
 """After a restart, at most this much of our absence counts toward a pending or clearing alert."""
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
@@ -89,14 +91,22 @@ class Watch:
         self._would_remove: frozenset[str] = frozenset()
         self._cycles = 0
         self.failures = 0
-        self.snapshot: Snapshot | None = None
+        self._published: tuple[float, Snapshot] | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     @property
+    def snapshot(self) -> Snapshot | None:
+        """What the last cycle knew; `None` before the first one, and once no cycle has succeeded for a minute."""
+        if self._published is None:
+            return None
+        at, snapshot = self._published
+        return snapshot if self._clock.monotonic() - at <= FRESH.total_seconds() else None
+
+    @property
     def ready(self) -> bool:
-        """True once the first inventory is complete and judged."""
+        """True once the first inventory is complete and judged, while cycles succeed."""
         return self.snapshot is not None and self._observer.ready
 
     def wake(self) -> None:
@@ -146,13 +156,14 @@ class Watch:
             self._notify()
         self._log_removals(decision.removals)
         self._cycles += 1
-        self.snapshot = Snapshot(
+        snapshot = Snapshot(
             facts=observation.facts,
             decision=decision,
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
             cycles=self._cycles,
         )
+        self._published = (self._clock.monotonic(), snapshot)
         return self._pause(observation)
 
     def _step(self, observation: Observation, decision: Decision) -> Step:

@@ -1,0 +1,112 @@
+"""How long what a cycle knew is given out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from collectors.facts import Engine, EngineState, Facts, Known, Protection, SourceName
+from daemon.counters import Counters
+from daemon.observe import Observation, Observer
+from daemon.redact import Redactor
+from daemon.sightings import Sightings
+from daemon.store import Store
+from daemon.watch import FRESH, Watch
+from tests.fakes.clock import NOW, FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECOND = timedelta(seconds=1)
+
+
+class CalmObserver:
+    """Sees a host on which nothing is, or fails."""
+
+    ready = True
+    broken = False
+
+    def observe(self) -> Observation:
+        """Look."""
+        if self.broken:
+            raise RuntimeError("the observer is broken")
+        facts = Facts(
+            now=NOW,
+            sources={SourceName.DOCKER: Known(NOW), SourceName.FILESYSTEMS: Known(NOW)},
+            engine=Engine(state=EngineState.UP, since=NOW),
+            containers=(),
+            images=(),
+            filesystems=(),
+            deaths=(),
+            oom_kills=(),
+            protection=Protection(),
+            ignore=(),
+        )
+        return Observation(facts=facts, deaths=(), kills=(), baseline=None, unsettled=False)
+
+
+class Bridge:
+    """A watch that a test runs cycle by cycle."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.observer = CalmObserver()
+        self.store = Store.open(folder, self.clock)
+        self.watch = Watch(
+            observer=cast("Observer", self.observer),
+            policies={},
+            rules={},
+            store=self.store,
+            counters=Counters.load(self.store),
+            sightings=Sightings(self.store, self.clock),
+            sinks=[],
+            group_wait=timedelta(0),
+            redact=Redactor(),
+            host="test-host",
+            clock=self.clock,
+            notify=lambda: None,
+            beat=lambda: None,
+        )
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Iterator[Bridge]:
+    bridge = Bridge(tmp_path)
+    yield bridge
+    bridge.store.close()
+
+
+def test_before_the_first_cycle_there_is_nothing_to_give(bridge: Bridge) -> None:
+    assert bridge.watch.snapshot is None
+    assert not bridge.watch.ready
+
+
+def test_what_a_cycle_knew_is_given_out_until_it_is_stale(bridge: Bridge) -> None:
+    bridge.watch.cycle()
+    bridge.clock.advance(FRESH)
+    assert bridge.watch.snapshot
+    assert bridge.watch.ready
+    bridge.clock.advance(SECOND)
+    assert bridge.watch.snapshot is None
+    assert not bridge.watch.ready
+
+
+def test_a_cycle_that_fails_makes_nothing_fresh(bridge: Bridge) -> None:
+    bridge.watch.cycle()
+    bridge.clock.advance(FRESH + SECOND)
+    bridge.observer.broken = True
+    with pytest.raises(RuntimeError):
+        bridge.watch.cycle()
+    assert bridge.watch.snapshot is None
+    bridge.observer.broken = False
+    bridge.watch.cycle()
+    assert bridge.watch.snapshot
+
+
+def test_a_wall_clock_that_jumps_ages_nothing(bridge: Bridge) -> None:
+    bridge.watch.cycle()
+    bridge.clock.step(timedelta(days=1))
+    assert bridge.watch.snapshot
