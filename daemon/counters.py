@@ -55,14 +55,12 @@ class Counters:
 
     def meet(self, containers: Iterable[Container]) -> None:
         """Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event."""
-        for container in containers:
-            identity = (container.name, container.compose_project, container.compose_service)
-            if identity in self._met:
-                continue
-            self._met.add(identity)
+        present = {(each.name, each.compose_project, each.compose_service) for each in containers}
+        for identity in present - self._met:
             for reason in REASONS:
                 self._add(DEATHS, identity, 0, reason=reason)
             self._add(OOM_KILLS, identity, 0)
+        self._met = present  # of those that are gone nothing is kept: jobs with random names would add up
 
     def count(self, deaths: Iterable[Death], kills: Iterable[OomKill], containers: Mapping[str, Container]) -> None:
         """Count what the ledger told."""
