@@ -38,6 +38,7 @@ IDLE = timedelta(seconds=15)
 CLEARING = timedelta(seconds=5)
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
+FORGET_EVERY = timedelta(hours=1)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
 LONGEST_ABSENCE = timedelta(hours=1)
@@ -88,6 +89,7 @@ class Watch:
         self._stepped = clock.monotonic()
         self._absence = _absence(store, clock)
         self._saved = clock.monotonic()
+        self._forgot = clock.monotonic()
         self._would_remove: frozenset[str] = frozenset()
         self._cycles = 0
         self.failures = 0
@@ -150,6 +152,7 @@ class Watch:
         self._counters.count(observation.deaths, observation.kills, {c.id: c for c in observation.facts.containers})
         self._record(observation, step)
         self._alerts.update({state.fingerprint: state for state in step.changed})
+        self._forget()
         for line in step.journal():
             log.info("%s", line)
         if step.notices:
@@ -209,6 +212,14 @@ class Watch:
         self._counters.saved()
         self._sightings.saved()
         self._saved = self._clock.monotonic()
+
+    def _forget(self) -> None:
+        """Let go of the alerts that housekeeping has dropped from the store."""
+        if self._clock.monotonic() - self._forgot < FORGET_EVERY.total_seconds():
+            return
+        kept = outbox.remembered(self._store)
+        self._alerts = {key: state for key, state in self._alerts.items() if state.phase.active or key in kept}
+        self._forgot = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:
         phases = {state.phase for state in self._alerts.values()}
