@@ -147,20 +147,21 @@ class ContainerCollector:
 
 
 def _described(labels: list[_Labels]) -> Iterator[Family]:
+    read = [entry for entry in labels if entry.container.inspected]
     yield Family(_P + "info", "gauge", "What a container is; always 1.", [(entry.info, 1) for entry in labels])
     yield Family(
         _P + "state", "gauge", "The state that the container is in; always 1.", [(entry.state, 1) for entry in labels]
     )
     yield Family(
-        _P + "health", "gauge", "The status of its health check; always 1.", [(entry.health, 1) for entry in labels]
+        _P + "health", "gauge", "The status of its health check; always 1.", [(entry.health, 1) for entry in read]
     )
     yield Family(
         _P + "policy_restarts",
         "gauge",
         "Restarts by its restart policy since somebody started it.",
-        [(entry.identity, entry.container.restart_count) for entry in labels],
+        [(entry.identity, entry.container.restart_count) for entry in read],
     )
-    ended = [entry for entry in labels if entry.container.state in _ENDED and entry.container.finished_at]
+    ended = [entry for entry in read if entry.container.state in _ENDED and entry.container.finished_at]
     yield Family(
         _P + "exit_code",
         "gauge",

@@ -26,6 +26,8 @@ class SourceName(StrEnum):
     """The parts of the world that can be readable or not, each for itself."""
 
     DOCKER = "docker"
+    IMAGES = "images"
+    """The images alone: a proxy may forbid them, and an engine may fail over a broken one."""
     FILESYSTEMS = "filesystems"
 
 
@@ -157,6 +159,13 @@ class Container:
     """`None` when unlimited."""
     size_bytes: int | None = None
     """The writable layer; `None` until a slow lane has measured it."""
+    inspected: bool = True
+    """False when Docker lists it and cannot inspect it: then only what the list tells is known."""
+    subject: Subject = field(init=False, repr=False, compare=False)
+    """The identity that survives recreation; told once, for every policy asks for it in every cycle."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", container_subject(self.name, self.labels))
 
     @property
     def compose_project(self) -> str:
@@ -167,11 +176,6 @@ class Container:
     def compose_service(self) -> str:
         """The compose service, or an empty string."""
         return self.labels.get(COMPOSE_SERVICE, "")
-
-    @property
-    def subject(self) -> Subject:
-        """The identity that survives recreation."""
-        return container_subject(self.name, self.labels)
 
     @property
     def ref(self) -> ObjectRef:
@@ -292,6 +296,12 @@ class Death:
     """True when no event told of it and a reconcile found it."""
     log_tail: tuple[str, ...] = ()
     """The last lines, already redacted."""
+    clock_set: timedelta = timedelta(0)
+    """How far the wall clock was set since then, forward if positive: no part of its age."""
+
+    def age(self, now: datetime) -> timedelta:
+        """Give how long ago it happened, whatever the wall clock was set to since."""
+        return now - self.finished_at - self.clock_set
 
     @property
     def key(self) -> str:

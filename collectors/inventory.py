@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from collectors import status_text
-from collectors.engine_api import EngineApi
-from collectors.engine_errors import EngineForbidden
-from collectors.facts import Container, ContainerState, HealthStatus, Image
+from collectors.engine_errors import (
+    EngineFailure,
+    EngineForbidden,
+    EngineProtocolError,
+    EngineUnavailable,
+)
+from collectors.facts import Container, ContainerState, EngineState, HealthStatus, Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
+    from collectors.engine_api import EngineApi
     from collectors.engine_parse import ContainerSummary
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -38,7 +46,9 @@ class Inventory:
     """
     All containers and images of the engine, as far as it was last asked.
 
-    One thread uses it. All methods that ask raise as EngineApi does, and then what was known before stays.
+    One thread uses it. All methods that ask raise as EngineApi does, and then what was known before stays. A
+    container whose inspect fails is known by its entry in the list alone, and images that cannot be read are
+    told in `images_unread`: neither makes everything else unknown.
     """
 
     def __init__(self, connect: Callable[[], EngineApi]) -> None:
@@ -46,6 +56,8 @@ class Inventory:
         self._connect = connect
         self._containers: Mapping[str, Container] = MappingProxyType({})
         self._images: Mapping[str, Image] = MappingProxyType({})
+        self._images_unread = ""
+        self._failing: frozenset[str] = frozenset()
         self._compared_at: datetime | None = None
 
     @property
@@ -58,6 +70,16 @@ class Inventory:
         """The images by id, `last_tagged_at` only of dangling ones; this mapping does not change any more."""
         return self._images
 
+    @property
+    def images_unread(self) -> str:
+        """Why there are no images, in words; empty when they could be read."""
+        return self._images_unread
+
+    @property
+    def uninspected(self) -> frozenset[str]:
+        """The ids of the containers that Docker lists and cannot inspect."""
+        return self._failing
+
     def reconcile(self, api: EngineApi, now: datetime) -> None:
         """
         Compare everything with the engine: list, then inspect each container that may have changed.
@@ -66,18 +88,25 @@ class Inventory:
         """
         listed = api.containers()
         doubtful = [summary.id for summary in listed if self._may_have_changed(summary, now)]
-        inspected = self._each(api, doubtful, EngineApi.container)
-        images = self._read_images(api)
+        inspected = self._each(api, doubtful, _inspect)
+        images, images_unread = self._read_images(api)
         current = {summary.id: self._current(summary, inspected) for summary in listed}
         self._containers = MappingProxyType({id_: found for id_, found in current.items() if found is not None})
-        self._images = images
+        self._note_failing(inspected, frozenset())
+        self._images, self._images_unread = images, images_unread
         self._compared_at = now
 
     def look(self, api: EngineApi, container_ids: Collection[str]) -> None:
         """Inspect just these containers; those that are gone are dropped."""
-        inspected = self._each(api, container_ids, EngineApi.container)
-        current = {**self._containers, **inspected}
-        self._containers = MappingProxyType({id_: found for id_, found in current.items() if found is not None})
+        inspected = self._each(api, container_ids, _inspect)
+        current = dict(self._containers)
+        for id_, found in inspected.items():
+            if isinstance(found, Container):
+                current[id_] = found
+            elif (known := current.pop(id_, None)) and isinstance(found, _Unread):
+                current[id_] = replace(known, inspected=False)
+        self._containers = MappingProxyType(current)
+        self._note_failing(inspected, self._failing - inspected.keys())
 
     def unsettled(self, now: datetime) -> set[str]:
         """
@@ -90,12 +119,14 @@ class Inventory:
             for container in self._containers.values()
             if container.state is ContainerState.CREATED
             and not container.error
-            and now - container.created_at < SETTLES_WITHIN
+            and abs(now - container.created_at) < SETTLES_WITHIN
         }
 
     def _may_have_changed(self, summary: ContainerSummary, now: datetime) -> bool:
         known = self._containers.get(summary.id)
         if known is None or self._compared_at is None or summary.state in _RESTLESS:
+            return True
+        if not known.inspected:
             return True
         if (known.name, known.state) != (summary.name, summary.state):
             return True
@@ -106,19 +137,36 @@ class Inventory:
             return True
         return summary.state not in _GOING and _may_be_another_run(known, summary, now, now - self._compared_at)
 
-    def _current(self, summary: ContainerSummary, inspected: Mapping[str, Container | None]) -> Container | None:
+    def _current(self, summary: ContainerSummary, inspected: Mapping[str, _Inspected]) -> Container | None:
         """Give the container as we know it now; `None` if it went away after the list."""
         known = self._containers.get(summary.id)
         found = inspected.get(summary.id, known)
+        if isinstance(found, _Unread):
+            return _from_summary(summary)
         if found is None and summary.state in _GOING:
             return replace(known, state=summary.state, pid=0) if known else _from_summary(summary)
         return found
 
-    def _read_images(self, api: EngineApi) -> Mapping[str, Image]:
+    def _note_failing(self, inspected: Mapping[str, _Inspected], others: frozenset[str]) -> None:
+        failing = {id_: found.why for id_, found in inspected.items() if isinstance(found, _Unread)}
+        for id_ in failing.keys() - self._failing:
+            log.warning("container %s cannot be inspected, only its state is known: %s", id_[:12], failing[id_])
+        self._failing = others | failing.keys()
+
+    def _read_images(self, api: EngineApi) -> tuple[Mapping[str, Image], str]:
+        """Give the images, or none and why: they are not worth losing the containers for."""
         try:
-            listed = {image.id: image for image in api.images()}
-        except EngineForbidden:  # a feature that the owner switched off in the proxy
-            return MappingProxyType({})
+            return self._current_images(api), ""
+        except (EngineForbidden, EngineFailure, EngineProtocolError) as error:
+            return MappingProxyType({}), str(error)
+        except EngineUnavailable as error:
+            # It has just listed its containers: so it lives, and takes longer than our patience over its images.
+            if error.state is not EngineState.HUNG:
+                raise
+            return MappingProxyType({}), "Docker does not list its images in time"
+
+    def _current_images(self, api: EngineApi) -> Mapping[str, Image]:
+        listed = {image.id: image for image in api.images()}
         known = {id_: image for id_, image in self._images.items() if image.dangling}
         unseen = [image.id for image in listed.values() if image.dangling and image.id not in known]
         try:
@@ -144,6 +192,25 @@ class Inventory:
         shares = [distinct[first::_CLIENTS] for first in range(min(_CLIENTS, len(distinct)))]
         with ThreadPoolExecutor(len(shares), thread_name_prefix="inspect") as pool:
             return {id_: answer for part in pool.map(ask_share, shares) for id_, answer in part.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """The answer to an inspect that says nothing about the container, and why."""
+
+    why: str
+
+
+_Inspected: TypeAlias = Container | _Unread | None
+"""`None` for a container that is not there."""
+
+
+def _inspect(api: EngineApi, container_id: str) -> _Inspected:
+    """Inspect one container; an engine that fails over this one may well tell of the others."""
+    try:
+        return api.container(container_id)
+    except (EngineFailure, EngineProtocolError) as error:
+        return _Unread(str(error))
 
 
 def _may_be_another_run(known: Container, summary: ContainerSummary, now: datetime, elapsed: timedelta) -> bool:
@@ -176,4 +243,5 @@ def _from_summary(summary: ContainerSummary) -> Container:
         labels=summary.labels,
         state=summary.state,
         created_at=summary.created_at,
+        inspected=False,
     )

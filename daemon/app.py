@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from policies.catalogue import AlertRule
     from policies.policy import Policy, Verdict
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("daemon.app")  # `python -m` calls this module __main__
 
 WATCH_PATIENCE = timedelta(seconds=2)
 PING_PATIENCE = timedelta(seconds=5)

@@ -19,7 +19,7 @@ def lines(settings: Settings, address: str, store: Store, version: str) -> Itera
     if settings.slack.webhook_url.get_secret_value():
         yield "  alerts    this terminal or journal, and Slack; `shipkeeper alerts test` sends a message to each"
     else:
-        yield "  alerts    this terminal or journal; for Slack put an incoming webhook into [slack] webhook_url_file"
+        yield "  alerts    this terminal or journal; for Slack name a file with a webhook: [slack] webhook_url_file"
     lines_sent = settings.alerts.log_lines
     logs = f"the last {lines_sent} log lines of a crash, redacted" if lines_sent else "no log lines"
     yield f"            they carry {logs} ([alerts] log_lines)"

@@ -154,12 +154,13 @@ class Settings(Section):
             return self.control.socket
         if given := _first_folder(environ.get("RUNTIME_DIRECTORY", "")):
             return given / _SOCKET_NAME
-        users_own = environ.get("XDG_RUNTIME_DIR")
         system = _SYSTEM_RUNTIME / _SOCKET_NAME
         # Whoever may not write there and finds no daemon there runs a daemon of their own, if any.
-        if uid == 0 or not users_own or system.exists() or os.access(_SYSTEM_RUNTIME, os.W_OK):
+        if uid == 0 or system.exists() or os.access(_SYSTEM_RUNTIME, os.W_OK):
             return system
-        return Path(users_own) / "shipkeeper" / _SOCKET_NAME
+        users_own = environ.get("XDG_RUNTIME_DIR")  # only a login session has it, `su` and `cron` do not
+        folder = Path(users_own) / "shipkeeper" if users_own else self.state_dir(environ, uid)
+        return folder / _SOCKET_NAME
 
     def state_dir(self, environ: Mapping[str, str], uid: int) -> Path:
         """Give the folder of what survives a restart: the setting, else systemd's, root's, the user's own."""

@@ -43,6 +43,8 @@ class Counters:
     def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
         self._values = dict(values)
         self._changed: set[tuple[str, str]] = set()
+        self._blocks = {labels: label_block(**json.loads(labels)) for _, labels in self._values}
+        """What a scrape shows of the labels; rendering all of them would take longer than the rest of a cycle."""
         self._names = {json.loads(labels)["name"] for _, labels in self._values}
         self._met: set[Identity] = set()
         self._samples: Samples | None = None
@@ -90,7 +92,7 @@ class Counters:
         if self._samples is None:
             by_family: dict[str, list[tuple[str, float]]] = defaultdict(list)
             for (family, labels), value in self._values.items():
-                by_family[family].append((label_block(**json.loads(labels)), value))
+                by_family[family].append((self._blocks[labels], value))
             self._samples = {family: tuple(samples) for family, samples in by_family.items()}
         return self._samples
 
@@ -102,6 +104,8 @@ class Counters:
             self._names.add(name)
         labels = {"name": name, "compose_project": project, "compose_service": service, **extra}
         key = (family, json.dumps(labels))
+        if key[1] not in self._blocks:
+            self._blocks[key[1]] = label_block(**labels)
         if amount or key not in self._values:
             self._values[key] = self._values.get(key, 0) + amount
             self._changed.add(key)

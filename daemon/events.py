@@ -86,6 +86,13 @@ _ACTIONS: Final = frozenset(
 """What may become a label; anything else is "other"."""
 
 
+_TELLING: Final = frozenset({"container", "image", "daemon"})
+"""
+What changes a fact. A network's or a volume's events come in a row with a container's own: a cycle begun for
+them would only make that one wait. The next cycle takes them along.
+"""
+
+
 class EngineSignals(Protocol):
     """What the reader needs of the engine watch."""
 
@@ -240,7 +247,8 @@ class EventReader:
         if action.startswith("exec_"):  # three for each health check, and nothing follows from them
             return
         self._queue.put(event)
-        self._wake()
+        if event.type in _TELLING:
+            self._wake()
 
     def _ended(self, stream: EventStream) -> None:
         with self._lock:

@@ -324,4 +324,4 @@ def _account(death: Death) -> str:
     lived = f" after {words.duration(death.uptime)}" if death.uptime is not None else ""
     killed = ", killed for memory" if death.oom else ""
     missed = ", found later" if death.inferred else ""
-    return f"{words.exit_code(death.exit_code)}{lived}{killed} ({INTENTS[death.intent]}{missed})"
+    return f"{words.exit_code(death.exit_code)}{lived}{killed} · {INTENTS[death.intent]}{missed}"

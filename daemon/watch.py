@@ -232,7 +232,7 @@ class Watch:
         for removal in removals:
             if removal.object.id not in self._would_remove:
                 log.info(
-                    "would remove %s %s (%s; %s)",
+                    "would remove %s %s · %s · %s",
                     removal.object.kind,
                     words.plain(removal.object.name),
                     removal.reason,

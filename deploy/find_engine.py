@@ -48,7 +48,7 @@ def ping(address: str) -> None:
     elif place.scheme in ("tcp", "http"):
         connection = http.client.HTTPConnection(place.netloc, timeout=TIMEOUT_SECONDS)
     else:
-        raise OSError(f"{place.scheme}:// is no address that Shipkeeper can watch; use unix:// or tcp://")
+        raise OSError(f"{place.scheme}:// is no kind of address that Shipkeeper can watch, unix:// and tcp:// are")
     try:
         connection.request("GET", "/_ping")
         status = connection.getresponse().status
@@ -71,7 +71,8 @@ def main() -> int:
             return found(address)  # it hangs: to notice that is what the watchman is for
         except (OSError, http.client.HTTPException) as error:
             if len(addresses) == 1:
-                say(f"the engine at {address} cannot be reached: {error}", "start it, or unset DOCKER_HOST")
+                reason = getattr(error, "strerror", None) or error
+                say(f"the engine at {address} cannot be reached: {reason}", "start it, or set or unset DOCKER_HOST")
                 return 1
         else:
             return found(address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -13,7 +13,7 @@ from policies.muting import audible, muted
 from policies.policy import Condition, ConditionState, Occurrence, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from collectors.facts import Container, Death, Facts, Subject
@@ -69,18 +69,28 @@ class Crashes:
 
     def _loop(self, history: History, now: datetime) -> Condition:
         ends = [death for death in history.deaths if _unintended(death)]
-        recent = [death for death in ends if now - death.finished_at <= self.window]
-        window = words.duration(self.window)
-        if len(recent) >= self.deaths:
-            finding = ConditionState.BAD, f"ended {len(recent)} times within {window}, at last it {_told(recent[-1])}"
-        elif ends and now - ends[-1].finished_at < self.quiet:
-            finding = ConditionState.BETWEEN, f"ended {words.count(len(recent), 'time')} within {window}"
-        else:
-            finding = ConditionState.OK, f"no such end for {words.duration(self.quiet)}"
+        recent = [death for death in ends if death.age(now) <= self.window]
+        state, reason = self._looping(history, ends, recent, now)
+        return Condition(
+            alert=_RESTART_LOOP,
+            subject=history.subject,
+            severity=_SEVERITY[_RESTART_LOOP],
+            state=state,
+            reason=reason,
+            value=float(len(recent)),
+            limit=float(self.deaths),
+        )
+
+    def _looping(self, history: History, ends: Sequence[Death], recent: Sequence[Death], now: datetime) -> _Finding:
         if not history.alive and history.deaths and history.deaths[-1].intent is not Intent.NONE:
-            finding = ConditionState.OK, "somebody stopped it"
-        condition = _condition(_RESTART_LOOP, history.subject, finding)
-        return replace(condition, value=float(len(recent)), limit=float(self.deaths))
+            return ConditionState.OK, "somebody stopped it"
+        if len(recent) >= self.deaths:
+            times = f"{len(recent)} times within {words.duration(self.window)}"
+            return ConditionState.BAD, f"ended {times}, last: {_told(recent[-1])}"
+        if ends and ends[-1].age(now) < self.quiet:
+            times = f"{words.count(len(recent), 'time')} within {words.duration(self.window)}"
+            return ConditionState.BETWEEN, f"ended {times}"
+        return ConditionState.OK, f"no such end for {words.duration(self.quiet)}"
 
 
 def _crashes(history: History) -> Iterator[Occurrence]:

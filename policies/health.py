@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +23,10 @@ _NEVER_RAN = frozenset({125, 126, 127, 128})
 """Exit codes that the engine sets itself when there is no process whose code it could report."""
 _QUOTED = 200
 """Characters of foreign text in a reason."""
+_WRAPPING = re.compile(
+    r"\A.*(?:unable to start container process|starting container process caused): |: unknown\Z", re.DOTALL
+)
+"""What the engine, containerd and runc each put around the cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,7 @@ def _start(container: Container) -> tuple[ConditionState, str]:
         return ConditionState.OK, "it runs"
     # The engine empties `State.Error` at each good start, so words in it are about the newest try.
     if container.error and container.exit_code in _NEVER_RAN:
-        error = words.one_line(container.error, _QUOTED)
+        error = words.one_line(_WRAPPING.sub("", container.error), _QUOTED)
         return ConditionState.BAD, f"{words.exit_code(container.exit_code)}: {error}"
     if container.started_at is not None:
         return ConditionState.OK, "it has run"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class DanglingImages:
     """Remove images without a tag that nothing has used for longer than `unused_for`."""
 
-    needs: ClassVar[frozenset[SourceName]] = frozenset({SourceName.DOCKER})
+    needs: ClassVar[frozenset[SourceName]] = frozenset({SourceName.DOCKER, SourceName.IMAGES})
     alerts: ClassVar[tuple[str, ...]] = ()
 
     unused_for: timedelta = timedelta(hours=24)

@@ -53,7 +53,7 @@ class Guard:
     def why_protected(self, thing: Container | Image) -> str | None:
         """Say why this may not be removed; None when nothing speaks against it."""
         if isinstance(thing, Container):
-            return _in_use(thing) or self._container(thing)
+            return _in_use(thing) or _unread(thing) or self._container(thing)
         return self._used(thing) or self._image(thing)
 
     def _container(self, container: Container) -> str | None:
@@ -85,6 +85,10 @@ class Guard:
 
 def _in_use(container: Container) -> str | None:
     return None if container.state in _ENDED else f"in use: {container.state}"
+
+
+def _unread(container: Container) -> str | None:
+    return None if container.inspected else "protected: Docker cannot inspect it, so nobody knows what it is for"
 
 
 def _labelled(labels: Mapping[str, str], clock: timedelta | None, now: datetime) -> str | None:

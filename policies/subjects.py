@@ -18,10 +18,13 @@ def speakers(containers: Iterable[Container]) -> tuple[Container, ...]:
     """
     Give one container for each identity: one that is alive before one that ended, then the newest.
 
-    While compose recreates a service its old and its new container bear the same labels.
+    While compose recreates a service its old and its new container bear the same labels. A container that
+    Docker cannot inspect speaks for nothing: of its identity nothing is known.
     """
     chosen: dict[str, Container] = {}
     for container in containers:
+        if not container.inspected:
+            continue
         key = container.subject.key
         if key not in chosen or _weight(container) > _weight(chosen[key]):
             chosen[key] = container

@@ -11,7 +11,6 @@ _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 _EXIT_CODES = {
     0: "clean exit",
-    1: "error",
     2: "usage error",
     125: "docker could not run it",
     126: "command not executable",
@@ -27,11 +26,15 @@ _EXIT_CODES = {
     141: "SIGPIPE",
     143: "SIGTERM",
 }
+_BY_SIGNAL = range(129, 193)
+"""Docker and shells say 128 + the number of the signal; Linux has 64."""
 
 
 def duration(span: timedelta) -> str:
-    """Say a duration in its two largest units: `3 h 12 min`, `8 days`, `0.4 s`."""
+    """Say a duration in its two largest units: `3 h 12 min`, `8 days`, `0.4 s`, `41 ms`."""
     seconds = span.total_seconds()
+    if 0.0005 < seconds < 0.1:  # noqa: PLR2004  what rounds to whole milliseconds, and to no tenth of a second
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:  # noqa: PLR2004  below ten seconds a tenth still matters to the reader
         return f"{max(seconds, 0):.1f} s".replace(".0 s", " s")
     whole = int(seconds)
@@ -65,8 +68,8 @@ def exit_code(code: int | None) -> str:
     """Say an exit code: `exited 137 (SIGKILL)`, or that it is not known."""
     if code is None:
         return "ended, exit code unknown"
-    meaning = _EXIT_CODES.get(code)
-    return f"exited {code} ({meaning})" if meaning else f"exited {code}"
+    other = f"signal {code - 128}" if code in _BY_SIGNAL else "error"
+    return f"exited {code} ({_EXIT_CODES.get(code, other)})"
 
 
 def moment(at: datetime) -> str:

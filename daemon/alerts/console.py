@@ -21,11 +21,12 @@ class ConsoleSink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._apart = "\n" if stream.isatty() else ""  # at a terminal alone: the journal keeps entries apart itself
         self._lock = threading.Lock()
 
     def send(self, message: Message) -> Outcome:
         """Print it."""
-        text = "".join(f"{line}\n" for line in _lines(message))
+        text = self._apart + "".join(f"{line}\n" for line in _lines(message))
         encoding = self._stream.encoding or "utf-8"
         printable = text.encode(encoding, "backslashreplace").decode(encoding)
         try:

@@ -45,7 +45,7 @@ class Step:
 
 
 def _line(state: AlertState, what: str, why: str) -> str:
-    return words.plain(f"alert {state.alert} {what}: {state.subject.name} on {state.host} ({why})")
+    return words.plain(f"alert {state.alert} {what}: {state.subject.name} on {state.host} · {why}")
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
         rules=rules,
         host=host,
     )
-    found = _gather(findings, rules)
+    found = _gather(_of_interest(findings, states, rules), rules)
     before = {**_blanks(found, this), **states}
     moved = {key: _move(state, found.get(key, _Found()), this) for key, state in before.items()}
     after = _fold(before, moved, rules)
@@ -135,13 +135,29 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     )
 
 
+def _of_interest(
+    findings: Iterable[Condition | Occurrence], states: Mapping[str, AlertState], rules: Mapping[str, AlertRule]
+) -> list[Condition | Occurrence]:
+    """Leave out what is well and never was bad: nearly all of it, on a host with many containers."""
+    told = [finding for finding in findings if finding.alert in rules]
+    concerned = {(state.alert, state.subject.kind, state.subject.key) for state in states.values()}
+    concerned |= {_about(finding) for finding in told if not _is_well(finding)}
+    return [finding for finding in told if _about(finding) in concerned]
+
+
+def _about(finding: Condition | Occurrence) -> tuple[str, SubjectKind, str]:
+    return finding.alert, finding.subject.kind, finding.subject.key
+
+
+def _is_well(finding: Condition | Occurrence) -> bool:
+    return isinstance(finding, Condition) and finding.state is not ConditionState.BAD
+
+
 def _gather(findings: Iterable[Condition | Occurrence], rules: Mapping[str, AlertRule]) -> dict[str, _Found]:
     """Sort the findings by fingerprint."""
     found: dict[str, _Found] = {}
     deaths: dict[tuple[str, Subject], Death] = {}
     for finding in findings:
-        if finding.alert not in rules:
-            continue
         of_key = found.setdefault(fingerprint(finding.alert, finding.subject), _Found())
         if isinstance(finding, Condition):
             of_key.condition = finding
@@ -184,7 +200,7 @@ def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
     gone = this.gone(state.subject)
     if state.alert not in this.ran_alerts or not (found.condition or found.occurrences or gone):
         return replace(state, unknown=state.phase.active)
-    state, news = _count(state, found)
+    state, news = _count(state, found, this.now)
     state = replace(state, unknown=False, host=this.host)
     found = replace(found, news=news, gone=gone)
     if not state.phase.active:
@@ -193,7 +209,7 @@ def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
     return _wait(state, found, rule, this) if state.phase is Phase.PENDING else _watch(state, found, rule, this)
 
 
-def _count(state: AlertState, found: _Found) -> tuple[AlertState, list[Occurrence]]:
+def _count(state: AlertState, found: _Found, now: datetime) -> tuple[AlertState, list[Occurrence]]:
     """Note the occurrences that were not seen before; give those that are news."""
     known = {seen.key for seen in state.seen}
     fresh = [
@@ -204,7 +220,8 @@ def _count(state: AlertState, found: _Found) -> tuple[AlertState, list[Occurrenc
     if not fresh:
         return state, []
     # Once an episode is over, something that happened before its last occurrence does not begin another.
-    newest = state.seen[-1].at if state.seen else None
+    # (A last occurrence that is still to come was stamped before the wall clock was set back: it says nothing.)
+    newest = state.seen[-1].at if state.seen and state.seen[-1].at <= now else None
     news = [occurrence for occurrence in fresh if state.phase.active or newest is None or occurrence.at > newest]
     seen = sorted(
         (*state.seen, *(Seen(key=occurrence.key, at=occurrence.at) for occurrence in fresh)), key=lambda one: one.at

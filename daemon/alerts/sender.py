@@ -109,7 +109,7 @@ class Sender:
         sink = next(lane.sink for lane in self._lanes if lane.sink.name == name)
         outcome = sink.send(message.trial(self._host))
         if isinstance(outcome, Sent):
-            return Trial(name, accepted=True, words=f"{name} accepted it")
+            return Trial(name, accepted=True, words="accepted")
         return Trial(name, accepted=False, words=outcome.why)
 
     def _run(self, number: int) -> None:

@@ -171,7 +171,7 @@ def test_a_failure_leaves_what_was_known(house: House) -> None:
     web = house.engine.add("web")
     house.reconcile()
     house.engine.add("other")
-    house.engine.statuses["/images/json"] = 500
+    house.engine.statuses["/containers/json"] = 500
     with pytest.raises(EngineFailure):
         house.reconcile()
     assert set(house.inventory.containers) == {web.id}
@@ -212,6 +212,68 @@ def test_forbidden_images_are_no_images_and_forbid_nothing_else(house: House) ->
     house.reconcile()
     assert len(house.inventory.containers) == 1
     assert not house.inventory.images
+    assert "forbids GET" in house.inventory.images_unread
+
+
+def test_images_that_docker_fails_over_cost_nothing_else(house: House) -> None:
+    house.engine.add("web")
+    house.engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
+    house.reconcile()
+    house.engine.statuses["/images/json"] = 500
+    house.reconcile()
+    assert not house.inventory.images, "what was known of them is old"
+    assert "500" in house.inventory.images_unread
+    house.engine.statuses.clear()
+    house.reconcile()
+    assert (len(house.inventory.images), house.inventory.images_unread) == (1, "")
+
+
+def test_images_that_docker_does_not_list_in_time_cost_nothing_else(house: House) -> None:
+    house.api = EngineApi.connect(Endpoint(host=house.engine.host), timedelta(seconds=0.2))
+    house.engine.add("web")
+    house.engine.hung_paths.add("/images/json")
+    house.reconcile()
+    assert len(house.inventory.containers) == 1
+    assert "in time" in house.inventory.images_unread
+
+
+@pytest.mark.parametrize("answer", ["500", "a shape of its own"])
+def test_one_container_that_cannot_be_inspected_hides_no_other(
+    house: House, answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, _ = house.engine.add("broken", labels={"a": "b"}), house.engine.add("web")
+    if answer == "500":
+        house.engine.statuses[f"/containers/{broken.id}/json"] = 500
+    else:
+        broken.inspect_extra = {"State": "up"}
+    for _ in range(2):
+        house.reconcile()
+    shown = house.inventory.containers[broken.id]
+    assert (shown.inspected, shown.name, shown.state, shown.labels) == (
+        False,
+        "broken",
+        ContainerState.RUNNING,
+        {"a": "b"},
+    )
+    assert house.inventory.uninspected == {broken.id}
+    assert len(caplog.messages) == 1, "said once"
+    house.engine.statuses.clear()
+    broken.inspect_extra = {}
+    house.reconcile()
+    assert house.inventory.containers[broken.id].inspected
+    assert house.inventory.uninspected == frozenset()
+
+
+def test_a_look_that_fails_over_a_container_takes_nothing_old_for_new(house: House) -> None:
+    web = house.engine.add("web")
+    house.reconcile()
+    house.engine.statuses[f"/containers/{web.id}/json"] = 500
+    house.inventory.look(house.api, [web.id, "nosuch"])
+    assert not house.inventory.containers[web.id].inspected
+    house.engine.statuses.clear()
+    house.inventory.look(house.api, [web.id])
+    assert house.inventory.containers[web.id].inspected
+    assert house.inventory.uninspected == frozenset()
 
 
 def test_it_all_takes_nothing_but_gets(house: House) -> None:

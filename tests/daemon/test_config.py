@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -315,8 +316,21 @@ def test_the_state_lives_where_the_contract_says(environ: dict[str, str], uid: i
         ({"SHIPKEEPER_CONTROL__SOCKET": "/srv/c.sock", "RUNTIME_DIRECTORY": "/by/systemd"}, 0, "/srv/c.sock"),
         ({"RUNTIME_DIRECTORY": "/by/systemd"}, 0, "/by/systemd/control.sock"),
         ({"XDG_RUNTIME_DIR": "/run/user/0"}, 0, "/run/shipkeeper/control.sock"),
-        ({}, 1000, "/run/shipkeeper/control.sock"),
     ],
 )
 def test_the_socket_lies_where_the_contract_says(environ: dict[str, str], uid: int, expected: str) -> None:
     assert load(None, environ).control_socket(environ, uid) == Path(expected)
+
+
+@pytest.mark.skipif(os.access("/run/shipkeeper", os.W_OK), reason="a daemon of this host has its socket there")
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"XDG_RUNTIME_DIR": "/run/user/7", "XDG_STATE_HOME": "/home/me/state"}, "/run/user/7/shipkeeper/control.sock"),
+        ({"XDG_STATE_HOME": "/home/me/state"}, "/home/me/state/shipkeeper/control.sock"),
+    ],
+)
+def test_a_users_own_daemon_has_its_socket_in_the_session_else_beside_its_state(
+    environ: dict[str, str], expected: str
+) -> None:
+    assert load(None, environ).control_socket(environ, 1000) == Path(expected)

@@ -29,14 +29,14 @@ CONFIG = REPOSITORY / "deploy" / "demo" / "demo.toml"
 _PORT = 9817
 _DISK_MB = 400
 _FREE_PERCENT = 18  # between the levels "act" and "critical" of the demo's configuration
-_FILL_AFTER_SECONDS = 12.0
-_PLAN_AFTER_SECONDS = 45.0
+_FILL_AFTER_SECONDS = 5.0
+_PLAN_AFTER_SECONDS = 40.0
 _READY_SECONDS = 20.0
 _END_SECONDS = 15.0
 
 _BANNER = """\
 demo: a private Docker Engine {version} with a data-root of {disk} MB; nothing of this host is touched
-demo: seconds stand for hours here: an exited container is old after 10 s, an unused image as well
+demo: seconds stand for hours here: an exited container and an unused image are old after 10 s
 demo: alerts appear below as they happen; the cleanup plan follows after {plan:g} s; Ctrl-C ends it all
 """
 _ADDRESSES = """\
@@ -66,12 +66,14 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with PrivateEngine(_suite(), data_root_image_mb=_DISK_MB) as engine:
-            return _watched(engine, options.port or _free_port(), options.seconds)
+            code = _watched(engine, options.port or _free_port(), options.seconds)
     except KeyboardInterrupt:
         return 0
     except (LabError, TimeoutError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    print("demo: the engine and all its files are gone")
+    return code
 
 
 def _watched(engine: PrivateEngine, port: int, seconds: float | None) -> int:

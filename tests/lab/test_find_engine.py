@@ -31,7 +31,14 @@ def test_an_engine_that_was_asked_for_and_is_not_there_is_told() -> None:
     found = find("unix:///nowhere/docker.sock")
     assert found.returncode == 1
     assert "unix:///nowhere/docker.sock cannot be reached" in found.stderr
-    assert "unset DOCKER_HOST" in found.stderr
+    assert "start it, or set or unset DOCKER_HOST" in found.stderr
+
+
+def test_an_address_of_a_kind_that_we_do_not_watch_is_told() -> None:
+    found = find("ssh://somewhere")
+    assert found.returncode == 1
+    assert "ssh:// is no kind of address that Shipkeeper can watch, unix:// and tcp:// are" in found.stderr
+    assert "set or unset DOCKER_HOST" in found.stderr
 
 
 def test_an_engine_that_this_user_may_not_talk_to_comes_with_the_line_to_type(engine: PrivateEngine) -> None:

@@ -24,11 +24,12 @@ def look(host: PrivateEngine, name: str) -> dict[str, Any]:
     return dict(host.api.inspect_container(name))
 
 
-def test_the_services_turn_healthy_unhealthy_and_in_circles(host: PrivateEngine) -> None:
+def test_the_services_turn_healthy_and_unhealthy_and_in_circles_or_never_start(host: PrivateEngine) -> None:
     workload.start_services(host)
     wait_until(lambda: look(host, "shop-web-1")["State"]["Health"]["Status"] == "healthy", "a healthy service")
     wait_until(lambda: look(host, "shop-payments-1")["RestartCount"] >= 5, "a restart loop", 20)
     wait_until(lambda: look(host, "shop-search-1")["State"]["Health"]["Status"] == "unhealthy", "bad health", 20)
+    assert look(host, "shop-migrate-1")["State"]["ExitCode"] == 127
 
 
 def test_the_jobs_end_as_jobs_do(host: PrivateEngine) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from docker.errors import APIError
 
 from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE
 from tests.lab.images import IDLE
@@ -17,13 +20,13 @@ _SECOND_NS = 1_000_000_000
 _MIB = 2**20
 
 _WEB = "echo ahoy > /tmp/index.html; trap 'exit 0' TERM; httpd -f -p 127.0.0.1:80 -h /tmp & wait"
-_PAYMENTS = "echo 'connecting to ledger:5432'; echo 'connection refused, giving up' >&2; exit 7"
+_PAYMENTS = "exec 2>&1; echo 'connecting to ledger:5432'; echo 'connection refused, giving up'; exit 7"
 _SEARCH = (
     "touch /tmp/index; sleep 6; echo 'the index is damaged'; rm /tmp/index; trap 'exit 0' TERM; sleep 100000 & wait"
 )
 # tail keeps the last line in memory, and the last line of /dev/zero never ends
 _TRAINER = "echo 'step 4180 loss 2.113'; sleep 4; echo 'allocating activation buffer'; exec tail /dev/zero"
-_REPORT = "dd if=/dev/zero of=/report bs=1M count=12; echo 'no such table: invoices' >&2; exit 1"
+_REPORT = "dd if=/dev/zero of=/report bs=1M count=12 2>/dev/null; echo 'no such table: invoices' >&2; exit 1"
 _EXPORT = "dd if=/dev/zero of=/export bs=1M count=20; echo done"
 _WRITER = """
 i=0
@@ -33,7 +36,12 @@ echo "wrote $i logs of 4 MiB"
 
 
 def start_services(engine: PrivateEngine) -> None:
-    """Start a compose project: a healthy service, one in a crash loop, one that turns unhealthy in some seconds."""
+    """
+    Start a compose project, each service in its own state.
+
+    One is healthy, one restarts for ever, one turns unhealthy in some seconds, and one has a command that its
+    image lacks.
+    """
     reachable = _health_check("wget -q -O /dev/null http://127.0.0.1/")
     engine.run(("sh", "-c", _WEB), name="shop-web-1", config={"labels": _compose("web"), "healthcheck": reachable})
     engine.run(
@@ -46,6 +54,9 @@ def start_services(engine: PrivateEngine) -> None:
     engine.run(
         ("sh", "-c", _SEARCH), name="shop-search-1", config={"labels": _compose("search"), "healthcheck": indexed}
     )
+    migrate = engine.create(("migrate-schema",), name="shop-migrate-1", config={"labels": _compose("migrate")})
+    with suppress(APIError):  # the engine refuses, as it shall: there is no such command
+        engine.api.start(migrate)
 
 
 def start_jobs(engine: PrivateEngine) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -52,6 +53,17 @@ def test_a_clean_or_wanted_end_is_no_crash(end: Death) -> None:
     world = facts(deaths=[end], containers=[exited("web", ago=MINUTE, code=end.exit_code or 0)])
     assert occurrences(POLICY, world, CRASHED) == []
     assert state(POLICY, world, CRASHED) is OK
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_clock_that_was_set_neither_ends_nor_begins_a_loop(step: timedelta) -> None:
+    def after_the_step(ends: list[Death]) -> list[Death]:
+        return [replace(end, finished_at=end.finished_at - step, clock_set=step) for end in ends]
+
+    looping = after_the_step([death(ago=n * MINUTE) for n in range(5, 0, -1)])
+    assert state(POLICY, facts(containers=[container()], deaths=looping), LOOP) is BAD
+    quiet = after_the_step([death(ago=(n + 20) * MINUTE) for n in range(5, 0, -1)])
+    assert state(POLICY, facts(containers=[container()], deaths=quiet), LOOP) is OK
 
 
 def test_a_death_for_memory_is_told_as_that_only() -> None:
@@ -114,7 +126,7 @@ def test_a_container_that_is_gone_is_neither_bad_nor_good() -> None:
 def test_five_ends_within_ten_minutes_are_a_loop() -> None:
     [loop] = conditions(POLICY, facts(containers=[container()], deaths=ends(5)), LOOP)
     assert (loop.state, loop.severity, loop.value, loop.limit) == (BAD, Severity.CRITICAL, 5.0, 5.0)
-    assert loop.reason == "ended 5 times within 10 min, at last it exited 7 after 0.4 s"
+    assert loop.reason == "ended 5 times within 10 min, last: exited 7 (error) after 0.4 s"
 
 
 def test_four_ends_are_no_loop_yet() -> None:

@@ -28,6 +28,10 @@ def reason(thing: Container, alert: str) -> str:
     return condition.reason
 
 
+def test_of_a_container_that_docker_cannot_inspect_nothing_is_said() -> None:
+    assert list(POLICY.decide(facts(containers=[container(inspected=False)]))) == []
+
+
 @pytest.mark.parametrize(
     ("thing", "expected"),
     [
@@ -80,6 +84,16 @@ def test_a_start_has_failed_when_the_engine_itself_says_so(thing: Container, exp
 def test_a_failed_start_is_told_in_the_engines_words() -> None:
     failed = never_started(ago=MINUTE, exit_code=127, error="OCI runtime:\n exec: no such file")
     assert reason(failed, START_FAILED) == "exited 127 (command not found): OCI runtime: exec: no such file"
+
+
+def test_what_containerd_and_runc_put_around_the_cause_is_left_out() -> None:
+    words = (
+        "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+        'exec: "migrate": executable file not found in $PATH: unknown'
+    )
+    failed = never_started(ago=MINUTE, exit_code=127, error=words)
+    told = 'exited 127 (command not found): exec: "migrate": executable file not found in $PATH'
+    assert reason(failed, START_FAILED) == told
 
 
 def test_a_muted_container_is_well() -> None:

@@ -30,6 +30,10 @@ def test_nothing_protects_a_plain_container_that_ended() -> None:
     assert why(exited(ago=9 * DAY)) is None
 
 
+def test_what_docker_cannot_inspect_is_protected() -> None:
+    assert (why(exited(ago=9 * DAY, inspected=False)) or "").startswith("protected: Docker cannot inspect it")
+
+
 @pytest.mark.parametrize("value", ["true", "yes", "", "0", "no", "falsch"])
 def test_any_value_of_the_protect_label_but_false_protects(value: str) -> None:
     assert why(labelled("shipkeeper.protect", value)) == "protected: label shipkeeper.protect"

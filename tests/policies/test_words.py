@@ -14,6 +14,8 @@ from tests.policies.build import NOW
     ("seconds", "said"),
     [
         (-1, "0 s"),
+        (0.0004, "0 s"),
+        (0.041, "41 ms"),
         (0.44, "0.4 s"),
         (9, "9 s"),
         (90, "1 min 30 s"),
@@ -48,7 +50,9 @@ def test_a_size_is_said_in_binary_units(size: int | None, said: str) -> None:
     [
         (0, "exited 0 (clean exit)"),
         (137, "exited 137 (SIGKILL)"),
-        (42, "exited 42"),
+        (42, "exited 42 (error)"),
+        (255, "exited 255 (error)"),
+        (138, "exited 138 (signal 10)"),
         (None, "ended, exit code unknown"),
     ],
 )

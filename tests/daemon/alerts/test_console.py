@@ -9,6 +9,14 @@ from daemon.alerts.sink import Retry, Sent
 MESSAGE = Message(mark="🔴", title="trainer-3 crashed", host="h", lines=("exited 7 (error)",), log_tail=("bye",))
 
 
+class Terminal(io.StringIO):
+    """Text that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        """Claim to be one."""
+        return True
+
+
 def test_a_terminal_without_unicode_still_shows_the_message() -> None:
     paper = io.BytesIO()
     terminal = io.TextIOWrapper(paper, encoding="ascii")
@@ -16,7 +24,16 @@ def test_a_terminal_without_unicode_still_shows_the_message() -> None:
     assert paper.getvalue().startswith(b"\\U0001f534 trainer-3 crashed \\xb7 h\n   exited 7 (error)\n")
 
 
+def test_at_a_terminal_a_blank_line_stands_between_messages() -> None:
+    terminal = Terminal()
+    sink = ConsoleSink(terminal)
+    sink.send(MESSAGE)
+    sink.send(MESSAGE)
+    assert terminal.getvalue() == 2 * "\n🔴 trainer-3 crashed · h\n   exited 7 (error)\n   │ bye\n"
+
+
 def test_a_closed_output_is_tried_again_later() -> None:
     paper = io.StringIO()
+    sink = ConsoleSink(paper)
     paper.close()
-    assert isinstance(ConsoleSink(paper).send(MESSAGE), Retry)
+    assert isinstance(sink.send(MESSAGE), Retry)

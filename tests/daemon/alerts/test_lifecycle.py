@@ -51,7 +51,7 @@ def test_a_pending_condition_that_is_ok_again_ends_untold() -> None:
     story.round(condition(BAD, UNHEALTHY))
     ended = story.step(condition(OK, UNHEALTHY), after=30)
     assert ended.notices == ()
-    assert list(ended.journal()) == ["alert container-unhealthy ended untold: trainer-3 on gpu-host-2 (running again)"]
+    assert list(ended.journal()) == ["alert container-unhealthy ended untold: trainer-3 on gpu-host-2 · running again"]
     assert story.round(condition(BAD, UNHEALTHY), after=1) == []
     assert story.round(condition(BAD, UNHEALTHY), after=59) == [], "the time spent before does not count"
 
@@ -212,6 +212,16 @@ def test_an_older_crash_that_is_found_late_does_not_open_a_closed_story() -> Non
     story.round(occurrence(), condition(OK), after=15)
     story.round(occurrence(), condition(OK), after=120)
     assert story.round(occurrence(at=NOW - timedelta(minutes=5)), occurrence(), after=15) == []
+
+
+def test_a_crash_after_the_clock_was_set_back_is_news_all_the_same() -> None:
+    story = Story()
+    story.round(occurrence(at=story.now), condition(OK))
+    story.round(condition(OK), after=31)
+    assert not story.phase().active
+    story.now -= timedelta(hours=1)
+    story.round(occurrence(at=story.now), condition(BETWEEN), after=1)
+    assert story.phase() is Phase.PENDING
 
 
 def test_occurrences_beyond_what_is_remembered_stay_old() -> None:

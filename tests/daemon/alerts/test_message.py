@@ -78,7 +78,7 @@ def resolved_together() -> Message:
 
 
 def looping() -> Message:
-    words = "ended 5 times within 10 min, at last it exited 1 (error) after 0.4 s"
+    words = "ended 5 times within 10 min, last: exited 1 (error) after 0.4 s"
     loop = condition(BAD, LOOP, severity=Severity.CRITICAL, reason=words)
     return compose_of(Story().step(occurrence(log_tail=LOG), loop).notices)
 
