@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collectors.facts import Container
     from collectors.inventory import Inventory
     from daemon.clock import Clock
-    from daemon.events import EventReader
+    from daemon.event_queue import Batch
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,19 @@ class EngineView(Protocol):
         ...
 
 
+class EventSource(Protocol):
+    """What the lookout asks of the event reader."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether events come at present."""
+        ...
+
+    def drain(self) -> Batch:
+        """Take what came since the last call, oldest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What one look at Docker showed."""
@@ -73,7 +86,7 @@ class Lookout:
         self,
         connect: Callable[[], EngineApi],
         engine: EngineView,
-        reader: EventReader,
+        reader: EventSource,
         inventory: Inventory,
         clock: Clock,
     ) -> None:
@@ -154,7 +167,7 @@ class Lookout:
             self._resync = True
 
     def _due(self) -> bool:
-        blind = self._stream.blind(connected=self._reader.stats.connected)
+        blind = self._stream.blind(connected=self._reader.connected)
         if self._resync or self._compared is None:
             return True
         every = COMPARE_OFTEN if blind or self._inventory.uninspected else COMPARE_EVERY
