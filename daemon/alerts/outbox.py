@@ -82,11 +82,6 @@ def load_states(store: Store) -> dict[str, AlertState]:
     return {state.fingerprint: state for state in states if state}
 
 
-def remembered(store: Store) -> frozenset[str]:
-    """Give the fingerprints of all remembered states; the others were over for a week when they were pruned."""
-    return frozenset(row["fingerprint"] for row in store.read("SELECT fingerprint FROM alert_states"))
-
-
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     """Give what this sink is to be told first, or `None` if nothing is due."""
     window = (now.timestamp(), (now + _LONGEST_WAIT).timestamp())

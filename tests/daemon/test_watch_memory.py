@@ -90,6 +90,7 @@ class Bridge:
             group_wait=timedelta(0),
             redact=Redactor(),
             host="test-host",
+            away=timedelta(0),
             clock=self.clock,
             notify=lambda: None,
             beat=lambda: None,
