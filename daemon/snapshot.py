@@ -25,7 +25,6 @@ class Snapshot:
     alerts: Mapping[str, AlertState]
     """By fingerprint; resolved ones stay for a while."""
     counters: Samples
-    cycles: int
     complete: bool
     """True once every container has been seen at least once."""
 
