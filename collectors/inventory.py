@@ -157,13 +157,18 @@ class Inventory:
         """Give the images, or none and why: they are not worth losing the containers for."""
         try:
             return self._current_images(api), ""
-        except (EngineForbidden, EngineFailure, EngineProtocolError) as error:
+        except EngineForbidden as error:  # a feature that the owner switched off in the proxy, which was said
             return MappingProxyType({}), str(error)
+        except (EngineFailure, EngineProtocolError) as error:
+            why = str(error)
         except EngineUnavailable as error:
             # It has just listed its containers: so it lives, and takes longer than our patience over its images.
             if error.state is not EngineState.HUNG:
                 raise
-            return MappingProxyType({}), "Docker does not list its images in time"
+            why = "Docker does not list its images in time"
+        if why != self._images_unread:
+            log.warning("images cannot be read: %s", why)
+        return MappingProxyType({}), why
 
     def _current_images(self, api: EngineApi) -> Mapping[str, Image]:
         listed = {image.id: image for image in api.images()}

@@ -23,7 +23,7 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_families import engine_families
 from collectors.facts import EngineState
 from collectors.inventory import Inventory
-from daemon import banner, history, status
+from daemon import absence, banner, history, status
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Sender
@@ -41,9 +41,12 @@ from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals
 from daemon.loading import config_file, load
+from daemon.log_tails import LogTails
 from daemon.logs import set_up_logging
-from daemon.observe import DEATHS_SHOWN, Eyes, Observer, Rules
+from daemon.lookout import Lookout
+from daemon.observe import Eyes, Observer, Rules
 from daemon.plans import make_plan, to_json
+from daemon.recent import SHOWN_FOR, Recent
 from daemon.redact import Redactor
 from daemon.sampler import Sampler, Sources
 from daemon.self_metrics import self_families
@@ -133,7 +136,9 @@ class App:
             beat=partial(beats.beat, "sender"),
             per_second={"slack": settings.slack.max_per_second},
         )
-        self._layers = LayerSizes(partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot)
+        self._layers = LayerSizes(
+            partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
+        )
         self.policies = _policies(settings)
         self.watch = self._watch(connect)
         self._jobs = Jobs(
@@ -181,6 +186,7 @@ class App:
         self.sampler.sample_now()
         self._closing.callback(self.watch.close)
         self.watch.cycle()
+        self._prune()
         snapshot = self.watch.snapshot
         engine = self.engine.engine
         if snapshot is None or not self.watch.ready:
@@ -238,7 +244,10 @@ class App:
     def _snapshot(self) -> Snapshot:
         snapshot = self.watch.snapshot
         if snapshot is None:
-            raise ShipkeeperError("the daemon is starting, or its cycles fail (see its log); ask again in a moment")
+            raise ShipkeeperError(
+                "there is no picture of this host yet, or the last look at it failed\n"
+                "  cure: ask again in a moment; if that does not help, the daemon's log says why"
+            )
         return snapshot
 
     def _wake(self) -> None:
@@ -255,38 +264,40 @@ class App:
         """Give the places whose filesystems matter; a remote engine's are out of our reach."""
         paths = {"os-root": Path("/"), "state": self.store.path.parent}
         engine = self.engine.engine
-        if not self._settings.docker.host.startswith("unix://"):
+        if not self._is_local():
             return paths
         if engine.data_root:
             paths = {"data-root": Path(engine.data_root), **paths}
         containerd = Path("/var/lib/containerd")
         return {**paths, "containerd-root": containerd} if containerd.is_dir() else paths
 
+    def _is_local(self) -> bool:
+        """Tell whether the engine runs on this machine."""
+        return self._settings.docker.host.startswith("unix://")
+
     def _watch(self, connect: Any) -> Watch:
         settings, store, clock = self._settings, self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
-        horizon = clock.now() - DEATHS_SHOWN
         redact = Redactor(settings.alerts.redact)
-        observer = Observer(
-            Eyes(
-                connect=connect,
-                engine=self.engine,
-                reader=self.reader,
-                inventory=self._inventory,
-                sampler=self.sampler,
-                ledger=Ledger(history.load_baseline(store), clock.now()),
-                sightings=sightings,
-                oom_count=self._cgroups.oom_kills,
-                sizes=self._layers.latest,
-                redact=redact,
-            ),
-            clock,
-            Rules(protection=settings.protection(), ignore=settings.alerts.ignore, log_lines=settings.alerts.log_lines),
-            history.deaths_since(store, horizon),
-            history.kills_since(store, horizon),
+        away = absence.load(store, clock)
+        lines = settings.alerts.log_lines
+        deaths = history.deaths_since(store, clock.now() - SHOWN_FOR)
+        kills = history.kills_since(store, clock.now() - SHOWN_FOR)
+        eyes = Eyes(
+            lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
+            engine=self.engine,
+            inventory=self._inventory,
+            sampler=self.sampler,
+            ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
+            recent=Recent(deaths, kills, clock),
+            log_tails=LogTails(lines, redact, clock),
+            sightings=sightings,
+            oom_count=self._cgroups.oom_kills,
+            sizes=self._layers.latest,
         )
+        rules = Rules(protection=settings.protection(), ignore=settings.alerts.ignore, quotes=lines > 0)
         return Watch(
-            observer=observer,
+            observer=Observer(eyes, clock, rules, rebooted=away.rebooted and self._is_local()),
             policies=self.policies,
             rules=self._rules(),
             store=store,
@@ -297,6 +308,7 @@ class App:
             redact=redact,
             host=self._host,
             clock=clock,
+            away=away.lasted,
             notify=self.sender.wake,
             beat=partial(self._beats.beat, "watch"),
         )
@@ -360,6 +372,7 @@ class App:
             reader=self.reader.stats,
             sinks=self.sender.stats,
             jobs=self._jobs.last_success,
+            cycles=self.watch.cycles,
             failures=self.watch.failures,
             now=self._clock.now(),
         )

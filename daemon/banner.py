@@ -21,7 +21,7 @@ def lines(settings: Settings, address: str, store: Store, version: str) -> Itera
     else:
         yield "  alerts    this terminal or journal; for Slack name a file with a webhook: [slack] webhook_url_file"
     lines_sent = settings.alerts.log_lines
-    logs = f"the last {lines_sent} log lines of a crash, redacted" if lines_sent else "no log lines"
+    logs = f"the last {lines_sent} log lines of a crash, redacted" if lines_sent else "no log lines, no probe output"
     yield f"            they carry {logs} ([alerts] log_lines)"
     off = [name for name in settings.policies.by_name() if name not in settings.enabled_policies()]
     if off:

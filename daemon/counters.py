@@ -25,7 +25,8 @@ HELP = {
 REASONS = ("clean", "error", "oom", "signal", "api", "engine", "unknown")
 MOST_NAMES = 500
 OVERFLOW = "_other"
-_SIGNAL_CODES = range(129, 256)
+_SIGNAL_CODES = range(129, 193)
+"""128 and the number of the signal, of which Linux has 64; 255 is what `exit(-1)` makes."""
 
 Identity: TypeAlias = tuple[str, str, str]
 """Name, compose project, compose service."""
@@ -35,7 +36,7 @@ Samples: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
 
 class Counters:
     """
-    Values by family and labels, kept for at most 500 container names; later names share `_other`.
+    Values by family and labels, kept for at most 500 containers told apart by name; later ones share `_other`.
 
     Used from the watch thread alone; other threads get the immutable `samples`.
     """
@@ -45,7 +46,7 @@ class Counters:
         self._changed: set[tuple[str, str]] = set()
         self._blocks = {labels: label_block(**json.loads(labels)) for _, labels in self._values}
         """What a scrape shows of the labels; rendering all of them would take longer than the rest of a cycle."""
-        self._names = {json.loads(labels)["name"] for _, labels in self._values}
+        self._known = {_labelled(json.loads(labels)) for _, labels in self._values}
         self._met: set[Identity] = set()
         self._samples: Samples | None = None
 
@@ -57,26 +58,26 @@ class Counters:
 
     def meet(self, containers: Iterable[Container]) -> None:
         """Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event."""
-        for container in containers:
-            identity = (container.name, container.compose_project, container.compose_service)
-            if identity in self._met:
-                continue
-            self._met.add(identity)
+        present = {_identity(container) for container in containers}
+        for identity in sorted(present - self._met):
             for reason in REASONS:
                 self._add(DEATHS, identity, 0, reason=reason)
             self._add(OOM_KILLS, identity, 0)
+        self._met = present  # only these: the names of short-lived containers are without number
 
-    def count(self, deaths: Iterable[Death], kills: Iterable[OomKill], containers: Mapping[str, Container]) -> None:
+    def count(self, deaths: Iterable[Death], kills: Iterable[OomKill], containers: Iterable[Container]) -> None:
         """Count what the ledger told."""
         for death in deaths:
             identity = (death.name, death.labels.get(COMPOSE_PROJECT, ""), death.labels.get(COMPOSE_SERVICE, ""))
             self._add(DEATHS, identity, 1, reason=reason_of(death))
             if death.oom:
                 self._add(OOM_KILLS, identity, 1)
+        killed: defaultdict[str, int] = defaultdict(int)
         for kill in kills:
-            if container := containers.get(kill.container_id):
-                identity = (container.name, container.compose_project, container.compose_service)
-                self._add(OOM_KILLS, identity, kill.count)
+            killed[kill.container_id] += kill.count
+        for container in containers if killed else ():
+            if count := killed.get(container.id):
+                self._add(OOM_KILLS, _identity(container), count)
 
     def save(self, connection: sqlite3.Connection, now: float) -> None:
         """Store what changed since the last save, inside the caller's transaction."""
@@ -99,11 +100,10 @@ class Counters:
         return self._samples
 
     def _add(self, family: str, identity: Identity, amount: int, **extra: str) -> None:
+        if identity not in self._known and len(self._known) >= MOST_NAMES:
+            identity = (OVERFLOW, "", "")
+        self._known.add(identity)
         name, project, service = identity
-        if name not in self._names:
-            if len(self._names) >= MOST_NAMES:
-                name, project, service = OVERFLOW, "", ""
-            self._names.add(name)
         labels = {"name": name, "compose_project": project, "compose_service": service, **extra}
         key = (family, json.dumps(labels))
         if key[1] not in self._blocks:
@@ -112,6 +112,14 @@ class Counters:
             self._values[key] = self._values.get(key, 0) + amount
             self._changed.add(key)
             self._samples = None
+
+
+def _identity(container: Container) -> Identity:
+    return container.name, container.compose_project, container.compose_service
+
+
+def _labelled(labels: Mapping[str, str]) -> Identity:
+    return labels["name"], labels["compose_project"], labels["compose_service"]
 
 
 def reason_of(death: Death) -> str:

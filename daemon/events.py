@@ -159,6 +159,11 @@ class EventReader:
         return self._queue.drain()
 
     @property
+    def connected(self) -> bool:
+        """True while the stream is open; read it from any thread."""
+        return self._stream is not None
+
+    @property
     def stats(self) -> ReaderStats:
         """The figures just now; read them from any thread."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,33 +17,65 @@ if TYPE_CHECKING:
     from daemon.store import Store
 
 RETENTION = timedelta(days=7)
+MOST_UNSAVED = 10_000
+"""What cannot be stored for so long that it becomes more than this is forgotten, the oldest first."""
 _EVENTS_UNTIL = "events_until"
 
 
-def save(
-    connection: sqlite3.Connection, deaths: Iterable[Death], kills: Iterable[OomKill], baseline: Baseline | None
-) -> None:
-    """Add deaths and kills, and replace the baseline (unless `None`), inside the caller's transaction."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO deaths (key, container_id, subject_key, at, record) VALUES (?, ?, ?, ?, ?)",
-        [(d.key, d.container_id, d.subject.key, d.finished_at.timestamp(), _dump_death(d)) for d in deaths],
-    )
-    connection.executemany(
-        "INSERT INTO oom_kills (container_id, subject_key, at, count, record) VALUES (?, ?, ?, ?, ?)",
-        [
-            (k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name}))
-            for k in kills
-        ],
-    )
-    if baseline is not None:
-        connection.execute("DELETE FROM baseline")
+class Unsaved:
+    """
+    What the ledger told and the store does not hold yet, for the watch thread alone.
+
+    It is kept until the transaction that stores it was committed: a write that fails loses nothing.
+    """
+
+    def __init__(self) -> None:
+        self._deaths: deque[Death] = deque(maxlen=MOST_UNSAVED)
+        self._kills: deque[OomKill] = deque(maxlen=MOST_UNSAVED)
+        self._baseline: Baseline | None = None
+        self._stored: Baseline | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._deaths or self._kills) or self._baseline != self._stored
+
+    def add(self, deaths: Iterable[Death], kills: Iterable[OomKill], baseline: Baseline | None) -> None:
+        """Take over what a look brought; no baseline where Docker could not be read."""
+        self._deaths.extend(deaths)
+        self._kills.extend(kills)
+        self._baseline = baseline or self._baseline
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Store it, inside the caller's transaction."""
         connection.executemany(
-            "INSERT INTO baseline (container_id, record) VALUES (?, ?)",
-            [(container_id, _dump_mark(mark)) for container_id, mark in baseline.marks.items()],
+            "INSERT OR IGNORE INTO deaths (key, container_id, subject_key, at, record) VALUES (?, ?, ?, ?, ?)",
+            [(d.key, d.container_id, d.subject.key, d.finished_at.timestamp(), _dump_death(d)) for d in self._deaths],
         )
-        connection.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_EVENTS_UNTIL, baseline.events_until.isoformat())
+        connection.executemany(
+            "INSERT INTO oom_kills (container_id, subject_key, at, count, record) VALUES (?, ?, ?, ?, ?)",
+            [
+                (k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name}))
+                for k in self._kills
+            ],
         )
+        if self._baseline is not None and self._baseline != self._stored:
+            _replace_baseline(connection, self._baseline)
+
+    def saved(self) -> None:
+        """Note that the transaction of the last `save` was committed."""
+        self._deaths.clear()
+        self._kills.clear()
+        self._stored = self._baseline
+
+
+def _replace_baseline(connection: sqlite3.Connection, baseline: Baseline) -> None:
+    connection.execute("DELETE FROM baseline")
+    connection.executemany(
+        "INSERT INTO baseline (container_id, record) VALUES (?, ?)",
+        [(container_id, _dump_mark(mark)) for container_id, mark in baseline.marks.items()],
+    )
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_EVENTS_UNTIL, baseline.events_until.isoformat())
+    )
 
 
 def load_baseline(store: Store) -> Baseline | None:

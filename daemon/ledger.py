@@ -7,16 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from collectors.facts import (
-    COMPOSE_NUMBER,
-    COMPOSE_PROJECT,
-    COMPOSE_SERVICE,
-    Container,
-    ContainerState,
-    Death,
-    Intent,
-    OomKill,
-)
+from collectors.facts import Container, ContainerState, Death, Intent, OomKill
+from daemon.endings import ALIVE, EVENT_EARLY, container_of, death_of, inferred_exit_code, uptime_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,21 +18,19 @@ if TYPE_CHECKING:
 
 INTENDED_SIGNALS = frozenset({15, 9, 2})
 KILLED_EXIT_CODE = 137
-LOST_EXIT_CODE = 255
-"""What the engine writes for a container that ended while the engine itself was away."""
-ALIVE = frozenset({ContainerState.RUNNING, ContainerState.PAUSED})
 ENDED = frozenset({ContainerState.EXITED, ContainerState.DEAD})
 
 KILL_GRACE = timedelta(seconds=15)
 """How long after its stop timeout a container may still be ending because of one API kill."""
 EVENT_DELAY = timedelta(seconds=5)
 """How much later than FinishedAt a loaded engine may stamp the `die` event."""
-EVENT_EARLY = timedelta(milliseconds=50)
-OOM_DELAY = timedelta(seconds=2)
-"""An `oom` event may come after the `die` that it explains; until then a SIGKILL is not judged."""
+SETTLING = timedelta(seconds=2)
+"""
+So long an end waits for the event that explains it: a SIGKILL for its `oom`, which may come after the `die`, and
+an end that a complete look found for the `kill` and the `die` that were still on their way.
+"""
 MEMORY = timedelta(minutes=10)
 """How long signals and told deaths can still explain something."""
-SPOKEN_LABELS = frozenset({COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_NUMBER})
 MOST_INFERRED = 1000
 """An absurd RestartCount must not flood the ledger."""
 
@@ -78,9 +68,24 @@ class Look:
     complete: bool = False
     """True if every container was listed, so that what events did not tell shows."""
     engine_restarted: bool = False
-    """True if the engine itself was away since the last complete look and took its containers with it."""
+    """True if the engine was away since the last complete look, or the machine, and took its containers along."""
     oom_counts: Mapping[str, int]
     """The cgroup `oom_kill` counters, by container id; absent where unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One end as first seen: whose it is, and for an inferred one the mark that it was inferred from."""
+
+    death: Death
+    container: Container
+    mark: Mark | None = None
+
+    @property
+    def unexplained(self) -> bool:
+        """True if an event that has not come yet may give it another reason."""
+        killed = self.death.exit_code == KILLED_EXIT_CODE and not self.death.oom
+        return self.death.intent is Intent.NONE and (killed or self.death.inferred)
 
 
 class Ledger:
@@ -89,29 +94,36 @@ class Ledger:
 
     `stored` is the baseline of the last run, or `None` on the very first start, when nothing that lies there
     already is news. A death is told once: by its event, or, when the event was lost, by the next complete look.
+    `told` are deaths of the last run whose events may be read again.
     """
 
-    def __init__(self, stored: Baseline | None, now: datetime) -> None:
+    def __init__(self, stored: Baseline | None, now: datetime, told: Iterable[Death] = ()) -> None:
         self._marks = dict(stored.marks) if stored else {}
         self._first_look = stored is None
-        self._not_before = stored.events_until if stored else now
+        self._not_before = min(stored.events_until, now) if stored else now
         self._events_until = self._not_before
         self._kills: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
         self._last_end: dict[str, datetime] = {}
         self._unclaimed: dict[str, list[datetime]] = defaultdict(list)
-        self._held: dict[str, Death] = {}
+        for death in told:
+            self._unclaimed[death.container_id].append(death.finished_at)
+        self._held: dict[str, _End] = {}
         self._oom_events: dict[str, datetime] = {}
         self._oom_counts: dict[str, int] = {}
         self._spoofed: set[str] = set()
+        self._unread: set[str] = set()
 
     @property
     def baseline(self) -> Baseline:
-        """What to store now: a death that is still held back does not count as told yet."""
-        marks = dict(self._marks)
-        for death in self._held.values():
-            if mark := marks.get(death.container_id):
-                marks[death.container_id] = replace(mark, told=max(mark.told - 1, 0), newest_told=None)
-        return Baseline(marks, self._events_until)
+        """What to store now: a death that is still held back does not count as told yet, nor as heard of."""
+        marks, until = dict(self._marks), self._events_until
+        for death, mark in ((end.death, end.mark) for end in self._held.values()):
+            until = min(until, death.finished_at - EVENT_EARLY)
+            if mark is not None:
+                marks[death.container_id] = mark
+            elif known := marks.get(death.container_id):
+                marks[death.container_id] = replace(known, told=max(known.told - 1, 0), newest_told=None)
+        return Baseline(marks, until)
 
     @property
     def unsettled(self) -> bool:
@@ -125,13 +137,15 @@ class Ledger:
 
     def record(self, look: Look) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
         """Give what this look shows for the first time: deaths, and memory kills that a container survived."""
+        if look.now < self._not_before:  # the wall clock was set back: what happens from now on is no old story
+            self._not_before = look.now - MEMORY
         self._note_signals(look.events)
         self._meet(look)
-        deaths = list(self._from_events(look))
+        ends = list(self._from_events(look))
         if look.complete:
-            deaths += self._missed(look)
-            self._marks = {key: Mark(c.finished_at, c.restart_count) for key, c in look.after.items()}
-        settled = tuple(self._settle(deaths, look))
+            ends += self._missed(look)
+            self._marks = dict(self._marks_of(look.after))
+        settled = tuple(self._settle(ends, look))
         kills = tuple(self._survived_kills(look))
         self._forget(look)
         return settled, kills
@@ -151,13 +165,25 @@ class Ledger:
     def _meet(self, look: Look) -> None:
         """Give every container seen for the first time its mark: blank, unless we have only just come aboard."""
         for key, container in look.after.items():
-            if key not in self._marks:
-                seen = Mark(container.finished_at, container.restart_count)
-                self._marks[key] = seen if self._first_look else Mark()
+            if key in self._marks:
+                continue
+            if not container.inspected:
+                self._unread.add(key)
+                continue
+            # Of one that could not be read for a while nobody knows which of its ends are news.
+            seen = self._first_look or key in self._unread
+            self._marks[key] = Mark(container.finished_at, container.restart_count) if seen else Mark()
         if look.complete:
             self._first_look = False
 
-    def _from_events(self, look: Look) -> Iterator[Death]:
+    def _marks_of(self, after: Mapping[str, Container]) -> Iterator[tuple[str, Mark]]:
+        for key, container in after.items():
+            if container.inspected:
+                yield key, Mark(container.finished_at, container.restart_count)
+            elif known := self._marks.get(key):
+                yield key, known
+
+    def _from_events(self, look: Look) -> Iterator[_End]:
         for event in look.events:
             if event.type != "container" or event.action != "die":
                 continue
@@ -166,29 +192,39 @@ class Ledger:
             if event.at <= self._not_before or self._claims(event):
                 continue
             shown = look.after.get(event.id)
-            container = shown or look.before.get(event.id) or _from_attributes(event)
+            container = shown if shown and shown.inspected else look.before.get(event.id) or container_of(event)
             matches = shown is not None and self._shows(shown, event)
             finished_at = shown.finished_at if matches and shown and shown.finished_at else event.at
             self._last_end[event.id] = event.at
             if mark := self._marks.get(event.id):
                 self._marks[event.id] = replace(mark, told=mark.told + 1, newest_told=finished_at)
             ended = matches and shown is not None and shown.state not in ALIVE
-            yield _death(
+            death = death_of(
                 container,
                 finished_at,
                 exit_code=container.exit_code if ended else self._exit_code_of(event, container),
                 oom=ended and container.oom_killed,
-                uptime=_uptime(finished_at, (shown, look.before.get(event.id))),
+                uptime=uptime_before(finished_at, (shown, look.before.get(event.id))),
                 intent=self._intent(container, event.at),
             )
+            yield _End(death, container)
 
     def _claims(self, event: Event) -> bool:
-        """Tell whether this event comes late for a death that a complete look has already inferred."""
-        for finished_at in self._unclaimed[event.id]:
+        """Tell whether this event is about a death that is known already: inferred, or told by the last run."""
+        for finished_at in self._unclaimed.get(event.id, ()):
             if -EVENT_EARLY <= event.at - finished_at <= EVENT_DELAY:
                 self._unclaimed[event.id].remove(finished_at)
+                self._complete(finished_at, event)
                 return True
         return False
+
+    def _complete(self, finished_at: datetime, event: Event) -> None:
+        """Add what a late event tells to a death that was inferred before it came."""
+        for key, end in self._held.items():
+            death = end.death
+            if (death.container_id, death.finished_at, death.inferred) == (event.id, finished_at, True):
+                code = death.exit_code if death.exit_code is not None else self._exit_code_of(event, end.container)
+                self._held[key] = replace(end, death=replace(death, inferred=False, exit_code=code))
 
     def _shows(self, shown: Container, event: Event) -> bool:
         """Tell whether inspect's FinishedAt is this event's end, and not a later or an earlier one."""
@@ -197,12 +233,14 @@ class Ledger:
         last_end = self._last_end.get(event.id)
         return last_end is None or shown.finished_at > last_end
 
-    def _missed(self, look: Look) -> Iterator[Death]:
+    def _missed(self, look: Look) -> Iterator[_End]:
         """Infer the deaths that no event told of, from FinishedAt and from Docker's own count of restarts."""
         for container in look.after.values():
+            if not container.inspected or container.finished_at is None:
+                continue
             mark = self._marks[container.id]
             missing = min(_ends_since(mark, container) - mark.told, MOST_INFERRED)
-            if missing <= 0 or container.finished_at is None:
+            if missing <= 0:
                 continue
             intent = Intent.ENGINE if look.engine_restarted else self._intent(container, container.finished_at)
             # Only the newest end has a known time; those before it need distinct keys, not true ones.
@@ -211,15 +249,16 @@ class Ledger:
                 at = container.finished_at - timedelta(microseconds=back)
                 newest = back == 0
                 self._unclaimed[container.id].append(at)
-                yield _death(
+                death = death_of(
                     container,
                     at,
-                    exit_code=_inferred_exit_code(container) if newest else None,
+                    exit_code=inferred_exit_code(container) if newest else None,
                     oom=newest and container.oom_killed and container.state not in ALIVE,
-                    uptime=_uptime(at, (container, look.before.get(container.id))) if newest else None,
+                    uptime=uptime_before(at, (container, look.before.get(container.id))) if newest else None,
                     intent=intent,
                     inferred=True,
                 )
+                yield _End(death, container, mark)
             self._last_end[container.id] = container.finished_at
 
     def _exit_code_of(self, event: Event, container: Container) -> int | None:
@@ -235,28 +274,30 @@ class Ledger:
         asked = any(number in signals and -EVENT_DELAY <= at - when <= reach for when, number in kills)
         return Intent.API if asked else Intent.NONE
 
-    def _settle(self, deaths: Iterable[Death], look: Look) -> Iterator[Death]:
-        """Hold an unexplained SIGKILL back until its `oom` event could have come; let the others through."""
-        for death in deaths:
-            if death.exit_code == KILLED_EXIT_CODE and not death.oom and death.intent is Intent.NONE:
-                self._held[death.key] = death
+    def _settle(self, ends: Iterable[_End], look: Look) -> Iterator[Death]:
+        """Hold what is unexplained back until the event that explains it could have come; let the others through."""
+        for end in ends:
+            if end.unexplained:
+                self._held[end.death.key] = end
             else:
-                yield death
-        for key, death in list(self._held.items()):
+                yield end.death
+        for key, end in list(self._held.items()):
+            death = replace(end.death, intent=self._intent(end.container, end.death.finished_at))
+            explained = not replace(end, death=death).unexplained
             shown = look.after.get(death.container_id)
             flagged = shown is not None and shown.oom_killed and shown.finished_at == death.finished_at
             told_at = self._oom_events.get(death.container_id)
             named = told_at is not None and abs(told_at - death.finished_at) <= EVENT_DELAY
             # A wall clock that stepped back must not hold a death for ever: hence abs().
-            if flagged or named or abs(look.now - death.finished_at) >= OOM_DELAY:
+            if explained or flagged or named or abs(look.now - death.finished_at) >= SETTLING:
                 del self._held[key]
-                yield replace(death, oom=flagged or named)
+                yield replace(death, oom=death.oom or flagged or named)
 
     def _survived_kills(self, look: Look) -> Iterator[OomKill]:
         """Tell of memory kills inside containers that live on: by the counter, by the event where it is unreadable."""
         for container_id, container in look.after.items():
             told_at = self._oom_events.get(container_id)
-            if container.state not in ALIVE or (told_at is not None and abs(look.now - told_at) < OOM_DELAY):
+            if container.state not in ALIVE or (told_at is not None and abs(look.now - told_at) < SETTLING):
                 continue
             count = look.oom_counts.get(container_id)
             last = self._oom_counts.get(container_id)
@@ -275,23 +316,27 @@ class Ledger:
                 )
 
     def _forget(self, look: Look) -> None:
-        horizon = look.now - MEMORY
+        # Of times to come too: they were stamped before the wall clock was set back.
+        def lately(at: datetime) -> bool:
+            return abs(look.now - at) < MEMORY
+
         for container_id, kills in list(self._kills.items()):
-            self._kills[container_id] = [kill for kill in kills if kill[0] > horizon]
+            self._kills[container_id] = [kill for kill in kills if lately(kill[0])]
             if not self._kills[container_id]:
                 del self._kills[container_id]
         self._oom_events = {
-            key: at for key, at in self._oom_events.items() if abs(look.now - at) < OOM_DELAY or key in self._held_ids()
+            key: at for key, at in self._oom_events.items() if abs(look.now - at) < SETTLING or key in self._held_ids()
         }
         self._unclaimed = defaultdict(
-            list, {key: kept for key, ends in self._unclaimed.items() if (kept := [at for at in ends if at > horizon])}
+            list, {key: kept for key, ends in self._unclaimed.items() if (kept := [at for at in ends if lately(at)])}
         )
-        self._last_end = {key: at for key, at in self._last_end.items() if at > horizon}
+        self._last_end = {key: at for key, at in self._last_end.items() if lately(at)}
         self._oom_counts = {key: count for key, count in self._oom_counts.items() if key in look.after}
         self._spoofed = {key for key in self._spoofed if key in look.after or key in self._last_end}
+        self._unread = {key for key in self._unread if key in look.after and key not in self._marks}
 
     def _held_ids(self) -> set[str]:
-        return {death.container_id for death in self._held.values()}
+        return {end.death.container_id for end in self._held.values()}
 
 
 def _ends_since(mark: Mark, container: Container) -> int:
@@ -302,66 +347,6 @@ def _ends_since(mark: Mark, container: Container) -> int:
         restarts = container.restart_count
     ends = restarts + (1 if fresh and container.state in ENDED else 0)
     return max(ends, 1 if fresh else 0)
-
-
-def _death(  # noqa: PLR0913  these are the fields of one record, not the steps of a procedure
-    container: Container,
-    finished_at: datetime,
-    *,
-    exit_code: int | None,
-    oom: bool,
-    uptime: timedelta | None,
-    intent: Intent,
-    inferred: bool = False,
-) -> Death:
-    spoken = {
-        name: value
-        for name, value in container.labels.items()
-        if name in SPOKEN_LABELS or name.startswith("shipkeeper.")
-    }
-    return Death(
-        container_id=container.id,
-        name=container.name,
-        image=container.image,
-        labels=spoken,
-        restart_policy=container.restart_policy,
-        memory_limit_bytes=container.memory_limit_bytes,
-        finished_at=finished_at,
-        exit_code=exit_code,
-        oom=oom,
-        intent=intent,
-        uptime=uptime,
-        inferred=inferred,
-    )
-
-
-def _inferred_exit_code(container: Container) -> int | None:
-    """Give inspect's exit code, unless the container runs again or the engine never saw it end."""
-    lost = container.state in ALIVE or container.exit_code == LOST_EXIT_CODE
-    return None if lost else container.exit_code
-
-
-def _uptime(finished_at: datetime, seen: tuple[Container | None, ...]) -> timedelta | None:
-    """Give the time since the last known start before this end."""
-    latest = finished_at + EVENT_EARLY  # of the shortest lives Docker 20.10 writes an end before the start
-    starts = [c.started_at for c in seen if c is not None and c.started_at is not None and c.started_at <= latest]
-    return max(finished_at - max(starts), timedelta(0)) if starts else None
-
-
-def _from_attributes(event: Event) -> Container:
-    """Make do with the event when the container was gone before it could be inspected even once."""
-    attributes = dict(event.attributes)
-    name, image = attributes.pop("name", event.id[:12]), attributes.pop("image", "")
-    labels = {key: value for key, value in attributes.items() if key not in {"exitCode", "execDuration", "signal"}}
-    return Container(
-        id=event.id,
-        name=name,
-        image=image,
-        image_id="",
-        labels=labels,
-        state=ContainerState.REMOVING,
-        created_at=event.at,
-    )
 
 
 def _signal_number(text: str) -> int:

@@ -65,10 +65,18 @@ class SecretFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record, and let it pass."""
-        if self._secrets:
+        if not self._secrets:
+            return True
+        try:
             record.msg, record.args = self._without_secrets(record.getMessage()), None
-            if record.exc_info:
-                record.exc_text = self._without_secrets(logging.Formatter().formatException(record.exc_info))
+        except (TypeError, ValueError):
+            # Arguments that do not fit: raised here it would end the caller, and the handler would show them.
+            record.msg, record.args = (
+                "a log line whose arguments do not fit is left out: %s:%d",
+                (record.filename, record.lineno),
+            )
+        if record.exc_info:
+            record.exc_text = self._without_secrets(logging.Formatter().formatException(record.exc_info))
         return True
 
     def _without_secrets(self, text: str) -> str:

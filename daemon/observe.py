@@ -1,18 +1,14 @@
-"""Refreshes the facts: what changed at the engine since the last look, with the samples of the slower lanes."""
+"""Gathers the facts of one cycle: what Docker shows and what befell it, with the samples of the slower lanes."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from collectors.engine_errors import EngineError, EngineUnavailable
 from collectors.facts import (
     Container,
     Death,
-    Engine,
-    EngineState,
     Facts,
     Filesystem,
     Image,
@@ -25,18 +21,20 @@ from collectors.facts import (
     Unknown,
 )
 from daemon.ledger import Look
+from daemon.recent import SHOWN_FOR
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from collectors.engine_api import EngineApi, Event
+    from collectors.engine_events import Event
     from collectors.inventory import Inventory
     from daemon.clock import Clock
-    from daemon.events import EventReader
     from daemon.ledger import Baseline, Ledger
-    from daemon.redact import Redactor
+    from daemon.log_tails import LogTails
+    from daemon.lookout import EngineView, Lookout, Sight
+    from daemon.recent import Recent
     from daemon.sampler import Sampler
     from daemon.sightings import Sightings
 
@@ -47,32 +45,8 @@ INTENTS = {
     Intent.API: "somebody asked Docker for it",
     Intent.ENGINE: "the engine took it along",
 }
-
-RECONCILE_EVERY = timedelta(minutes=5)
-DEATHS_SHOWN = timedelta(hours=1)
-LOG_TAIL_BYTES = 8192
-MOST_KEPT_EVENTS = 10_000
-"""While Docker does not answer, this many events wait; beyond, the next complete look finds what they told."""
-MOST_SHOWN_DEATHS = 2000
-"""Policies look at the newest ones only; the ledger in the store has them all."""
-
-
-class EngineView(Protocol):
-    """What the observer asks of the engine watch."""
-
-    @property
-    def engine(self) -> Engine:
-        """The engine as last judged."""
-        ...
-
-    @property
-    def outages(self) -> int:
-        """How often the engine was seen gone since we started."""
-        ...
-
-    def report_lost(self) -> None:
-        """Hear that a call failed, and look again at once."""
-        ...
+MOST_NAMED = 20
+"""Containers named in one line of the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +56,19 @@ class Rules:
     protection: Protection
     ignore: tuple[str, ...]
     """Globs of container names that no alert may speak of."""
-    log_lines: int
-    """How many log lines a death record keeps; 0 keeps none."""
+    quotes: bool
+    """False if nothing that a container writes may leave this host: neither its log nor its probes' output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One refresh: the facts, and what in them is news that the store must keep."""
+    """One refresh: the facts, and what in them is news."""
 
     facts: Facts
     deaths: tuple[Death, ...]
     kills: tuple[OomKill, ...]
     baseline: Baseline | None
-    """What the ledger must remember, if it changed."""
+    """What the ledger must remember; `None` if Docker could not be read."""
     unsettled: bool
     """True if something will explain itself within a second: look again then."""
 
@@ -103,163 +77,78 @@ class Observation:
 class Eyes:
     """Everything that the observer looks with."""
 
-    connect: Callable[[], EngineApi]
+    lookout: Lookout
     engine: EngineView
-    reader: EventReader
     inventory: Inventory
     sampler: Sampler
     ledger: Ledger
+    recent: Recent
+    log_tails: LogTails
     sightings: Sightings
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
     """Writable layer sizes measured so far, by container id."""
-    redact: Redactor
 
 
 class Observer:
-    """Used from the watch thread only. No call to Docker that it makes takes longer than its client's 2 s."""
+    """Used from the watch thread only; `rebooted` tells that the machine was started anew in our absence."""
 
-    def __init__(
-        self, eyes: Eyes, clock: Clock, rules: Rules, deaths: Sequence[Death], kills: Sequence[OomKill]
-    ) -> None:
+    def __init__(self, eyes: Eyes, clock: Clock, rules: Rules, *, rebooted: bool) -> None:
         self._eyes = eyes
         self._clock = clock
         self._rules = rules
-        self._deaths = list(deaths)
-        self._kills = list(kills)
-        self._api: EngineApi | None = None
-        self._events: list[Event] = []
-        self._resync = True
-        self._reconciled: float | None = None
-        self._outages = 0
-        self._stored: Baseline | None = None
-        self._docker: Source = Unknown("not read yet", clock.now())
-        self._images_source: Source = self._docker
+        self._rebooted = rebooted
+        self._shown: dict[str, tuple[Container, Container]] = {}
 
     @property
     def ready(self) -> bool:
         """True once every container has been seen at least once."""
-        return self._reconciled is not None
+        return self._eyes.lookout.ready
 
     def close(self) -> None:
         """Let go of the connection to the engine."""
-        if self._api is not None:
-            self._api.close()
-            self._api = None
+        self._eyes.lookout.close()
 
     def observe(self) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
-        self._take_events()
-        before = dict(self._eyes.inventory.containers)
-        complete = self._refresh()
+        sight = self._eyes.lookout.look()
         deaths: tuple[Death, ...] = ()
         kills: tuple[OomKill, ...] = ()
-        if complete is not None:
-            deaths, kills = self._record(before, complete=complete)
-        baseline = self._eyes.ledger.baseline
-        changed = complete is not None and baseline != self._stored
-        if changed:
-            self._stored = baseline
+        if sight is not None:
+            if isinstance(self._eyes.lookout.images, Known):
+                self._eyes.sightings.meet(self._eyes.inventory.images)
+            deaths, kills = self._befallen(sight)
         return Observation(
             facts=self._facts(),
             deaths=deaths,
             kills=kills,
-            baseline=baseline if changed else None,
-            unsettled=self._eyes.ledger.unsettled or bool(self._eyes.inventory.unsettled(self._clock.now())),
+            baseline=self._eyes.ledger.baseline if sight is not None else None,
+            unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
         )
 
-    def _take_events(self) -> None:
-        batch = self._eyes.reader.drain()
-        self._resync = self._resync or batch.resync
-        self._events += batch.events
-        if len(self._events) > MOST_KEPT_EVENTS:
-            del self._events[:-MOST_KEPT_EVENTS]
-            self._resync = True
-
-    def _refresh(self) -> bool | None:
-        """Bring the inventory up to date; true after a complete look, `None` if Docker could not be read."""
-        engine = self._eyes.engine.engine
-        if engine.state is not EngineState.UP:
-            self._lose(engine.why or f"the engine is {engine.state.value}")
-            return None
-        due = (
-            self._resync
-            or self._reconciled is None
-            or self._clock.monotonic() - self._reconciled >= RECONCILE_EVERY.total_seconds()
-        )
-        try:
-            if self._api is None:
-                self._api = self._eyes.connect()
-            self._look(self._api, due=due)
-        except EngineUnavailable as error:
-            self._lose(error.why)
-            self._eyes.engine.report_lost()
-            return None
-        except EngineError as error:
-            self._lose(str(error))
-            return None
-        self._docker = Known(self._clock.now())
-        if due:
-            self._resync = False
-            self._reconciled = self._clock.monotonic()
-        return due
-
-    def _look(self, api: EngineApi, *, due: bool) -> None:
-        inventory = self._eyes.inventory
-        now = self._clock.now()
-        images_changed = any(event.type == "image" for event in self._events)
-        if due or images_changed:
-            inventory.reconcile(api, now)
-            self._note_images(now)
-        touched = {event.container_id for event in self._events if event.container_id}
-        wanted = touched | inventory.unsettled(now)
-        if wanted:
-            inventory.look(api, wanted)
-
-    def _note_images(self, now: datetime) -> None:
-        unread = self._eyes.inventory.images_unread
-        if not unread:
-            self._images_source = Known(now)
-            self._eyes.sightings.meet(self._eyes.inventory.images)
-        elif isinstance(self._images_source, Known) or self._images_source.why != unread:
-            self._images_source = Unknown(unread, now)
-            log.warning("the images cannot be read: %s", unread)
-
-    def _lose(self, why: str) -> None:
-        if isinstance(self._docker, Known):
-            self._docker = Unknown(why, self._clock.now())
-            log.warning("docker cannot be read: %s", why)
-        if self._api is not None:
-            self._api.close()
-            self._api = None
-        self._resync = True
-
-    def _record(
-        self, before: Mapping[str, Container], *, complete: bool
-    ) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
-        eyes = self._eyes
-        events, self._events = self._events, []
-        engine = eyes.engine.engine
-        restarted = eyes.engine.outages != self._outages and not engine.live_restore
+    def _befallen(self, sight: Sight) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
+        """Give the deaths and memory kills that this look shows for the first time."""
+        eyes, now = self._eyes, self._clock.now()
         deaths, kills = eyes.ledger.record(
             Look(
-                now=self._clock.now(),
-                events=events,
-                before=before,
+                now=now,
+                events=sight.events,
+                before=sight.before,
                 after=eyes.inventory.containers,
-                complete=complete,
-                engine_restarted=restarted,
-                oom_counts=self._oom_counts(events),
+                complete=sight.complete,
+                engine_restarted=sight.engine_restarted or self._rebooted,
+                oom_counts=self._oom_counts(sight.events),
             )
         )
-        if complete:
-            self._outages = eyes.engine.outages
-        deaths = self._with_logs(deaths)
+        if sight.complete:
+            self._rebooted = False
+        if eyes.lookout.api is not None:
+            deaths = eyes.log_tails.add(deaths, eyes.lookout.api)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
-        self._deaths = sorted([*self._deaths, *deaths], key=lambda death: death.finished_at)[-MOST_SHOWN_DEATHS:]
-        self._kills = [*self._kills, *kills][-MOST_SHOWN_DEATHS:]
+        _name_the_old(deaths, now)
+        eyes.recent.add(deaths, kills)
         return deaths, kills
 
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:
@@ -272,52 +161,46 @@ class Observer:
                 counts[container_id] = count
         return counts
 
-    def _with_logs(self, deaths: Sequence[Death]) -> tuple[Death, ...]:
-        """Add the last log lines of each bad end, redacted; a log that cannot be read is no reason to stay silent."""
-        api, most = self._api, self._rules.log_lines
-        told = []
-        for death in deaths:
-            lines: tuple[str, ...] = ()
-            if api is not None and most and death.bad:
-                try:
-                    lines = api.log_tail(death.container_id, most, LOG_TAIL_BYTES, since=None)
-                except EngineUnavailable as error:
-                    log.warning("no log lines of what ended just now: %s", error.why)
-                    api = None  # of a hundred deaths each would wait for it anew
-                except EngineError as error:
-                    log.debug("no log lines of %s: %s", words.plain(death.name), error)
-            told.append(replace(death, log_tail=self._eyes.redact.lines(lines)) if lines else death)
-        return tuple(told)
-
     def _facts(self) -> Facts:
         now = self._clock.now()
-        horizon = now - DEATHS_SHOWN
-        self._deaths = [death for death in self._deaths if death.finished_at > horizon]
-        self._kills = [kill for kill in self._kills if kill.at > horizon]
+        deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
         return Facts(
             now=now,
             sources={
-                SourceName.DOCKER: self._docker,
-                SourceName.IMAGES: self._images_source if isinstance(self._docker, Known) else self._docker,
+                SourceName.DOCKER: self._eyes.lookout.docker,
+                SourceName.IMAGES: self._eyes.lookout.images,
                 SourceName.FILESYSTEMS: filesystems_source,
             },
             engine=self._eyes.engine.engine,
             containers=self._containers(),
             images=self._images(),
             filesystems=filesystems,
-            deaths=tuple(self._deaths),
-            oom_kills=tuple(self._kills),
+            deaths=deaths,
+            oom_kills=kills,
             protection=self._rules.protection,
             ignore=self._rules.ignore,
         )
 
     def _containers(self) -> tuple[Container, ...]:
-        sizes = self._eyes.sizes()
-        containers = sorted(self._eyes.inventory.containers.values(), key=lambda container: container.name)
-        if not sizes:
-            return tuple(containers)
-        return tuple(replace(c, size_bytes=sizes[c.id]) if c.id in sizes else c for c in containers)
+        """
+        Give the containers by name, as policies may see them.
+
+        One that stays the same stays the same object: a scrape renders its labels only once.
+        """
+        sizes, before = self._eyes.sizes(), self._shown
+        self._shown = {}
+        for id_, source in self._eyes.inventory.containers.items():
+            known = before.get(id_)
+            if known is None or known[0] is not source or known[1].size_bytes != sizes.get(id_):
+                known = source, self._as_shown(source, sizes.get(id_))
+            self._shown[id_] = known
+        return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
+
+    def _as_shown(self, container: Container, size_bytes: int | None) -> Container:
+        if container.health is not None and container.health.last_output and not self._rules.quotes:
+            container = replace(container, health=replace(container.health, last_output=""))
+        return container if size_bytes is None else replace(container, size_bytes=size_bytes)
 
     def _images(self) -> tuple[Image, ...]:
         sightings = self._eyes.sightings
@@ -331,6 +214,25 @@ class Observer:
         if sample is None:
             return Unknown("there is no reading, or the last one is too old", now), ()
         return Known(sample.at), sample.filesystems
+
+
+def _name_the_old(deaths: Sequence[Death], now: datetime) -> None:
+    """Sum up the bad ends that were found too late to be alerts: after a long absence of ours, or the engine's."""
+    old = [death for death in deaths if death.bad and death.age(now) >= SHOWN_FOR]
+    newest = {death.container_id: death for death in sorted(old, key=lambda death: death.finished_at)}
+    if not newest:
+        return
+    told = [
+        f"{words.plain(death.name)} ({words.exit_code(death.exit_code)}, {words.duration(death.age(now))} ago)"
+        for death in newest.values()
+    ]
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    log.warning(
+        "while nobody watched %s ended badly, too long ago for an alert: %s%s",
+        words.count(len(told), "container"),
+        ", ".join(told[:MOST_NAMED]),
+        more,
+    )
 
 
 def _account(death: Death) -> str:

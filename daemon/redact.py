@@ -1,8 +1,7 @@
-"""Takes secrets out of text before it is stored, logged or sent."""
+"""Takes secrets out of foreign text before it is stored or sent."""
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -33,16 +32,15 @@ _BUILT_IN = (
 )
 
 
-class Redactor(logging.Filter):
+class Redactor:
     """
     Hides what looks like a secret, and what the owner's regular expressions match.
 
-    Of an owner's expression the group named `secret` is hidden, or all of the match. As a filter on a log
-    handler it rewrites each record, tracebacks included. Raises re.error for an expression that is none.
+    Of an owner's expression the group named `secret` is hidden, or all of the match. Raises re.error for an
+    expression that is none.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
-        super().__init__()
         self._patterns = [re.compile(pattern, re.IGNORECASE) for pattern in _BUILT_IN]
         self._patterns += [re.compile(pattern) for pattern in patterns]
 
@@ -55,17 +53,6 @@ class Redactor(logging.Filter):
     def lines(self, lines: Sequence[str]) -> tuple[str, ...]:
         """Give the lines with their secrets hidden; a key that spans several of them leaves fewer."""
         return tuple(self.text("\n".join(lines)).split("\n")) if lines else ()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record; it is never held back."""
-        try:
-            record.msg, record.args = self.text(record.getMessage()), None
-        except (TypeError, ValueError):
-            return True  # arguments that do not fit: the handler says so, where raising would end the caller
-        if record.exc_info:
-            # Formatters use this text where there is one, instead of making it anew.
-            record.exc_text = self.text(logging.Formatter().formatException(record.exc_info))
-        return True
 
 
 def _hide(match: re.Match[str]) -> str:

@@ -26,14 +26,13 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     reader: ReaderStats,
     sinks: Iterable[SinkStats],
     jobs: Mapping[str, float],
+    cycles: int,
     failures: int,
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
     yield from _stream(reader)
-    yield Family(
-        f"{_P}cycles_total", "counter", "Cycles of the watch thread.", [("", snapshot.cycles)] if snapshot else []
-    )
+    yield Family(f"{_P}cycles_total", "counter", "Cycles of the watch thread that ended well.", [("", cycles)])
     yield Family(f"{_P}cycle_failures_total", "counter", "Cycles that ended in an error.", [("", failures)])
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)

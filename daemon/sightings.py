@@ -65,7 +65,7 @@ class Sightings:
         )
         connection.executemany(
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
-            [(_WATCHED, repr(self._watched_seconds())), ("saved_at", repr(first_seen))],
+            [(_WATCHED, repr(self._watched_seconds()))],
         )
 
     def saved(self) -> None:

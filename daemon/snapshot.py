@@ -25,7 +25,8 @@ class Snapshot:
     alerts: Mapping[str, AlertState]
     """By fingerprint; resolved ones stay for a while."""
     counters: Samples
-    cycles: int
+    complete: bool
+    """True once every container has been seen at least once."""
 
     @property
     def docker_known(self) -> bool:

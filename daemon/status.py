@@ -1,4 +1,4 @@
-"""The answers of the control socket: status, alerts and plan as JSON, from the last snapshot."""
+"""What `shipkeeper status` and `shipkeeper alerts list` show, as JSON, from the last snapshot."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def filesystem_json(filesystem: Filesystem, pressure: DiskPressure | None) -> di
 
 
 def containers_json(snapshot: Snapshot) -> Mapping[str, int]:
-    """Give the number of containers by state."""
+    """Give the number of containers by state; nothing while Docker cannot tell."""
+    if not snapshot.docker_known:
+        return {}
     return dict(sorted(Counter(container.state.value for container in snapshot.facts.containers).items()))
 
 

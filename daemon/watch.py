@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from collectors.facts import ContainerState, Known, SourceName
-from daemon import history
+from collectors.facts import ContainerState, SourceName
+from daemon import absence
 from daemon.alerts import lifecycle, outbox
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
+from daemon.history import Unsaved
 from daemon.snapshot import Snapshot
 from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
@@ -20,7 +21,9 @@ from policies.policy import Condition, ConditionState, Occurrence
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
+    from collectors.facts import Facts
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
@@ -30,20 +33,23 @@ if TYPE_CHECKING:
     from daemon.sightings import Sightings
     from daemon.store import Store
     from policies.catalogue import AlertRule
-    from policies.policy import Policy, Removal
+    from policies.policy import Policy
 
 log = logging.getLogger(__name__)
 
 IDLE = timedelta(seconds=15)
-CLEARING = timedelta(seconds=5)
+SOON = timedelta(seconds=5)
+"""While an alert clears, while Docker cannot be read, and after a cycle that failed."""
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
+FORGET_EVERY = timedelta(hours=1)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
-LONGEST_ABSENCE = timedelta(hours=1)
-"""After a restart, at most this much of our absence counts toward a pending or clearing alert."""
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
 """A container on its way out is no longer there for its alerts."""
+_DOCKER = frozenset({SourceName.DOCKER})
+_TIMED = frozenset({SourceName.DOCKER, SourceName.FILESYSTEMS})
+"""What the alerts with timers are judged by."""
 
 
 class Watch:
@@ -51,7 +57,7 @@ class Watch:
     The one thread that decides; everything else only wakes it or reads what it published.
 
     Two wake-ups during a cycle make exactly one more cycle. A cycle that fails is logged and counted, and the
-    next one starts from the facts again.
+    next one starts from the facts again; until one succeeds there is no snapshot, for an old one would lie.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
@@ -68,6 +74,7 @@ class Watch:
         redact: Redactor,
         host: str,
         clock: Clock,
+        away: timedelta,
         notify: Callable[[], None],
         beat: Callable[[], None],
     ) -> None:
@@ -85,12 +92,16 @@ class Watch:
         self._notify = notify
         self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
+        self._unsaved = Unsaved()
         self._stepped = clock.monotonic()
-        self._absence = _absence(store, clock)
+        self._away = away
         self._saved = clock.monotonic()
-        self._would_remove: frozenset[str] = frozenset()
-        self._cycles = 0
+        self._forgot = clock.monotonic()
+        self._would_remove: Mapping[str, str] = {}
+        self.cycles = 0
+        """Cycles that ended well."""
         self.failures = 0
+        """Cycles that ended in an error."""
         self._published: tuple[float, Snapshot] | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -98,16 +109,18 @@ class Watch:
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What the last cycle knew; `None` before the first one, and once no cycle has succeeded for a minute."""
-        if self._published is None:
+        """What the last cycle knew; `None` before the first one, after one that failed, or a minute later."""
+        published = self._published  # once: the watch thread may take it back meanwhile
+        if published is None:
             return None
-        at, snapshot = self._published
+        at, snapshot = published
         return snapshot if self._clock.monotonic() - at <= FRESH.total_seconds() else None
 
     @property
     def ready(self) -> bool:
         """True once the first inventory is complete and judged, while cycles succeed."""
-        return self.snapshot is not None and self._observer.ready
+        snapshot = self.snapshot
+        return snapshot is not None and snapshot.complete
 
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
@@ -138,41 +151,41 @@ class Watch:
             except Exception:
                 # The boundary of a cycle: whatever one cycle met, the watchman goes on with the next.
                 self.failures += 1
+                self._published = None
                 log.exception("a cycle failed; the next one starts from the facts again")
-                pause = CLEARING
+                pause = SOON
 
     def cycle(self) -> timedelta:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
         observation = self._observer.observe()
-        decision = decide(self._policies, observation.facts)
-        step = self._step(observation, decision)
+        # Taken over before anything can fail: the observer tells it only once.
+        self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
-        self._counters.count(observation.deaths, observation.kills, {c.id: c for c in observation.facts.containers})
-        self._record(observation, step)
+        self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
+        decision = decide(self._policies, observation.facts)
+        step = self._step(observation.facts, decision)
+        self._record(step, observation.facts.now)
         self._alerts.update({state.fingerprint: state for state in step.changed})
         for line in step.journal():
             log.info("%s", line)
         if step.notices:
             self._notify()
-        self._log_removals(decision.removals)
-        self._cycles += 1
+        self._log_removals(decision)
+        self._forget()
+        self.cycles += 1
         snapshot = Snapshot(
             facts=observation.facts,
             decision=decision,
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
-            cycles=self._cycles,
+            complete=self._observer.ready,
         )
         self._published = (self._clock.monotonic(), snapshot)
         return self._pause(observation)
 
-    def _step(self, observation: Observation, decision: Decision) -> Step:
-        now = self._clock.monotonic()
-        elapsed = timedelta(seconds=now - self._stepped) + self._absence
-        self._stepped, self._absence = now, timedelta(0)
-        facts = observation.facts
+    def _step(self, facts: Facts, decision: Decision) -> Step:
         present = None
-        if isinstance(facts.sources[SourceName.DOCKER], Known):
+        if facts.known(_DOCKER):
             present = frozenset(c.subject.key for c in facts.containers if c.state not in MUTE_ENDS)
         return lifecycle.step(
             self._alerts,
@@ -180,10 +193,22 @@ class Watch:
             ran_alerts=decision.judged,
             present=present,
             now=facts.now,
-            elapsed=elapsed,
+            elapsed=self._elapsed(facts),
             rules=self._rules,
             host=self._host,
         )
+
+    def _elapsed(self, facts: Facts) -> timedelta:
+        """
+        Give the time since the last round.
+
+        Our absence counts with the first round that sees everything: before, no timer would take it.
+        """
+        now = self._clock.monotonic()
+        elapsed, self._stepped = timedelta(seconds=now - self._stepped), now
+        if facts.known(_TIMED):
+            elapsed, self._away = elapsed + self._away, timedelta(0)
+        return elapsed
 
     def _redacted(self, finding: Condition | Occurrence) -> Condition | Occurrence:
         """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
@@ -191,21 +216,21 @@ class Watch:
             return replace(finding, reason=self._redact.text(finding.reason))
         return finding
 
-    def _record(self, observation: Observation, step: Step) -> None:
+    def _record(self, step: Step, now: datetime) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
-        news = observation.deaths or observation.kills or observation.baseline is not None
-        if not (news or step.changed or step.notices or due):
+        if not (self._unsaved or step.changed or step.notices or due):
             return
-        now = observation.facts.now
 
         def action(connection: sqlite3.Connection) -> None:
-            history.save(connection, observation.deaths, observation.kills, observation.baseline)
+            self._unsaved.save(connection)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
+            absence.save(connection, self._clock)
             outbox.save(connection, step.changed, step.notices, self._sinks, self._group_wait, now)
 
         self._store.write(action)
+        self._unsaved.saved()
         self._counters.saved()
         self._sightings.saved()
         self._saved = self._clock.monotonic()
@@ -214,26 +239,27 @@ class Watch:
         phases = {state.phase for state in self._alerts.values()}
         if observation.unsettled or Phase.PENDING in phases:
             return UNSETTLED
-        return CLEARING if Phase.CLEARING in phases else IDLE
+        return SOON if Phase.CLEARING in phases or not observation.facts.known(_DOCKER) else IDLE
 
-    def _log_removals(self, removals: Sequence[Removal]) -> None:
+    def _forget(self) -> None:
+        """Forget the ended alerts that housekeeping has removed from the store."""
+        if self._clock.monotonic() - self._forgot < FORGET_EVERY.total_seconds():
+            return
+        self._forgot = self._clock.monotonic()
+        stored = outbox.load_states(self._store)
+        self._alerts = {key: state for key, state in self._alerts.items() if state.phase.active or key in stored}
+
+    def _log_removals(self, decision: Decision) -> None:
         """Say once of each object that it would be removed, and why."""
-        for removal in removals:
+        for removal in decision.removals:
             if removal.object.id not in self._would_remove:
                 log.info(
                     "would remove %s %s · %s · %s",
                     removal.object.kind,
                     words.plain(removal.object.name),
-                    removal.reason,
+                    words.plain(removal.reason),
                     words.size(removal.size_bytes),
                 )
-        self._would_remove = frozenset(removal.object.id for removal in removals)
-
-
-def _absence(store: Store, clock: Clock) -> timedelta:
-    """Give how long we were away, as far as it counts for timers."""
-    rows = store.read("SELECT value FROM meta WHERE key = 'saved_at'", ())
-    if not rows:
-        return timedelta(0)
-    away = timedelta(seconds=clock.now().timestamp() - float(rows[0]["value"]))
-    return max(timedelta(0), min(away, LONGEST_ABSENCE))
+        # A policy that could not be asked takes nothing back: it would only say all of it again.
+        untold = {id_: policy for id_, policy in self._would_remove.items() if policy in decision.skipped}
+        self._would_remove = untold | {removal.object.id: removal.policy for removal in decision.removals}

@@ -4,11 +4,23 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.engine_api import Event
-from collectors.facts import Container, ContainerState, Death, Intent, OomKill, RestartPolicy
+from collectors.facts import (
+    COMPOSE_NUMBER,
+    COMPOSE_ONEOFF,
+    COMPOSE_PROJECT,
+    COMPOSE_SERVICE,
+    Container,
+    ContainerState,
+    Death,
+    Intent,
+    OomKill,
+    RestartPolicy,
+)
 from daemon.ledger import Baseline, Ledger, Look, Mark
 
 if TYPE_CHECKING:
@@ -192,6 +204,79 @@ def test_a_held_death_does_not_count_as_told_in_the_stored_baseline() -> None:
     assert [(death.exit_code, death.inferred) for death in deaths] == [(137, True)]
 
 
+def test_a_held_death_of_a_container_that_is_gone_survives_a_restart_of_ours() -> None:
+    watchman = Watchman(running())
+    die = event("die", 1.05, exitCode="137")
+    assert watchman.deaths(1.1, events=[die]) == []
+    reborn = Ledger(watchman.ledger.baseline, at(2))
+    look = Look(now=at(4), events=[die], before={}, after={}, complete=True, oom_counts={})
+    deaths, _ = reborn.record(look)
+    assert [(death.name, death.exit_code, death.inferred) for death in deaths] == [("web", 137, False)]
+
+
+def test_a_death_told_while_another_was_held_is_not_told_again_after_a_restart_of_ours() -> None:
+    watchman = Watchman(running())
+    other = replace(event("die", 1.2, exitCode="3"), id="d" * 64)
+    events = [event("die", 1.05, exitCode="137"), other]
+    told = watchman.deaths(1.3, events=events)
+    assert [death.exit_code for death in told] == [3]
+    look = Look(now=at(4), events=events, before={}, after={}, complete=True, oom_counts={})
+    deaths, _ = Ledger(watchman.ledger.baseline, at(3), told).record(look)
+    assert [death.exit_code for death in deaths] == [137]
+
+
+def test_a_held_inferred_death_is_found_again_after_a_restart_of_ours() -> None:
+    watchman = Watchman(running())
+    assert watchman.deaths(1.1, exited(1, 1), complete=True) == []
+    look = Look(now=at(9), before={}, after={ID: exited(1, 1)}, complete=True, oom_counts={})
+    deaths, _ = Ledger(watchman.ledger.baseline, at(8)).record(look)
+    assert [death.exit_code for death in deaths] == [1]
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+def test_a_clock_that_was_set_hides_no_death_and_tells_none_twice(set_by: float) -> None:
+    watchman = Watchman(running())
+    old, new = 10.0, 20 + set_by
+    again = running(restart_count=1, finished_at=at(old), started_at=at(old + 0.2))
+    assert len(watchman.deaths(old + 1, again, events=[event("die", old, exitCode="1")])) == 1
+    once_more = running(restart_count=2, finished_at=at(new), started_at=at(new + 0.2))
+    die = event("die", new, exitCode="2")
+    assert [death.exit_code for death in watchman.deaths(new + 1, once_more, events=[die])] == [2]
+    assert watchman.deaths(new + 30, once_more, complete=True) == []
+
+
+def test_a_clock_that_was_set_back_in_our_absence_makes_no_event_an_old_story() -> None:
+    watchman = Watchman(running())
+    watchman.deaths(9, running(), events=[event("die", 8, exitCode="1")])
+    reborn = Ledger(watchman.ledger.baseline, at(-3600))
+    die = event("die", -3590, exitCode="5")
+    look = Look(now=at(-3589), events=[die], before={}, after={ID: exited(5, -3590)}, oom_counts={})
+    deaths, _ = reborn.record(look)
+    assert [death.exit_code for death in deaths] == [5]
+
+
+def test_a_one_off_keeps_its_identity_after_its_end() -> None:
+    labels = {COMPOSE_PROJECT: "shop", COMPOSE_SERVICE: "web", COMPOSE_NUMBER: "1", COMPOSE_ONEOFF: "True", "a": "b"}
+    one_off = exited(1, 1, labels=labels)
+    [death] = Watchman(running(labels=labels)).deaths(1.1, one_off, events=[event("die", 1.01, exitCode="1")])
+    assert death.subject == one_off.subject
+    assert "a" not in death.labels
+
+
+def test_of_a_container_that_docker_could_not_inspect_no_death_is_inferred() -> None:
+    watchman = Watchman(running(inspected=False))
+    assert watchman.deaths(30, exited(1, -100), complete=True) == []
+    [death] = watchman.deaths(60, exited(1, 50), complete=True)
+    assert death.inferred
+
+
+def test_a_container_that_docker_cannot_inspect_for_a_while_keeps_its_mark() -> None:
+    watchman = Watchman(running())
+    assert watchman.deaths(30, running(inspected=False), complete=True) == []
+    [death] = watchman.deaths(60, exited(1, 50), complete=True)
+    assert death.exit_code == 1
+
+
 def test_inspects_oom_flag_is_believed_at_once() -> None:
     events = [event("die", 1.05, exitCode="137")]
     [death] = Watchman(running()).deaths(1.1, exited(137, 1, oom_killed=True), events=events)
@@ -207,14 +292,40 @@ def test_a_lost_die_event_is_found_by_the_next_complete_look() -> None:
 
 def test_an_event_that_comes_late_is_not_a_second_death() -> None:
     watchman = Watchman(running())
-    watchman.deaths(1.05, exited(1, 1), complete=True)
-    assert watchman.deaths(1.4, exited(1, 1), events=[event("die", 1.3, exitCode="1")]) == []
+    [death] = watchman.deaths(3.1, exited(1, 1), complete=True)
+    assert death.inferred
+    assert watchman.deaths(3.4, exited(1, 1), events=[event("die", 1.3, exitCode="1")]) == []
+
+
+def test_a_stop_that_a_complete_look_sees_before_its_events_is_no_crash() -> None:
+    watchman = Watchman(running())
+    assert watchman.deaths(1.1, exited(143, 1), complete=True) == []
+    assert watchman.ledger.unsettled
+    events = [event("kill", 0.9, signal="15"), event("die", 1.02, exitCode="143")]
+    [death] = watchman.deaths(1.2, exited(143, 1), events=events)
+    assert (death.intent, death.inferred) == (Intent.API, False)
+
+
+def test_a_late_event_gives_an_inferred_death_its_code() -> None:
+    watchman = Watchman(running())
+    again = running(restart_count=1, finished_at=at(1), started_at=at(1.05))
+    assert watchman.deaths(1.1, again, complete=True) == []
+    [death] = watchman.deaths(1.2, again, events=[event("die", 1.02, exitCode="7")])
+    assert (death.exit_code, death.inferred) == (7, False)
+
+
+def test_a_fresh_death_that_no_event_explains_is_told_after_two_seconds() -> None:
+    watchman = Watchman(running())
+    assert watchman.deaths(1.1, exited(1, 1), complete=True) == []
+    [death] = watchman.deaths(3.1, exited(1, 1))
+    assert (death.exit_code, death.inferred) == (1, True)
+    assert watchman.deaths(4, exited(1, 1), complete=True) == []
 
 
 def test_lost_restarts_are_counted_by_dockers_own_counter() -> None:
     watchman = Watchman(running(restart_policy=RestartPolicy("always")))
     again = running(restart_policy=RestartPolicy("always"), restart_count=4, finished_at=at(9), started_at=at(9.5))
-    deaths = watchman.deaths(10, again, events=[event("die", 3, exitCode="1")], complete=True)
+    deaths = watchman.deaths(12, again, events=[event("die", 3, exitCode="1")], complete=True)
     assert [death.inferred for death in deaths] == [False, True, True, True]
     assert len({death.key for death in deaths}) == 4
 

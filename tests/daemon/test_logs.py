@@ -115,6 +115,14 @@ def test_a_secret_shows_neither_in_a_message_nor_in_a_traceback(writing: Writing
     assert "cannot reach ***" in text
 
 
+def test_a_line_whose_arguments_do_not_fit_harms_nobody_and_shows_no_secret() -> None:
+    written = io.StringIO()
+    record = logging.LogRecord("test", logging.INFO, "daemon/watch.py", 7, "%d tries", (WEBHOOK,), None)
+    log_handler(Log(), (WEBHOOK,), {}, written).handle(record)
+    assert written.getvalue().endswith("arguments do not fit is left out: watch.py:7\n")
+    assert "verysecret" not in written.getvalue()
+
+
 def test_a_name_cannot_forge_a_line_or_move_the_cursor(writing: Writing) -> None:
     writing.to(Log(), writing.journal()).info("removed %s", "web\n<0>forged \x1b[2J")
     [line] = writing.lines()

@@ -13,6 +13,7 @@ class FakeClock:
     def __init__(self, now: datetime = NOW) -> None:
         self._now = now
         self._monotonic = 1000.0
+        self.boot = "11111111-2222-3333-4444-555555555555"
 
     def now(self) -> datetime:
         """Give the wall time."""
@@ -24,7 +25,7 @@ class FakeClock:
 
     def boot_id(self) -> str:
         """Give one boot's id."""
-        return "11111111-2222-3333-4444-555555555555"
+        return self.boot
 
     def advance(self, span: timedelta) -> None:
         """Let time pass."""

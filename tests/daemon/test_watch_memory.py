@@ -1,24 +1,29 @@
-"""How long what a cycle knew is given out."""
+"""How long the watch gives out and remembers what it knew."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import pytest
 
 from collectors.facts import Engine, EngineState, Facts, Known, Protection, SourceName
+from daemon.alerts import outbox
 from daemon.counters import Counters
 from daemon.observe import Observation, Observer
 from daemon.redact import Redactor
 from daemon.sightings import Sightings
 from daemon.store import Store
-from daemon.watch import FRESH, Watch
+from daemon.watch import FORGET_EVERY, FRESH, Watch
+from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
 from tests.fakes.clock import NOW, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from policies.policy import Verdict
 
 SECOND = timedelta(seconds=1)
 
@@ -29,12 +34,15 @@ class CalmObserver:
     ready = True
     broken = False
 
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
     def observe(self) -> Observation:
         """Look."""
         if self.broken:
             raise RuntimeError("the observer is broken")
         facts = Facts(
-            now=NOW,
+            now=self._clock.now(),
             sources={SourceName.DOCKER: Known(NOW), SourceName.FILESYSTEMS: Known(NOW)},
             engine=Engine(state=EngineState.UP, since=NOW),
             containers=(),
@@ -48,17 +56,33 @@ class CalmObserver:
         return Observation(facts=facts, deaths=(), kills=(), baseline=None, unsettled=False)
 
 
+class SpokenPolicy:
+    """Finds what a test puts into its mouth."""
+
+    needs: ClassVar[frozenset[SourceName]] = frozenset()
+    alerts: ClassVar[tuple[str, ...]] = (DISK,)
+
+    def __init__(self) -> None:
+        self.findings: list[Verdict] = []
+
+    def decide(self, facts: Facts) -> list[Verdict]:
+        """Say it."""
+        del facts
+        return self.findings
+
+
 class Bridge:
     """A watch that a test runs cycle by cycle."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.observer = CalmObserver()
+        self.observer = CalmObserver(self.clock)
+        self.policy = SpokenPolicy()
         self.store = Store.open(folder, self.clock)
         self.watch = Watch(
             observer=cast("Observer", self.observer),
-            policies={},
-            rules={},
+            policies={"spoken": self.policy},
+            rules={DISK: replace(RULES[DISK], hold=timedelta(0), clear=timedelta(0))},
             store=self.store,
             counters=Counters.load(self.store),
             sightings=Sightings(self.store, self.clock),
@@ -66,6 +90,7 @@ class Bridge:
             group_wait=timedelta(0),
             redact=Redactor(),
             host="test-host",
+            away=timedelta(0),
             clock=self.clock,
             notify=lambda: None,
             beat=lambda: None,
@@ -82,6 +107,15 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
 def test_before_the_first_cycle_there_is_nothing_to_give(bridge: Bridge) -> None:
     assert bridge.watch.snapshot is None
     assert not bridge.watch.ready
+
+
+def test_it_is_ready_when_the_first_complete_look_can_be_asked_for_not_before(bridge: Bridge) -> None:
+    bridge.observer.ready = False
+    bridge.watch.cycle()
+    bridge.observer.ready = True  # the look is complete, what it showed is still being judged
+    assert not bridge.watch.ready
+    bridge.watch.cycle()
+    assert bridge.watch.ready
 
 
 def test_what_a_cycle_knew_is_given_out_until_it_is_stale(bridge: Bridge) -> None:
@@ -110,3 +144,18 @@ def test_a_wall_clock_that_jumps_ages_nothing(bridge: Bridge) -> None:
     bridge.watch.cycle()
     bridge.clock.step(timedelta(days=1))
     assert bridge.watch.snapshot
+
+
+def test_an_alert_that_is_over_for_a_week_is_forgotten_with_the_stores(bridge: Bridge) -> None:
+    other = replace(ROOT, key="/data", name="/data")
+    bridge.policy.findings = [condition(BAD, DISK, subject=ROOT), condition(BAD, DISK, subject=other)]
+    bridge.watch.cycle()
+    bridge.policy.findings = [condition(OK, DISK, subject=ROOT), condition(BAD, DISK, subject=other)]
+    bridge.watch.cycle()
+    bridge.clock.advance(outbox.KEPT + SECOND)
+    bridge.watch.cycle()
+    assert {state.subject for state in bridge.watch._alerts.values()} == {ROOT, other}
+    bridge.store.write(lambda connection: outbox.prune(connection, bridge.clock.now()))
+    bridge.clock.advance(FORGET_EVERY)
+    bridge.watch.cycle()
+    assert {state.subject for state in bridge.watch._alerts.values()} == {other}

@@ -1,0 +1,255 @@
+"""Keeps the inventory true: what Docker is asked after which events, and when everything is compared."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from collectors.engine_errors import EngineError, EngineUnavailable
+from collectors.facts import Engine, EngineState, Known, Source, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from collectors.engine_api import EngineApi, Event
+    from collectors.facts import Container
+    from collectors.inventory import Inventory
+    from daemon.clock import Clock
+    from daemon.event_queue import Batch
+
+log = logging.getLogger(__name__)
+
+COMPARE_EVERY = timedelta(minutes=5)
+COMPARE_OFTEN = timedelta(seconds=15)
+"""While there is no event stream to tell what changed, or a container cannot be inspected."""
+BLIND_AFTER = timedelta(seconds=15)
+"""A stream that is opened again is closed for a moment: only one that stays closed changes how we look."""
+IMAGES_APART = timedelta(seconds=1)
+"""A pull or a build sends many image events: so long lies at least between two readings of all images."""
+IMAGES_SHARE = 10
+"""And so many times as long as one reading takes: then they cost a tenth of the time at most."""
+MOST_KEPT_EVENTS = 10_000
+"""While Docker does not answer, this many events wait; beyond, the next complete look finds what they told."""
+
+
+class EngineView(Protocol):
+    """What the lookout asks of the engine watch."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine as last judged."""
+        ...
+
+    @property
+    def outages(self) -> int:
+        """How often the engine was seen gone since we started."""
+        ...
+
+    def report_lost(self) -> None:
+        """Hear that a call failed, and look again at once."""
+        ...
+
+
+class EventSource(Protocol):
+    """What the lookout asks of the event reader."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether events come at present."""
+        ...
+
+    def drain(self) -> Batch:
+        """Take what came since the last call, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What one look at Docker showed."""
+
+    events: tuple[Event, ...]
+    before: Mapping[str, Container]
+    """By id, as known before the look."""
+    complete: bool
+    """True if every container was listed."""
+    engine_restarted: bool
+    """True if the engine was away since the last complete look, and its containers with it."""
+
+
+class Lookout:
+    """Used from the watch thread only. No call to Docker that it makes takes longer than its client's 2 s."""
+
+    def __init__(
+        self,
+        connect: Callable[[], EngineApi],
+        engine: EngineView,
+        reader: EventSource,
+        inventory: Inventory,
+        clock: Clock,
+    ) -> None:
+        self._connect = connect
+        self._engine = engine
+        self._reader = reader
+        self._inventory = inventory
+        self._clock = clock
+        self._events: list[Event] = []
+        self._resync = True
+        self._outages = 0
+        self._compared: float | None = None
+        self._images = _ImageNews(clock)
+        self._stream = _StreamState(clock)
+        self.api: EngineApi | None = None
+        """The connection that the last look went through; `None` while there is none."""
+        self.docker: Source = Unknown("not read yet", clock.now())
+        """Whether Docker could be read at the last look."""
+        self.images: Source = self.docker
+        """Whether its images could be read; they are not known without the rest of Docker."""
+
+    @property
+    def ready(self) -> bool:
+        """True once every container has been seen at least once."""
+        return self._compared is not None
+
+    @property
+    def unsettled(self) -> bool:
+        """True if something is to be looked at again within a second."""
+        return self._images.waiting or bool(self._inventory.unsettled(self._clock.now()))
+
+    def close(self) -> None:
+        """Let go of the connection to the engine."""
+        if self.api is not None:
+            self.api.close()
+            self.api = None
+
+    def look(self) -> Sight | None:
+        """
+        Bring the inventory up to date with the events that came; `None` if Docker could not be read.
+
+        Then `docker` says why, and the events wait for the next look.
+        """
+        self._take_events()
+        engine = self._engine.engine
+        if engine.state is not EngineState.UP:
+            # The engine watch has told that already, with its cure.
+            self._lose(engine.why or f"the engine is {engine.state.value}", logging.DEBUG)
+            return None
+        before = self._inventory.containers
+        due = self._due()
+        try:
+            self._refresh(due=due)
+        except EngineUnavailable as error:
+            self._lose(error.why, logging.INFO)
+            self._engine.report_lost()
+            return None
+        except EngineError as error:
+            self._lose(str(error), logging.WARNING)
+            return None
+        now = self._clock.now()
+        self.docker = Known(now)
+        unread = self._inventory.images_unread
+        self.images = _unknown(self.images, unread, now) if unread else Known(now)
+        events, self._events = tuple(self._events), []
+        restarted = self._engine.outages != self._outages and not engine.live_restore
+        if due:
+            self._resync, self._compared, self._outages = False, self._clock.monotonic(), self._engine.outages
+        return Sight(events=events, before=before, complete=due, engine_restarted=restarted)
+
+    def _take_events(self) -> None:
+        batch = self._reader.drain()
+        self._resync = self._resync or batch.resync
+        self._events += batch.events
+        self._images.note(batch.events)
+        if len(self._events) > MOST_KEPT_EVENTS:
+            del self._events[:-MOST_KEPT_EVENTS]
+            self._resync = True
+
+    def _due(self) -> bool:
+        blind = self._stream.blind(connected=self._reader.connected)
+        if self._resync or self._compared is None:
+            return True
+        every = COMPARE_OFTEN if blind or self._inventory.uninspected else COMPARE_EVERY
+        return self._clock.monotonic() - self._compared >= every.total_seconds()
+
+    def _refresh(self, *, due: bool) -> None:
+        if self.api is None:
+            self.api = self._connect()
+        now = self._clock.now()
+        if due or self._images.due:
+            begun = self._clock.monotonic()
+            self._inventory.reconcile(self.api, now)
+            self._images.read(self._clock.monotonic() - begun)
+        touched = {event.container_id for event in self._events if event.container_id}
+        if wanted := touched | self._inventory.unsettled(now):
+            self._inventory.look(self.api, wanted)
+
+    def _lose(self, why: str, level: int) -> None:
+        """Know nothing of Docker from now on, say why, once, and compare everything when it is back."""
+        was = self.docker
+        self.docker = _unknown(was, why, self._clock.now())
+        self.images = _unknown(self.images, why, self._clock.now())
+        if isinstance(was, Known) or was.why != why:
+            log.log(level, "docker cannot be read: %s", why)
+        self.close()
+        self._stream.look_away()
+        self._resync = True
+
+
+class _ImageNews:
+    """Whether images have changed, and whether it is time to read them again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._not_before = clock.monotonic()
+        self.waiting = False
+        """True from an image's event until the images are read."""
+
+    @property
+    def due(self) -> bool:
+        return self.waiting and self._clock.monotonic() >= self._not_before
+
+    def note(self, events: tuple[Event, ...]) -> None:
+        self.waiting = self.waiting or any(event.type == "image" for event in events)
+
+    def read(self, took_seconds: float) -> None:
+        """Note that they were read just now, and how long that took."""
+        self.waiting = False
+        self._not_before = self._clock.monotonic() + max(IMAGES_APART.total_seconds(), IMAGES_SHARE * took_seconds)
+
+
+class _StreamState:
+    """Whether events come at all; says once when they do not, and once when they do again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._closed_since: float | None = None
+        self._said = False
+
+    def blind(self, *, connected: bool) -> bool:
+        """Tell whether the stream has been closed for so long that looking more often has to do."""
+        if connected:
+            if self._said:
+                log.info("Docker's events come again")
+            self._closed_since, self._said = None, False
+            return False
+        if self._closed_since is None:
+            self._closed_since = self._clock.monotonic()
+        blind = self._clock.monotonic() - self._closed_since >= BLIND_AFTER.total_seconds()
+        if blind and not self._said:
+            self._said = True
+            log.warning(
+                "no events come from Docker, so everything is compared every %.0f s: crashes are told that much later,"
+                " and a stop that somebody asked for looks like one; cure: let a proxy before Docker allow GET /events",
+                COMPARE_OFTEN.total_seconds(),
+            )
+        return blind
+
+    def look_away(self) -> None:
+        """Begin to count anew: while the engine is away its stream is closed, and that says nothing."""
+        self._closed_since = None
+
+
+def _unknown(was: Source, why: str, now: datetime) -> Unknown:
+    return Unknown(why, now if isinstance(was, Known) else was.since)

@@ -1,0 +1,239 @@
+"""A whole watch at a scripted engine: real inventory, ledger, policies and store, with a clock that a test moves."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from collectors.cgroup import CgroupReader
+from collectors.disk import Filesystems
+from collectors.engine_api import EngineApi
+from collectors.engine_http import Endpoint
+from collectors.facts import Protection
+from collectors.inventory import Inventory
+from daemon import absence, history
+from daemon.counters import Counters
+from daemon.ledger import Ledger
+from daemon.log_tails import LogTails
+from daemon.lookout import Lookout
+from daemon.observe import Eyes, Observer, Rules
+from daemon.recent import SHOWN_FOR, Recent
+from daemon.redact import Redactor
+from daemon.sampler import Sample, Sampler, Sources
+from daemon.sightings import Sightings
+from daemon.store import Store
+from daemon.watch import Watch
+from policies.catalogue import BY_NAME
+from policies.containers import ExitedContainers
+from policies.deaths import Crashes
+from policies.disk_pressure import DiskPressure
+from policies.engine import EngineDown
+from policies.health import ContainerHealth
+from policies.images import DanglingImages
+from tests.fakes.clock import FakeClock
+from tests.fakes.engine_view import FakeEngineView
+from tests.fakes.events import FakeEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from collectors.facts import Container, Death, Filesystem
+    from daemon.alerts.state import AlertState, Phase
+    from daemon.observe import Observation
+    from policies.policy import Policy
+    from tests.lab.scripted_engine import ScriptedContainer, ScriptedEngine
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+POLICIES: Mapping[str, Policy] = {
+    "containers": ExitedContainers(),
+    "images_dangling": DanglingImages(),
+    "disk_pressure": DiskPressure(),
+    "deaths": Crashes(),
+    "health": ContainerHealth(),
+    "engine": EngineDown(),
+}
+
+
+class FixedDisks(Sources):
+    """Filesystems as a test wants them, and no cgroups."""
+
+    def __init__(self) -> None:
+        super().__init__(Filesystems(dict), CgroupReader(), list)
+        self.filesystems: tuple[Filesystem, ...] = ()
+        self.oom_kills: dict[str, int] = {}
+
+    def sample(self, at: datetime) -> Sample:
+        """Give them."""
+        return Sample(at=at, filesystems=self.filesystems, errors={}, oom_kills=dict(self.oom_kills))
+
+
+@dataclass
+class Options:
+    """How a watch post is built; whatever a test does not name is as in the daemon."""
+
+    log_lines: int = 20
+    patience: timedelta = SECOND / 2
+    queue: int = 10_000
+    policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
+
+
+class WatchPost:
+    """Looks (`look`: the observer alone) or does whole rounds (`cycle`) so much later than the last time."""
+
+    def __init__(
+        self, engine: ScriptedEngine, folder: Path, options: Options | None = None, clock: FakeClock | None = None
+    ) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.options = options or Options()
+        self.clock = clock or FakeClock()
+        self.view = FakeEngineView()
+        self.events = FakeEvents(self.options.queue)
+        self.disks = FixedDisks()
+        self.sampler = Sampler(self.disks, self.clock, lambda: None, lambda: None)
+        self.store = Store.open(folder / "state", self.clock)
+        self.inventory = Inventory(self.connect)
+        self.sizes: dict[str, int] = {}
+        self.sightings = Sightings(self.store, self.clock)
+        self.away = absence.load(self.store, self.clock)
+        self.observer = self._observer()
+        self.notified = 0
+        self.watch = self._watch(self._notify)
+
+    def connect(self) -> EngineApi:
+        """Make a client that does not wait for long."""
+        return EngineApi.connect(Endpoint(host=self.engine.host), self.options.patience)
+
+    def look(self, after: timedelta = SECOND) -> Observation:
+        """Let time pass, and see what the engine shows by then."""
+        self._advance(after)
+        return self.observer.observe()
+
+    def cycle(self, after: timedelta = SECOND) -> timedelta:
+        """Let time pass, do a round, and give how long it would rest."""
+        self._advance(after)
+        return self.watch.cycle()
+
+    def cycles(self, count: int, after: timedelta = SECOND) -> None:
+        """Do so many rounds."""
+        for _ in range(count):
+            self.cycle(after)
+
+    def emit(self, action: str, container: ScriptedContainer, **attributes: str) -> None:
+        """Let the engine send an event of a container, which arrives; its labels are laid over it, as Docker does."""
+        named = {"name": container.name, "image": "bb:latest"} | attributes | container.labels
+        self.events.put(self.engine.emit(action, container.id, **named))
+
+    def die(self, container: ScriptedContainer, code: int, *, told: bool = True, **changes: Any) -> None:
+        """Let a container end now; untold, its event is lost."""
+        container.state, container.exit_code, container.finished_at = "exited", code, self.engine.now
+        for name, value in changes.items():
+            setattr(container, name, value)
+        if told:
+            self.emit("die", container, exitCode=str(code))
+
+    def stop(self, container: ScriptedContainer) -> None:
+        """Let somebody stop a container with `docker stop`."""
+        self.emit("kill", container, signal="15")
+        self.die(container, 143)
+
+    def remove(self, container: ScriptedContainer) -> None:
+        """Let somebody remove a container."""
+        del self.engine.containers[container.id]
+        self.emit("destroy", container)
+
+    def restarted(self, after: timedelta = SECOND) -> WatchPost:
+        """Give the watch post after a restart of the daemon that took so long."""
+        self.close()
+        self._advance(after)
+        return WatchPost(self.engine, self.folder, self.options, self.clock)
+
+    @property
+    def alerts(self) -> dict[tuple[str, str], AlertState]:
+        """The alerts that are on, by alert and the subject's name."""
+        assert self.watch.snapshot is not None
+        states = self.watch.snapshot.alerts.values()
+        return {(state.alert, state.subject.name): state for state in states if state.phase.active}
+
+    def phase(self, alert: str, subject: str) -> Phase | None:
+        """Give where an alert stands, or `None` if it is not on."""
+        state = self.alerts.get((alert, subject))
+        return state.phase if state else None
+
+    def told(self) -> list[tuple[str, str]]:
+        """Give what people are told, oldest first: alert and kind of news."""
+        rows = self.store.read(
+            "SELECT json_extract(record, '$.alert') AS alert, kind FROM outbox WHERE sink = 'console' ORDER BY id"
+        )
+        return [(row["alert"], row["kind"]) for row in rows]
+
+    def stored_deaths(self) -> tuple[Death, ...]:
+        """Give all deaths in the store."""
+        return history.deaths_since(self.store, self.clock.now() - 1000 * HOUR)
+
+    def close(self) -> None:
+        """Let go of the engine and the store."""
+        self.watch.close()
+        self.store.close()
+
+    def _advance(self, after: timedelta) -> None:
+        self.clock.advance(after)
+        self.engine.now = max(self.engine.now, self.clock.now())
+        self.sampler.sample_now()
+
+    def _notify(self) -> None:
+        self.notified += 1
+
+    def _observer(self) -> Observer:
+        deaths = history.deaths_since(self.store, self.clock.now() - SHOWN_FOR)
+        kills = history.kills_since(self.store, self.clock.now() - SHOWN_FOR)
+        return Observer(
+            Eyes(
+                lookout=Lookout(self.connect, self.view, self.events, self.inventory, self.clock),
+                engine=self.view,
+                inventory=self.inventory,
+                sampler=self.sampler,
+                ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
+                recent=Recent(deaths, kills, self.clock),
+                log_tails=LogTails(self.options.log_lines, Redactor(), self.clock),
+                sightings=self.sightings,
+                oom_count=_no_count,
+                sizes=lambda: self.sizes,
+            ),
+            self.clock,
+            Rules(protection=Protection(), ignore=(), quotes=self.options.log_lines > 0),
+            rebooted=self.away.rebooted,
+        )
+
+    def _watch(self, notify: Callable[[], None]) -> Watch:
+        return Watch(
+            observer=self.observer,
+            policies=self.options.policies,
+            rules=BY_NAME,
+            store=self.store,
+            counters=Counters.load(self.store),
+            sightings=self.sightings,
+            sinks=["console"],
+            group_wait=timedelta(0),
+            redact=Redactor(),
+            host="gpu-host-2",
+            clock=self.clock,
+            away=self.away.lasted,
+            notify=notify,
+            beat=lambda: None,
+        )
+
+
+def framed(text: str) -> bytes:
+    """Give a log as Docker sends it: in one frame of its standard output."""
+    data = text.encode()
+    return struct.pack(">BxxxL", 1, len(data)) + data
+
+
+def _no_count(container: Container) -> int | None:
+    del container
+    return None
