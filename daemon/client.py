@@ -43,7 +43,7 @@ def call(control_socket: Path, method: str, path: str) -> Any:
         document = json.loads(response.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoDaemonError(
-            f"no daemon answers at {control_socket}; start it with `systemctl start shipkeeper` or `shipkeeper run`, "
+            f"no daemon answers at {control_socket}; start it with `shipkeeper run`, "
             "or name its configuration with --config"
         ) from error
     except PermissionError as error:

@@ -104,15 +104,15 @@ def _sinks(sinks: Iterable[SinkStats], now: datetime) -> Iterator[Family]:
     yield Family(
         f"{_P}messages_failed_total",
         "counter",
-        "Tries to deliver a message that failed.",
+        "Messages that a sink refused for good.",
         [(block, s.failed) for block, s in told],
     )
     yield Family(
-        f"{_P}outbox_depth", "gauge", "Messages that wait for a sink.", [(block, s.depth) for block, s in told]
+        f"{_P}outbox_depth", "gauge", "Alerts that wait to be told by a sink.", [(block, s.depth) for block, s in told]
     )
     yield Family(
         f"{_P}outbox_oldest_seconds",
         "gauge",
-        "Age of the oldest message that waits.",
+        "How long the oldest of them has waited.",
         [(block, max((now - s.oldest).total_seconds(), 0)) for block, s in told if s.oldest is not None],
     )

@@ -38,7 +38,7 @@ class SinkStats:
     state: Literal["ok", "retrying", "down"] = "ok"
     sent: int = 0
     failed: int = 0
-    """Messages that can never be delivered."""
+    """Messages that it refused for good."""
     retries: int = 0
     last_error: str = ""
     depth: int = 0

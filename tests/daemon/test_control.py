@@ -190,7 +190,7 @@ def test_a_member_of_the_group_looks_but_does_not_act(control: Path) -> None:
 
 
 def test_without_a_daemon_the_caller_learns_how_to_start_one(tmp_path: Path) -> None:
-    with pytest.raises(NoDaemonError, match="systemctl start shipkeeper"):
+    with pytest.raises(NoDaemonError, match="start it with `shipkeeper run`"):
         call(tmp_path / "absent.sock", "GET", STATUS)
 
 

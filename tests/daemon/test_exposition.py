@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +18,27 @@ from collectors.disk import filesystem_families
 from collectors.engine_families import engine_families
 from collectors.facts import Engine, EngineState, Filesystem
 from collectors.families import Family
+from daemon.alerts.lane import SinkStats
+from daemon.app import App
+from daemon.counters import Counters
+from daemon.counters import families as counter_families
+from daemon.decide import decide
+from daemon.events import ReaderStats
+from daemon.loading import load
+from daemon.self_metrics import self_families
+from daemon.snapshot import Snapshot
 from daemon.web.exposition import Exposition, NamedCollector, process_registry
+from tests.daemon.alerts.build import BAD, OOM, UNHEALTHY, Story, condition, death, occurrence
 from tests.fakes.cgroup_tree import CgroupTree
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.fleet import mixed_fleet
+from tests.policies.build import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from collectors.facts import Container
+    from daemon.counters import Samples
 
 TESTS = Path(__file__).parent.parent
 DOCS = TESTS.parent / "docs" / "metrics.md"
@@ -38,6 +55,41 @@ ROOT = Filesystem(
     inodes=6553600,
     inodes_free=6000000,
 )
+
+
+def counted(fleet: Sequence[Container]) -> Samples:
+    """Give the counters after one container of the fleet was killed for memory."""
+    counters = Counters({})
+    counters.meet(fleet)
+    counters.count([replace(death(NOW, name="etl"), oom=True)], [], {})
+    return counters.samples()
+
+
+def a_daemon() -> Iterator[Family]:
+    """Give the families of a daemon that has something to tell under each of them."""
+    story = Story()
+    story.step(occurrence(OOM), condition(BAD, UNHEALTHY))
+    snapshot = Snapshot(facts=facts(), decision=decide({}, facts()), alerts=story.states, counters={}, complete=True)
+    minute_ago = NOW - timedelta(minutes=1)
+    reader = ReaderStats(
+        connected=True,
+        reconnects=1,
+        events_total={("container", "die"): 3},
+        unreadable=0,
+        dropped=0,
+        overflows=0,
+        last_event_at=minute_ago,
+        lag_seconds=0.002,
+    )
+    return self_families(
+        snapshot,
+        reader=reader,
+        sinks=[SinkStats(name="console", sent=4), SinkStats(name="slack", failed=1, depth=2, oldest=minute_ago)],
+        jobs={"heal-store": minute_ago.timestamp()},
+        cycles=7,
+        failures=0,
+        now=NOW,
+    )
 
 
 @pytest.fixture(params=["v1", "v2"])
@@ -57,15 +109,28 @@ def page(tmp_path: Path, version: str) -> bytes:
             tree.add_v2(f"system.slice/docker-{container.id}.scope")
         tree.add_process(container.pid)
     collectors = [
+        NamedCollector("docker", lambda: engine_families(ENGINE)),
         NamedCollector("containers", ContainerCollector(tree.reader, lambda: fleet).collect),
+        NamedCollector("counters", lambda: counter_families(counted(fleet))),
         NamedCollector("filesystems", lambda: filesystem_families([ROOT], {"state": "it does not answer"})),
-        NamedCollector("engine", lambda: engine_families(ENGINE)),
+        NamedCollector("self", a_daemon),
     ]
     return Exposition(collectors, CollectorRegistry(), FakeClock()).document()
 
 
 def test_the_page_is_the_golden_one(page: bytes, version: str) -> None:
+    if os.environ.get("GOLDEN") == "write":
+        GOLDEN[version].write_bytes(page)
     assert page.decode() == GOLDEN[version].read_text()
+
+
+def test_the_golden_page_has_every_collector_of_the_daemon(page: bytes, tmp_path: Path) -> None:
+    app = App(load(None, {"SHIPKEEPER_STATE__DIR": str(tmp_path / "state")}), FakeClock())
+    try:
+        theirs = [collector.name for collector in app._collectors()]
+    finally:
+        app.close()
+    assert re.findall(r'^shipkeeper_collector_up{collector="(\w+)"} 1$', page.decode(), flags=re.MULTILINE) == theirs
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (package prometheus)")
