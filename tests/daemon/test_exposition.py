@@ -69,7 +69,7 @@ def a_daemon() -> Iterator[Family]:
     """Give the families of a daemon that has something to tell under each of them."""
     story = Story()
     story.step(occurrence(OOM), condition(BAD, UNHEALTHY))
-    snapshot = Snapshot(facts=facts(), decision=decide({}, facts()), alerts=story.states, counters={}, cycles=7)
+    snapshot = Snapshot(facts=facts(), decision=decide({}, facts()), alerts=story.states, counters={}, complete=True)
     minute_ago = NOW - timedelta(minutes=1)
     reader = ReaderStats(
         connected=True,
@@ -86,6 +86,7 @@ def a_daemon() -> Iterator[Family]:
         reader=reader,
         sinks=[SinkStats(name="console", sent=4), SinkStats(name="slack", failed=1, depth=2, oldest=minute_ago)],
         jobs={"heal-store": minute_ago.timestamp()},
+        cycles=7,
         failures=0,
         now=NOW,
     )
