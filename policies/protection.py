@@ -44,10 +44,13 @@ class Guard:
     @classmethod
     def of(cls, facts: Facts) -> Guard:
         """Index who uses what."""
-        used_by: dict[str, str] = {}
+        users: dict[tuple[str, str], str] = {}
         for container in facts.containers:
-            for key in (container.image_id, *_keys(container.image)):
-                used_by.setdefault(key, container.name)
+            users.setdefault((container.image_id, container.image), container.name)
+        used_by: dict[str, str] = {}
+        for (image_id, reference), name in users.items():  # far fewer than containers, and a spelling takes a while
+            for key in (image_id, *_keys(reference)):
+                used_by.setdefault(key, name)
         return cls(facts, used_by, {image.parent_id: image for image in facts.images if image.parent_id})
 
     def why_protected(self, thing: Container | Image) -> str | None:

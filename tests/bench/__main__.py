@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
             print(_machine(engine), flush=True)
             for line in table(_chapters(engine, options.containers, options.deaths)):
                 print(line, flush=True)
+            print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     except (LabError, TimeoutError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
