@@ -104,7 +104,7 @@ def _sinks(sinks: Iterable[SinkStats], now: datetime) -> Iterator[Family]:
     yield Family(
         f"{_P}messages_failed_total",
         "counter",
-        "Tries to deliver a message that failed.",
+        "Messages that can never be delivered.",
         [(block, s.failed) for block, s in told],
     )
     yield Family(
