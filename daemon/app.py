@@ -33,6 +33,7 @@ from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.counters import families as counter_families
+from daemon.decide import decide
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
@@ -227,13 +228,13 @@ class App:
         }
 
     def plan(self) -> dict[str, Any]:
-        """Answer `shipkeeper plan`."""
-        snapshot = self._snapshot()
-        decision = snapshot.decision
+        """Answer `shipkeeper plan`: the facts of the last cycle, judged at this moment."""
+        now = self._clock.now()
+        decision = decide(self.policies, replace(self._snapshot().facts, now=now))
         if decision.skipped.get("containers") or not self.watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return to_json(make_plan(verdicts, self._settings.mode, self._clock.now()))
+        return to_json(make_plan(verdicts, self._settings.mode, now))
 
     def _alerts(self) -> list[dict[str, Any]]:
         return status.alerts_json(self._snapshot().alerts.values())

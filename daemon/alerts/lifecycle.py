@@ -316,7 +316,11 @@ def _end(state: AlertState, now: datetime, why: str) -> AlertState:
 def _fold(
     before: Mapping[str, AlertState], moved: Mapping[str, AlertState], rules: Mapping[str, AlertRule]
 ) -> dict[str, AlertState]:
-    """Silence what another alert speaks for: of it only the occurrences are noted."""
+    """
+    Silence what another alert speaks for: of it only the occurrences are noted.
+
+    What people know of already is not ended by an engine that is down: it is unknown until the engine is back.
+    """
     speaking = {(state.alert, state.subject.kind, state.subject.key) for state in moved.values() if state.phase.active}
     of_engine = {alert for alert, kind, _ in speaking if kind is SubjectKind.ENGINE}
     after = dict(moved)
@@ -325,7 +329,8 @@ def _fold(
             continue
         subject = state.subject
         for speaker in rules[state.alert].folded_into:
-            if speaker in of_engine or (speaker, subject.kind, subject.key) in speaking:
+            silenced = speaker in of_engine and not before[key].phase.told
+            if silenced or (speaker, subject.kind, subject.key) in speaking:
                 after[key] = _folded(before[key], state, speaker)
                 break
     return after

@@ -265,6 +265,20 @@ def test_what_is_still_bad_after_the_speaker_is_told_then() -> None:
     assert story.round(condition(OK, DOWN, ENGINE), sick, after=60) == [(UNHEALTHY, "fired")]
 
 
+def test_what_was_told_before_the_engine_went_down_is_resolved_when_it_is_well_after() -> None:
+    story = Story()
+    story.round(condition(BAD, UNHEALTHY))
+    assert story.round(condition(BAD, UNHEALTHY), after=60) == [(UNHEALTHY, "fired")]
+    assert story.round(condition(BAD, DOWN, ENGINE), after=5, ran=frozenset({DOWN})) == [(DOWN, "fired")]
+    assert story.state(UNHEALTHY).unknown
+    assert story.phase(UNHEALTHY) is Phase.FIRING
+    story.round(condition(OK, DOWN, ENGINE), condition(OK, UNHEALTHY), after=5)
+    assert story.round(condition(OK, DOWN, ENGINE), condition(OK, UNHEALTHY), after=60) == [
+        (UNHEALTHY, "resolved"),
+        (DOWN, "resolved"),
+    ]
+
+
 def test_another_container_is_not_part_of_a_loop() -> None:
     story = Story({OOM: RULES[OOM], LOOP: RULES[LOOP]})
     other = container_subject("other", {})

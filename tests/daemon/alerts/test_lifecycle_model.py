@@ -117,6 +117,8 @@ class Stories(RuleBasedStateMachine):
         assert not state.unknown
         if notice.kind is NoticeKind.FIRED:
             assert key not in self.told, "an episode is told once"
+            down = self.story.states.get(fingerprint(DOWN, ENGINE))
+            assert state.alert == DOWN or not (down and down.phase.active), "while it is down nothing else begins"
             assert state.episode == self.episodes[key] + 1
             self.episodes[key] = state.episode
             self.well_for[key] = None
@@ -142,10 +144,11 @@ class Stories(RuleBasedStateMachine):
 
     @invariant()
     def what_another_alert_speaks_for_is_silent(self) -> None:
-        """While a loop is told there is no crash, while the engine is down there is neither."""
-        on = {(state.alert, state.subject.key) for state in self.story.states.values() if state.phase.active}
-        alerts = {alert for alert, _ in on}
-        assert DOWN not in alerts or alerts == {DOWN}
+        """While a loop is told there is no crash; while the engine is down nothing is about to be told."""
+        states = [state for state in self.story.states.values() if state.phase.active]
+        on = {(state.alert, state.subject.key) for state in states}
+        if DOWN in {alert for alert, _ in on}:
+            assert all(state.fingerprint in self.told for state in states)
         for subject in SUBJECTS:
             assert not {(LOOP, subject.key), (CRASHED, subject.key)} <= on
 

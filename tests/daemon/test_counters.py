@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collectors.facts import Container, Death, Intent
+from daemon.counters import DEATHS, MOST_NAMES, OOM_KILLS, REASONS, Counters, families, reason_of
+from daemon.store import Store
+from tests.fakes.clock import FakeClock
+from tests.policies.build import compose, container, death, oom_kill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(tmp_path, FakeClock())
+    yield opened
+    opened.close()
+
+
+def value(counters: Counters, name: str, reason: str = "", family: str = DEATHS) -> float | None:
+    """Give the value of one series, or `None` if there is none."""
+    wanted = [f'name="{name}"', f'reason="{reason}"' if reason else ""]
+    found = [number for block, number in counters.samples().get(family, ()) if all(part in block for part in wanted)]
+    return sum(found) if found else None
+
+
+def saved(counters: Counters, store: Store) -> None:
+    store.write(lambda connection: counters.save(connection, 0.0))
+    counters.saved()
+
+
+def crash(name: str = "web", **changes: object) -> Death:
+    return death(name, **changes)  # type: ignore[arg-type]  # the caller names fields of Death
+
+
+def test_every_series_of_a_container_begins_at_zero() -> None:
+    counters = Counters({})
+    counters.meet([container("web")])
+    assert [value(counters, "web", reason) for reason in REASONS] == [0] * len(REASONS)
+    assert value(counters, "web", family=OOM_KILLS) == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (crash(code=0), "clean"),
+        (crash(code=1), "error"),
+        (crash(code=255), "error"),
+        (crash(code=137), "signal"),
+        (crash(code=139), "signal"),
+        (crash(code=None), "unknown"),
+        (crash(code=137, oom=True), "oom"),
+        (crash(code=143, intent=Intent.API), "api"),
+        (crash(code=137, intent=Intent.ENGINE), "engine"),
+    ],
+)
+def test_an_end_is_counted_by_what_ended_it(end: Death, reason: str) -> None:
+    assert reason_of(end) == reason
+    assert reason in REASONS
+    counters = Counters({})
+    counters.count([end], [], [])
+    assert value(counters, "web", reason) == 1
+
+
+def test_a_kill_that_the_container_survived_is_counted_with_its_number() -> None:
+    counters, web = Counters({}), container("web")
+    counters.count([crash(code=137, oom=True)], [oom_kill(web, count=3), oom_kill(web, count=2)], [web])
+    assert value(counters, "web", family=OOM_KILLS) == 6
+
+
+def test_counters_survive_a_restart_and_the_recreation_of_the_container(store: Store) -> None:
+    labels = compose("shop", "web")
+    before = Counters.load(store)
+    before.meet([container("shop-web-1", labels=labels)])
+    before.count([crash("shop-web-1", labels=labels)], [], [])
+    saved(before, store)
+    after = Counters.load(store)
+    assert {key: set(series) for key, series in after.samples().items()} == {
+        key: set(series) for key, series in before.samples().items()
+    }
+    recreated = container("shop-web-1", labels=labels, id="f" * 64)
+    after.meet([recreated])
+    after.count([crash("shop-web-1", labels=labels, container_id=recreated.id)], [], [])
+    assert value(after, "shop-web-1", "error") == 2
+    assert value(after, "shop-web-1", "clean") == 0
+
+
+def test_what_a_failed_transaction_did_not_store_the_next_one_does(store: Store) -> None:
+    counters = Counters({})
+    counters.count([crash()], [], [])
+
+    def half(connection: sqlite3.Connection) -> None:
+        counters.save(connection, 0.0)
+        raise sqlite3.IntegrityError
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(half)
+    counters.count([crash()], [], [])
+    saved(counters, store)
+    assert value(Counters.load(store), "web", "error") == 2
+
+
+def test_only_what_changed_is_written(store: Store) -> None:
+    counters = Counters({})
+    counters.meet([container(f"web-{number}") for number in range(50)])
+    saved(counters, store)
+    counters.count([crash("web-7")], [], [])
+    store.write(lambda connection: counters.save(connection, 9.0))
+    assert [row["n"] for row in store.read("SELECT COUNT(*) AS n FROM counters WHERE touched = 9.0")] == [1]
+
+
+def test_beyond_five_hundred_containers_the_later_ones_share_a_name() -> None:
+    counters = Counters({})
+    counters.meet([container(f"web-{number}") for number in range(MOST_NAMES)])
+    counters.count([crash("late-1"), crash("late-2"), crash("web-3")], [], [])
+    assert value(counters, "late-1") is None
+    assert value(counters, "_other", "error") == 2
+    assert value(counters, "web-3", "error") == 1
+    names = {block.partition('"')[2].partition('"')[0] for block, _ in counters.samples()[DEATHS]}
+    assert len(names) == MOST_NAMES + 1
+
+
+def test_one_name_under_ever_new_projects_is_bounded_too() -> None:
+    counters = Counters({})
+    for number in range(3 * MOST_NAMES):
+        counters.meet([container("web", labels=compose(f"project-{number}", "web"))])
+    assert len(counters.samples()[OOM_KILLS]) <= MOST_NAMES + 1
+
+
+def test_containers_that_are_gone_leave_nothing_behind_but_their_counters() -> None:
+    counters = Counters({})
+    for number in range(2000):
+        counters.meet([container(f"run-{number}")])
+    assert len(counters._met) == 1
+
+
+def test_what_was_handed_out_does_not_change() -> None:
+    counters = Counters({})
+    counters.meet([container("web")])
+    before = counters.samples()
+    counters.count([crash()], [], [])
+    assert sum(number for _, number in before[DEATHS]) == 0
+    assert counters.samples() is counters.samples()
+
+
+def test_a_scrape_shows_both_families() -> None:
+    counters = Counters({})
+    only: list[Container] = [container('odd"name')]
+    counters.meet(only)
+    shown = {family.name: family for family in families(counters.samples())}
+    assert set(shown) == {DEATHS, OOM_KILLS}
+    assert all(family.kind == "counter" for family in shown.values())
+    assert 'name="odd\\"name"' in shown[OOM_KILLS].samples[0][0]

@@ -1,0 +1,379 @@
+"""The watch on a scripted engine: what is told, what is kept, and what no fault may change."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, EngineState, SourceName
+from daemon.alerts import outbox
+from daemon.alerts.state import Phase
+from daemon.counters import DEATHS
+from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, WatchPost
+from tests.fakes.clock import NOW
+from tests.lab.scripted_engine import ScriptedEngine
+from tests.lab.waiting import wait_until
+from tests.policies.build import GIB, filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from collectors.facts import Facts
+    from policies.policy import Verdict
+
+LATER = timedelta(minutes=6)
+CRASHED, UNHEALTHY, DISK, DOWN = "container-crashed", "container-unhealthy", "disk-low", "engine-down"
+SERVICE = {COMPOSE_PROJECT: "shop", COMPOSE_SERVICE: "web", COMPOSE_NUMBER: "1"}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
+    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def post(engine: ScriptedEngine, tmp_path: Path) -> Iterator[WatchPost]:
+    post = WatchPost(engine, tmp_path)
+    yield post
+    post.close()
+
+
+@contextmanager
+def no_room_for_deaths(post: WatchPost) -> Iterator[None]:
+    """Make every transaction that stores a death fail, with an error that is no fault of the disk."""
+    post.store.read("CREATE TRIGGER refuse BEFORE INSERT ON deaths BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    yield
+    post.store.read("DROP TRIGGER refuse")
+
+
+def deaths_counted(post: WatchPost, name: str) -> float:
+    assert post.watch.snapshot is not None
+    return sum(value for block, value in post.watch.snapshot.counters[DEATHS] if f'name="{name}"' in block)
+
+
+class Poison:
+    """A policy with a bug."""
+
+    needs: ClassVar[frozenset[SourceName]] = frozenset()
+    alerts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self.ails = True
+
+    def decide(self, facts: Facts) -> Iterator[Verdict]:
+        """Fail while it ails."""
+        if self.ails:
+            raise ZeroDivisionError(f"{len(facts.containers)} containers")
+        yield from ()
+
+
+def test_a_crash_is_told_once_stored_once_and_counted_once(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    post.cycle()
+    post.die(web, 3)
+    post.cycles(40)
+    assert post.told() == [(CRASHED, "fired")]
+    assert [death.exit_code for death in post.stored_deaths()] == [3]
+    assert deaths_counted(post, "web") == 1
+    assert post.notified == 1
+
+
+def test_while_docker_is_down_its_alerts_are_unknown_disks_are_still_told_of_and_nothing_is_planned(
+    post: WatchPost,
+) -> None:
+    web = post.engine.add("web", health="unhealthy")
+    post.engine.add("old", state="exited", finished_at=NOW - timedelta(days=30))
+    post.cycle()
+    post.cycles(2, MINUTE)
+    assert post.phase(UNHEALTHY, "web") is Phase.FIRING
+    post.engine.stop()
+    post.view.set(EngineState.CRASHED, "Docker is down")
+    web.health = "healthy"
+    post.disks.filesystems = (filesystem(available=1 * GIB),)
+    post.cycles(5, MINUTE)
+    assert post.alerts[UNHEALTHY, "web"].unknown
+    assert (DISK, "fired") in post.told()
+    assert (DOWN, "fired") in post.told()
+    assert post.watch.snapshot is not None
+    assert post.watch.snapshot.decision.removals == ()
+    assert post.watch.snapshot.decision.skipped["containers"] == "docker: Docker is down"
+    post.engine.listen()
+    post.view.set(EngineState.UP)
+    post.cycles(3, MINUTE)
+    assert (UNHEALTHY, "resolved") in post.told()
+    assert post.engine.non_get() == []
+
+
+def test_a_service_that_compose_redeploys_is_nothing_to_tell_of(post: WatchPost) -> None:
+    old = post.engine.add("shop-web-1", labels=SERVICE)
+    post.cycle()
+    new = post.engine.add("0123456789ab_shop-web-1", labels=SERVICE, state="created", started_at=None)
+    post.emit("create", new)
+    post.cycle()
+    post.stop(old)
+    post.cycle()
+    post.remove(old)
+    new.name, new.state, new.started_at = "shop-web-1", "running", post.clock.now()
+    post.emit("rename", new)
+    post.emit("start", new)
+    post.cycles(60)
+    assert post.told() == []
+    assert post.alerts == {}
+    [death] = post.stored_deaths()
+    assert death.intent.value == "api"
+
+
+def test_a_container_that_is_recreated_after_a_crash_keeps_its_alert_and_its_counter(post: WatchPost) -> None:
+    old = post.engine.add("shop-web-1", labels=SERVICE)
+    post.cycle()
+    post.die(old, 1)
+    post.cycles(40)
+    post.remove(old)
+    new = post.engine.add("shop-web-1b", labels=SERVICE, started_at=post.clock.now())
+    new.name = old.name
+    post.emit("start", new)
+    post.cycles(200)
+    assert post.told() == [(CRASHED, "fired"), (CRASHED, "resolved")]
+    post.die(new, 1)
+    post.cycle()
+    assert deaths_counted(post, "shop-web-1") == 2
+
+
+def test_a_death_that_cannot_be_stored_is_stored_and_counted_once_when_it_can(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    post.cycle()
+    with no_room_for_deaths(post):
+        post.die(web, 3)
+        for _ in range(3):
+            with pytest.raises(sqlite3.IntegrityError):
+                post.cycle()
+    post.cycles(40)
+    assert [death.name for death in post.stored_deaths()] == ["web"]
+    assert deaths_counted(post, "web") == 1
+    assert post.told() == [(CRASHED, "fired")]
+    again = post.restarted()
+    again.cycles(2, LATER)
+    assert deaths_counted(again, "web") == 1
+    assert [death.name for death in again.stored_deaths()] == ["web"]
+    again.close()
+
+
+def test_a_death_that_was_never_stored_is_found_after_a_restart(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    post.cycle()
+    with no_room_for_deaths(post):
+        post.die(web, 3)
+        with pytest.raises(sqlite3.IntegrityError):
+            post.cycle()
+    again = post.restarted(5 * SECOND)
+    again.cycle()
+    assert [death.inferred for death in again.stored_deaths()] == [True]
+    assert deaths_counted(again, "web") == 1
+    again.close()
+
+
+def test_a_disk_without_room_costs_nothing_while_we_run(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    post.cycle()
+    post.store.read("PRAGMA max_page_count = 1")
+    for number in range(100):
+        post.emit("start", post.engine.add(f"other-{number}"))
+    post.die(web, 3)
+    post.cycles(40)
+    assert post.store.degraded
+    assert post.told() == [(CRASHED, "fired")]
+    assert [death.name for death in post.stored_deaths()] == ["web"]
+    assert deaths_counted(post, "web") == 1
+
+
+def test_a_pending_alert_goes_on_after_a_restart_with_the_time_that_it_was_away(post: WatchPost) -> None:
+    post.engine.add("web", health="unhealthy")
+    post.cycle()
+    post.cycles(30)
+    again = post.restarted(20 * SECOND)
+    again.view.set(EngineState.STARTING)
+    again.cycle()
+    assert again.alerts[UNHEALTHY, "web"].unknown
+    again.view.set(EngineState.UP)
+    again.cycles(7)
+    assert again.phase(UNHEALTHY, "web") is Phase.PENDING, "58 of its 60 seconds"
+    again.cycles(3)
+    assert again.told() == [(UNHEALTHY, "fired")]
+    again.close()
+
+
+@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR])
+def test_a_wall_clock_that_is_set_neither_fires_nor_resolves_anything(post: WatchPost, step: timedelta) -> None:
+    post.engine.add("pending", health="unhealthy")
+    clearing, looping = post.engine.add("clearing", health="unhealthy"), post.engine.add("looping")
+    post.disks.filesystems = (filesystem(),)
+    post.cycle()
+    post.cycles(2, MINUTE)
+    clearing.health = "healthy"
+    post.emit("health_status: healthy", clearing)
+    for _ in range(6):
+        post.die(looping, 1)
+        post.cycle(2 * SECOND)
+    late = post.engine.add("late", health="unhealthy")
+    post.emit("start", late)
+    post.cycle()
+    before, told = {key: state.phase for key, state in post.alerts.items()}, post.told()
+    assert before["container-restart-loop", "looping"] is Phase.FIRING
+    assert before[UNHEALTHY, "clearing"] is Phase.CLEARING
+    assert before[UNHEALTHY, "late"] is Phase.PENDING
+    post.clock.step(step)
+    post.cycles(3)
+    assert {key: state.phase for key, state in post.alerts.items()} == before
+    assert post.told() == told
+
+
+@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR])
+def test_a_wall_clock_that_is_set_in_our_absence_does_not_make_it_longer(post: WatchPost, step: timedelta) -> None:
+    post.engine.add("web", health="unhealthy")
+    post.cycle()
+    post.clock.step(step)
+    again = post.restarted(20 * SECOND)
+    again.cycle()
+    assert again.phase(UNHEALTHY, "web") is Phase.PENDING
+    assert again.alerts[UNHEALTHY, "web"].timer == 21 * SECOND
+    again.close()
+
+
+def test_what_would_be_removed_is_said_once_also_across_an_outage(
+    post: WatchPost, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    old = post.engine.add("old", state="exited", exit_code=0, finished_at=NOW - timedelta(days=30))
+    post.cycles(3)
+    post.view.set(EngineState.HUNG)
+    post.cycle()
+    post.view.set(EngineState.UP)
+    post.cycles(3)
+    [line] = [line for line in caplog.messages if line.startswith("would remove")]
+    assert line.startswith("would remove container old")
+    old.state, old.started_at = "running", post.clock.now()
+    post.emit("start", old)
+    post.cycle()
+    old.state, old.finished_at = "exited", NOW - timedelta(days=20)
+    post.cycle(LATER)
+    assert len([line for line in caplog.messages if line.startswith("would remove")]) == 2
+
+
+def test_forbidden_images_skip_their_policy_with_the_reason_and_no_other(post: WatchPost) -> None:
+    post.engine.add("old", state="exited", finished_at=NOW - timedelta(days=30))
+    post.engine.statuses["/images/*"] = 403
+    post.cycle()
+    assert post.watch.snapshot is not None
+    decision = post.watch.snapshot.decision
+    assert list(decision.skipped) == ["images_dangling"]
+    assert "forbids GET" in decision.skipped["images_dangling"]
+    assert [removal.object.name for removal in decision.removals] == ["old"]
+
+
+def test_no_word_of_a_probe_reaches_message_or_store_when_no_log_line_may_leave_the_host(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    post = WatchPost(engine, tmp_path, Options(log_lines=0))
+    web = engine.add("web", health="unhealthy")
+    state = web.inspected()["State"]
+    entry = {"Start": "2026-11-23T16:00:00Z", "End": "2026-11-23T16:00:01Z", "ExitCode": 1, "Output": "hush hush"}
+    web.inspect_extra = {"State": {**state, "Health": {"Status": "unhealthy", "FailingStreak": 4, "Log": [entry]}}}
+    post.cycle()
+    post.cycles(2, MINUTE)
+    assert post.alerts[UNHEALTHY, "web"].reason == "4 probes failed in a row"
+    post.close()
+    for file in (tmp_path / "state").iterdir():
+        assert b"hush hush" not in file.read_bytes()
+
+
+def test_what_a_probe_prints_is_told_without_its_secrets(post: WatchPost) -> None:
+    web = post.engine.add("web", health="unhealthy")
+    entry = {"Start": "2026-11-23T16:00:00Z", "End": "2026-11-23T16:00:01Z", "ExitCode": 1, "Output": "token=hunter2"}
+    health = {"Status": "unhealthy", "FailingStreak": 1, "Log": [entry]}
+    web.inspect_extra = {"State": {**web.inspected()["State"], "Health": health}}
+    post.cycle()
+    assert post.alerts[UNHEALTHY, "web"].reason == "1 probe failed in a row: token=***"
+
+
+def test_a_failing_cycle_loses_no_death_and_leaves_no_old_picture(engine: ScriptedEngine, tmp_path: Path) -> None:
+    poison = Poison()
+    post = WatchPost(engine, tmp_path, Options(policies={**POLICIES, "poison": poison}))
+    web = engine.add("web")
+    poison.ails = False
+    post.cycle()
+    poison.ails = True
+    post.die(web, 3)
+    post.clock.advance(SECOND)
+    post.watch.start()
+    assert wait_until(lambda: post.watch.failures, "a cycle that fails") == 1
+    assert post.watch.snapshot is None
+    assert not post.watch.ready
+    poison.ails = False
+    post.watch.wake()
+    wait_until(lambda: post.watch.snapshot, "a cycle that ends well")
+    assert post.watch.ready
+    assert deaths_counted(post, "web") == 1
+    assert [death.name for death in post.stored_deaths()] == ["web"]
+    post.close()
+
+
+def test_the_thread_starts_at_once_cycles_when_woken_and_ends_when_told(post: WatchPost) -> None:
+    post.watch.start()
+    wait_until(lambda: post.watch.ready, "the first cycle")
+    cycles = post.watch.cycles
+    post.watch.wake()
+    wait_until(lambda: post.watch.cycles > cycles, "another cycle")
+    post.watch.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "watch"]
+
+
+def test_it_rests_the_shorter_the_more_is_undecided(post: WatchPost) -> None:
+    web = post.engine.add("web", health="unhealthy")
+    idle, soon, unsettled = timedelta(seconds=15), timedelta(seconds=5), timedelta(seconds=1)
+    assert post.cycle() == unsettled, "an alert is pending"
+    post.cycle(MINUTE)
+    assert post.cycle() == idle
+    web.health = "healthy"
+    post.emit("health_status: healthy", web)
+    assert post.cycle() == soon, "it clears"
+    post.cycle(MINUTE)
+    assert post.cycle() == idle
+    post.view.set(EngineState.HUNG)
+    post.cycle()
+    assert post.cycle(MINUTE) == soon, "docker is unknown"
+
+
+def test_an_alert_that_housekeeping_forgot_is_forgotten(post: WatchPost) -> None:
+    web = post.engine.add("web", health="unhealthy")
+    post.cycle()
+    post.cycles(2, MINUTE)
+    web.health = "healthy"
+    post.emit("health_status: healthy", web)
+    post.cycles(3, MINUTE)
+    assert post.watch.snapshot is not None
+    assert len(post.watch.snapshot.alerts) == 1
+    post.store.write(lambda connection: connection.execute("UPDATE outbox SET state = 'sent', done = 0"))
+    post.clock.advance(timedelta(days=8))
+    post.store.write(lambda connection: outbox.prune(connection, post.clock.now()))
+    post.cycle()
+    assert post.watch.snapshot.alerts == {}
+
+
+def test_a_storm_of_ends_is_counted_to_the_last(post: WatchPost) -> None:
+    fleet = [post.engine.add(f"web-{number}") for number in range(200)]
+    post.cycle()
+    for container in fleet:
+        post.die(container, 3)
+    post.cycle()
+    assert Counter(death.name for death in post.stored_deaths()) == Counter(container.name for container in fleet)
+    assert post.watch.snapshot is not None
+    assert sum(value for _, value in post.watch.snapshot.counters[DEATHS]) == 200
