@@ -49,7 +49,9 @@ def page(
     """Give the lines of the page that are no comments."""
     decision = Decision((), (), (), frozenset(), {})
     states = {state.fingerprint: state for state in alerts}
-    snapshot = Snapshot(facts=facts(), decision=decision, alerts=states, counters={}) if started else None
+    snapshot = (
+        Snapshot(facts=facts(), decision=decision, alerts=states, counters={}, complete=True) if started else None
+    )
     families = self_families(
         snapshot, reader=told or reader(), sinks=sinks, jobs={"prune-store": 7.0}, cycles=9, failures=1, now=NOW
     )
