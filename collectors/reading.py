@@ -39,7 +39,6 @@ class Reading:
     memory_cache_bytes: int | None = None
     memory_limit_bytes: int | None = None
     """`None` also when unlimited."""
-    oom_kills: int | None = None
     pids: int | None = None
     pids_limit: int | None = None
     """`None` also when unlimited."""
@@ -109,7 +108,6 @@ class GroupV2:
             memory_rss_bytes=files.keyed(stat, b"anon"),
             memory_cache_bytes=files.keyed(stat, b"file"),
             memory_limit_bytes=files.limit(read_file(self._max)),
-            oom_kills=self.oom_kills(),
             pids=files.number(read_file(self._pids)),
             pids_limit=files.limit(read_file(self._pids_max)),
             block_io=devices.named(files.io_v2(read_file(self._io))),
@@ -157,7 +155,6 @@ class GroupV1:
             memory_rss_bytes=files.keyed(stat, b"total_rss"),
             memory_cache_bytes=files.keyed(stat, b"total_cache"),
             memory_limit_bytes=files.limit(read_file(self._memory + "limit_in_bytes")),
-            oom_kills=self.oom_kills(),
             pids=files.number(read_file(self._pids + "current")),
             pids_limit=files.limit(read_file(self._pids + "max")),
             block_io=devices.named(files.io_v1(read_file(self._io) or read_file(self._io_flat))),

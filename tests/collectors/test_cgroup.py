@@ -42,7 +42,6 @@ def test_a_v2_cgroup_of_the_systemd_driver_is_read_in_full(tree: CgroupTree) -> 
         memory_rss_bytes=60 << 20,
         memory_cache_bytes=30 << 20,
         memory_limit_bytes=512 << 20,
-        oom_kills=1,
         pids=7,
         pids_limit=None,
         block_io={"sda": Flow(4096, 8192), "259:3": Flow(1, 2)},
@@ -65,7 +64,6 @@ def test_a_v1_cgroup_gives_the_same_figures(tree: CgroupTree) -> None:
         memory_rss_bytes=60 << 20,
         memory_cache_bytes=30 << 20,
         memory_limit_bytes=512 << 20,
-        oom_kills=1,
         pids=7,
         pids_limit=100,
         block_io={"sda": Flow(4096, 8192)},
@@ -137,7 +135,7 @@ def test_a_missing_file_costs_its_own_figures_only(tree: CgroupTree, missing: st
     assert (reading.cpu_seconds is None) == (missing == "cpu.stat")
     assert (reading.memory_bytes is None) == (missing == "memory.current")
     assert (reading.pids is None) == (missing == "pids.current")
-    assert (reading.oom_kills is None) == (missing == "memory.events")
+    assert (tree.reader.oom_kills(WEB) is None) == (missing == "memory.events")
 
 
 @given(name=st.sampled_from(sorted(V2)), content=st.binary(max_size=200))
@@ -207,13 +205,13 @@ def test_forgotten_containers_are_looked_for_anew(tree: CgroupTree) -> None:
 
 def test_every_fixture_of_v1_is_used(tree: CgroupTree) -> None:
     root = tree.add_v1(f"docker/{WEB.id}")
-    whole = tree.reader.read(WEB)
+    whole = tree.reader.read(WEB), tree.reader.oom_kills(WEB)
     for name in V1:
         controller, file = name.split("/")
         path = root / controller / "docker" / WEB.id / file
         text = path.read_text()
         path.unlink()
-        assert tree.reader.read(WEB) != whole, name
+        assert (tree.reader.read(WEB), tree.reader.oom_kills(WEB)) != whole, name
         path.write_text(text)
 
 
@@ -242,10 +240,11 @@ def real_cgroup() -> Iterator[str]:
 
 
 def test_a_real_cgroup_of_this_kernel_is_read(real_cgroup: str) -> None:
-    reading = CgroupReader().read(a_container(cgroup_parent=real_cgroup))
+    reader, container = CgroupReader(), a_container(cgroup_parent=real_cgroup)
+    reading = reader.read(container)
     assert reading is not None
     assert reading.cpu_seconds is not None
     if not (ROOT / "cgroup.controllers").exists():  # under v2 the parent may not delegate every controller
         assert reading.memory_bytes is not None
         assert reading.pids == 1
-        assert reading.oom_kills == 0
+        assert reader.oom_kills(container) == 0
