@@ -15,28 +15,25 @@ from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from signal import SIGHUP
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from collectors.cgroup import CgroupReader
-from collectors.containers import ContainerCollector
-from collectors.disk import Filesystems, filesystem_families
+from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
-from collectors.engine_families import engine_families
-from collectors.facts import EngineState
 from collectors.inventory import Inventory
-from daemon import absence, banner, history, status
+from daemon import absence, banner, history
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Sender
 from daemon.alerts.slack import SlackSink
+from daemon.answers import Answers, Self
 from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
-from daemon.counters import families as counter_families
-from daemon.decide import decide
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
+from daemon.exports import Exports
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
@@ -47,36 +44,32 @@ from daemon.log_tails import LogTails
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer, Rules
-from daemon.plans import make_plan, to_json
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.redact import Redactor
 from daemon.sampler import Sampler, Sources
-from daemon.self_metrics import self_families
 from daemon.sightings import Sightings
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
 from daemon.watch import Watch
-from daemon.web.exposition import Exposition, NamedCollector, process_registry
-from daemon.web.pages import LandingPage, MetricsPage, Overview, ReadyPage, healthy_page
+from daemon.web.exposition import Exposition, process_registry
+from daemon.web.pages import LandingPage, MetricsPage, ReadyPage, healthy_page
 from daemon.web.server import WebServer
 from policies.deaths import Crashes
-from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.facts import Container
-    from collectors.families import Family
     from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
     from policies.catalogue import AlertRule
-    from policies.policy import Policy, Verdict
+    from policies.policy import Policy
 
 log = logging.getLogger("daemon.app")  # `python -m` calls this module __main__
 
@@ -103,7 +96,6 @@ class App:
         self._once = once
         self._clock = clock
         self._closing = ExitStack()
-        self._started_at = clock.monotonic()
         self._host = settings.host_name()
         endpoint = _endpoint(settings)
         beats = Heartbeats(DEADLINES, clock)
@@ -141,8 +133,8 @@ class App:
         self._layers = LayerSizes(
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
         )
-        self.policies = _policies(settings)
-        self.watch = self._watch(connect)
+        policies = _policies(settings)
+        self.watch = self._watch(connect, policies)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
@@ -151,14 +143,42 @@ class App:
             ],
             clock,
         )
-        self.web = WebServer(settings.web.listen, self._pages())
+        exports = Exports(
+            clock=clock,
+            cgroups=self._cgroups,
+            engine=self.engine,
+            reader=self.reader,
+            sampler=self.sampler,
+            watch=self.watch,
+            sender=self.sender,
+            jobs=self._jobs,
+        )
+        self.answers = Answers(
+            Self(version=_version(), mode=settings.mode, host=self._host, started_at=clock.monotonic()),
+            clock=clock,
+            watch=self.watch,
+            engine=self.engine,
+            sender=self.sender,
+            store=self.store,
+            policies=policies,
+        )
+        self.exposition = Exposition(exports.collectors(), process_registry(), clock)
+        self.web = WebServer(
+            settings.web.listen,
+            {
+                "/": LandingPage(self.answers.overview),
+                "/metrics": MetricsPage(self.exposition),
+                "/-/healthy": healthy_page,
+                "/-/ready": ReadyPage(self.answers.not_ready),
+            },
+        )
         self._control = ControlServer(
             settings.control_socket(os.environ, os.geteuid()),
             verb_table(
-                status=lambda _: self.status(),
-                plan=lambda _: self.plan(),
-                alerts=lambda _: self._alerts(),
-                alerts_test=lambda _: self._test_sinks(),
+                status=lambda _: self.answers.status(),
+                plan=lambda _: self.answers.plan(),
+                alerts=lambda _: self.answers.alerts(),
+                alerts_test=lambda _: self.answers.test_sinks(),
             ),
         )
 
@@ -203,55 +223,6 @@ class App:
         """Name the threads that show no sign of life."""
         return self._beats.stale()
 
-    def status(self) -> dict[str, Any]:
-        """Answer `shipkeeper status`."""
-        snapshot = self._snapshot()
-        pressure = self.policies.get("disk_pressure")
-        return {
-            "version": _version(),
-            "mode": self._settings.mode,
-            "host": self._host,
-            "uptime_seconds": int(self._clock.monotonic() - self._started_at),
-            "docker": status.engine_json(self.engine.engine),
-            "filesystems": [
-                status.filesystem_json(filesystem, pressure if isinstance(pressure, DiskPressure) else None)
-                for filesystem in snapshot.facts.filesystems
-            ],
-            "alerts": status.alerts_json(snapshot.alerts.values()),
-            "containers": status.containers_json(snapshot),
-            "policies": [
-                {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)}
-                for name in self.policies
-            ],
-            "sinks": [status.sink_json(stats) for stats in self.sender.stats],
-            "store": {"path": str(self.store.path), "degraded": self.store.degraded},
-        }
-
-    def plan(self) -> dict[str, Any]:
-        """Answer `shipkeeper plan`: the facts of the last cycle, judged at this moment."""
-        now = self._clock.now()
-        decision = decide(self.policies, replace(self._snapshot().facts, now=now))
-        if decision.skipped.get("containers") or not self.watch.ready:
-            raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
-        verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return to_json(make_plan(verdicts, self._settings.mode, now))
-
-    def _alerts(self) -> list[dict[str, Any]]:
-        return status.alerts_json(self._snapshot().alerts.values())
-
-    def _test_sinks(self) -> list[dict[str, Any]]:
-        trials = [self.sender.test_message(sink.name) for sink in self._sinks]
-        return [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
-
-    def _snapshot(self) -> Snapshot:
-        snapshot = self.watch.snapshot
-        if snapshot is None:
-            raise ShipkeeperError(
-                "there is no picture of this host yet, or the last look at it failed\n"
-                "  cure: ask again in a moment; if that does not help, the daemon's log says why"
-            )
-        return snapshot
-
     def _wake(self) -> None:
         self.watch.wake()
 
@@ -277,7 +248,7 @@ class App:
         """Tell whether the engine runs on this machine."""
         return self._settings.docker.host.startswith("unix://")
 
-    def _watch(self, connect: Any) -> Watch:
+    def _watch(self, connect: Callable[[], EngineApi], policies: Mapping[str, Policy]) -> Watch:
         settings, store, clock = self._settings, self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
         redact = Redactor(settings.alerts.redact)
@@ -300,7 +271,7 @@ class App:
         rules = Rules(protection=settings.protection(), ignore=settings.alerts.ignore, quotes=lines > 0)
         return Watch(
             observer=Observer(eyes, clock, rules, rebooted=away.rebooted and self._is_local()),
-            policies=self.policies,
+            policies=policies,
             rules=self._rules(),
             store=store,
             counters=counters,
@@ -327,57 +298,6 @@ class App:
     def _measure_layers(self) -> None:
         if self._layers.measure():
             self.watch.wake()
-
-    def _pages(self) -> Mapping[str, Any]:
-        exposition = Exposition(self._collectors(), process_registry(), self._clock)
-        return {
-            "/": LandingPage(self._overview),
-            "/metrics": MetricsPage(exposition),
-            "/-/healthy": healthy_page,
-            "/-/ready": ReadyPage(
-                lambda: "" if self.watch.ready else "the first look at the containers is not complete"
-            ),
-        }
-
-    def _overview(self) -> Overview:
-        engine = self.engine.engine
-        words = f"{engine.version}, up" if engine.state is EngineState.UP else f"{engine.state}: {engine.why}"
-        return Overview(host=self._host, version=_version(), mode=self._settings.mode, engine=words)
-
-    def _collectors(self) -> Sequence[NamedCollector]:
-        """Every collector of the metrics page; a new one is one line here."""
-        containers = ContainerCollector(self._cgroups, self._shown_containers)
-        return (
-            NamedCollector("docker", lambda: engine_families(self.engine.engine)),
-            NamedCollector("containers", containers.collect),
-            NamedCollector("counters", self._counter_families),
-            NamedCollector("filesystems", self._filesystem_families),
-            NamedCollector("self", self._self_families),
-        )
-
-    def _shown_containers(self) -> Sequence[Container]:
-        """Give the containers while Docker tells of them; nothing stale is shown."""
-        snapshot = self.watch.snapshot
-        return snapshot.facts.containers if snapshot and snapshot.docker_known else ()
-
-    def _counter_families(self) -> Iterable[Family]:
-        snapshot = self.watch.snapshot
-        return counter_families(snapshot.counters if snapshot else {})
-
-    def _filesystem_families(self) -> Iterable[Family]:
-        sample = self.sampler.latest
-        return filesystem_families(sample.filesystems, sample.errors) if sample else ()
-
-    def _self_families(self) -> Iterable[Family]:
-        return self_families(
-            self.watch.snapshot,
-            reader=self.reader.stats,
-            sinks=self.sender.stats,
-            jobs=self._jobs.last_success,
-            cycles=self.watch.cycles,
-            failures=self.watch.failures,
-            now=self._clock.now(),
-        )
 
 
 def _endpoint(settings: Settings) -> Endpoint:
@@ -438,7 +358,7 @@ def run_once(settings: Settings, *, plan_json: bool) -> int:
     try:
         snapshot = app.once()
         if plan_json:
-            print(json.dumps(app.plan()))  # noqa: T201  what the command line reads
+            print(json.dumps(app.answers.plan()))  # noqa: T201  what the command line reads
             return 0
         app.sender.start()
         app.sender.close()

@@ -148,15 +148,15 @@ class Settings(Section):
         """Give the name of this machine in messages and labels."""
         return self.host.name or socket.gethostname()
 
-    def control_socket(self, environ: Mapping[str, str], uid: int) -> Path:
+    def control_socket(self, environ: Mapping[str, str], uid: int, runtime: Path = _SYSTEM_RUNTIME) -> Path:
         """Give the socket's path: the setting, else systemd's runtime folder, the system's, the user's own."""
         if self.control.socket is not None:
             return self.control.socket
         if given := _first_folder(environ.get("RUNTIME_DIRECTORY", "")):
             return given / _SOCKET_NAME
-        system = _SYSTEM_RUNTIME / _SOCKET_NAME
+        system = runtime / _SOCKET_NAME
         # Whoever may not write there and finds no daemon there runs a daemon of their own, if any.
-        if uid == 0 or system.exists() or os.access(_SYSTEM_RUNTIME, os.W_OK):
+        if uid == 0 or system.exists() or os.access(runtime, os.W_OK):
             return system
         users_own = environ.get("XDG_RUNTIME_DIR")  # only a login session has it, `su` and `cron` do not
         folder = Path(users_own) / "shipkeeper" if users_own else self.state_dir(environ, uid)

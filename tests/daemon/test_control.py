@@ -32,7 +32,6 @@ AS_NOBODY = (
     "try: print(call(Path(sys.argv[1]), *sys.argv[2].split()))\n"
     "except ShipkeeperError as error: print(error)"
 )
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 
 
 def echo(query: Mapping[str, str]) -> dict[str, Any]:
@@ -96,7 +95,6 @@ def test_the_socket_is_for_owner_and_group_alone(control: Path) -> None:
     assert stat.S_IMODE(mode) == 0o660
 
 
-@needs_root
 def test_the_socket_is_given_to_its_group(tmp_path: Path) -> None:
     group = grp.getgrgid(NOBODY)
     with answering(tmp_path / "control.sock", group=group.gr_name) as path:
@@ -169,19 +167,16 @@ def test_root_and_the_daemons_user_act_the_group_looks_others_nothing() -> None:
     assert role_of(Peer(1, 99999, 1), gid) is None
 
 
-@needs_root
 def test_a_stranger_is_refused_even_if_the_socket_is_open(control: Path) -> None:
     said = asked_as_nobody(opened_to_everyone(control), f"GET {STATUS}")
     assert "only root, the daemon's user and the group" in said
 
 
-@needs_root
 def test_a_stranger_cannot_connect_and_learns_the_cure(control: Path) -> None:
     opened_to_everyone(control).chmod(0o660)
     assert "usermod -aG shipkeeper" in asked_as_nobody(control, f"GET {STATUS}")
 
 
-@needs_root
 def test_a_member_of_the_group_looks_but_does_not_act(control: Path) -> None:
     gid = control.stat().st_gid
     opened_to_everyone(control).chmod(0o660)

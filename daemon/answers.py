@@ -1,0 +1,120 @@
+"""What the daemon answers, to the control socket and to the landing page, from what its parts knew last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from collectors.facts import EngineState
+from daemon import status
+from daemon.decide import decide
+from daemon.errors import ShipkeeperError
+from daemon.plans import make_plan, to_json
+from daemon.web.pages import Overview
+from policies.disk_pressure import DiskPressure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.alerts.sender import Sender
+    from daemon.clock import Clock
+    from daemon.engine_watch import EngineWatch
+    from daemon.snapshot import Snapshot
+    from daemon.store import Store
+    from daemon.watch import Watch
+    from policies.policy import Policy, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Self:
+    """What does not change while the daemon runs."""
+
+    version: str
+    mode: str
+    host: str
+    started_at: float
+    """Monotonic seconds."""
+
+
+class Answers:
+    """Safe to ask from any thread: every part is read through what it has published."""
+
+    def __init__(  # noqa: PLR0913  the composition root hands in each part by name
+        self,
+        myself: Self,
+        *,
+        clock: Clock,
+        watch: Watch,
+        engine: EngineWatch,
+        sender: Sender,
+        store: Store,
+        policies: Mapping[str, Policy],
+    ) -> None:
+        self._self = myself
+        self._clock = clock
+        self._watch = watch
+        self._engine = engine
+        self._sender = sender
+        self._store = store
+        self._policies = policies
+
+    def status(self) -> dict[str, Any]:
+        """Answer `shipkeeper status`."""
+        snapshot = self._snapshot()
+        pressure = self._policies.get("disk_pressure")
+        return {
+            "version": self._self.version,
+            "mode": self._self.mode,
+            "host": self._self.host,
+            "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
+            "docker": status.engine_json(self._engine.engine),
+            "filesystems": [
+                status.filesystem_json(filesystem, pressure if isinstance(pressure, DiskPressure) else None)
+                for filesystem in snapshot.facts.filesystems
+            ],
+            "alerts": status.alerts_json(snapshot.alerts.values()),
+            "containers": status.containers_json(snapshot),
+            "policies": [
+                {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)}
+                for name in self._policies
+            ],
+            "sinks": [status.sink_json(stats) for stats in self._sender.stats],
+            "store": {"path": str(self._store.path), "degraded": self._store.degraded},
+        }
+
+    def plan(self) -> dict[str, Any]:
+        """Answer `shipkeeper plan`: the facts of the last cycle, judged at this moment."""
+        now = self._clock.now()
+        decision = decide(self._policies, replace(self._snapshot().facts, now=now))
+        if decision.skipped.get("containers") or not self._watch.ready:
+            raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
+        verdicts: list[Verdict] = [*decision.removals, *decision.kept]
+        return to_json(make_plan(verdicts, self._self.mode, now))
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Answer `shipkeeper alerts list`."""
+        return status.alerts_json(self._snapshot().alerts.values())
+
+    def test_sinks(self) -> list[dict[str, Any]]:
+        """Answer `shipkeeper alerts test`: send a message everywhere, and say what came back."""
+        trials = [self._sender.test_message(stats.name) for stats in self._sender.stats]
+        return [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
+
+    def not_ready(self) -> str:
+        """Say what is still waited for; empty once the daemon is ready."""
+        return "" if self._watch.ready else "the first look at the containers is not complete"
+
+    def overview(self) -> Overview:
+        """Give what the landing page says."""
+        engine = self._engine.engine
+        words = f"{engine.version}, up" if engine.state is EngineState.UP else f"{engine.state}: {engine.why}"
+        return Overview(host=self._self.host, version=self._self.version, mode=self._self.mode, engine=words)
+
+    def _snapshot(self) -> Snapshot:
+        snapshot = self._watch.snapshot
+        if snapshot is None:
+            raise ShipkeeperError(
+                "there is no picture of this host yet, or the last look at it failed\n"
+                "  cure: ask again in a moment; if that does not help, the daemon's log says why"
+            )
+        return snapshot

@@ -1,0 +1,86 @@
+"""The collectors of the metrics page: the explicit list of everything that a scrape shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collectors.containers import ContainerCollector
+from collectors.disk import filesystem_families
+from collectors.engine_families import engine_families
+from daemon.counters import families as counter_families
+from daemon.self_metrics import self_families
+from daemon.web.exposition import NamedCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from collectors.cgroup import CgroupReader
+    from collectors.facts import Container
+    from collectors.families import Family
+    from daemon.alerts.sender import Sender
+    from daemon.clock import Clock
+    from daemon.engine_watch import EngineWatch
+    from daemon.events import EventReader
+    from daemon.jobs import Jobs
+    from daemon.sampler import Sampler
+    from daemon.watch import Watch
+
+
+class Exports:
+    """Reads every part through what it has published; only cgroup and network files are read at the scrape itself."""
+
+    def __init__(  # noqa: PLR0913  the composition root hands in each part by name
+        self,
+        *,
+        clock: Clock,
+        cgroups: CgroupReader,
+        engine: EngineWatch,
+        reader: EventReader,
+        sampler: Sampler,
+        watch: Watch,
+        sender: Sender,
+        jobs: Jobs,
+    ) -> None:
+        self._clock = clock
+        self._cgroups = cgroups
+        self._engine = engine
+        self._reader = reader
+        self._sampler = sampler
+        self._watch = watch
+        self._sender = sender
+        self._jobs = jobs
+
+    def collectors(self) -> Sequence[NamedCollector]:
+        """Every collector of the metrics page; a new one is one line here."""
+        containers = ContainerCollector(self._cgroups, self._shown_containers)
+        return (
+            NamedCollector("docker", lambda: engine_families(self._engine.engine)),
+            NamedCollector("containers", containers.collect),
+            NamedCollector("counters", self._counter_families),
+            NamedCollector("filesystems", self._filesystem_families),
+            NamedCollector("self", self._self_families),
+        )
+
+    def _shown_containers(self) -> Sequence[Container]:
+        """Give the containers while Docker tells of them; nothing stale is shown."""
+        snapshot = self._watch.snapshot
+        return snapshot.facts.containers if snapshot and snapshot.docker_known else ()
+
+    def _counter_families(self) -> Iterable[Family]:
+        snapshot = self._watch.snapshot
+        return counter_families(snapshot.counters if snapshot else {})
+
+    def _filesystem_families(self) -> Iterable[Family]:
+        sample = self._sampler.latest
+        return filesystem_families(sample.filesystems, sample.errors) if sample else ()
+
+    def _self_families(self) -> Iterable[Family]:
+        return self_families(
+            self._watch.snapshot,
+            reader=self._reader.stats,
+            sinks=self._sender.stats,
+            jobs=self._jobs.last_success,
+            cycles=self._watch.cycles,
+            failures=self._watch.failures,
+            now=self._clock.now(),
+        )
