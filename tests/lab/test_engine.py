@@ -17,9 +17,11 @@ from tests.lab.sweep import leftovers
 from tests.lab.waiting import wait_until
 
 HOLDER = """
-import sys
+import signal, sys
 from pathlib import Path
 from tests.lab.engine import PrivateEngine
+# Whoever was started by a shell in the background inherits that this signal is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with PrivateEngine(folder=Path(sys.argv[1]), data_root_image_mb=100) as engine:
     engine.run(["sleep", "1000"], restart_policy={"Name": "always"})
     engine.run(["false"], restart_policy={"Name": "always"})
