@@ -41,12 +41,12 @@ def decide(policies: Mapping[str, Policy], facts: Facts) -> Decision:
         judged.update(policy.alerts)
         for verdict in policy.decide(facts):
             match verdict:
-                case Removal():
-                    removals.append(verdict)
+                case Condition() | Occurrence():  # the most frequent first
+                    findings.append(verdict)
                 case Kept():
                     kept.append(verdict)
-                case Condition() | Occurrence():
-                    findings.append(verdict)
+                case Removal():
+                    removals.append(verdict)
     return Decision(tuple(findings), tuple(removals), tuple(kept), frozenset(judged), skipped)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
@@ -115,6 +116,7 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
     connection.execute("DELETE FROM oom_kills WHERE at < ?", (horizon,))
 
 
+@lru_cache(maxsize=4096)  # every death writes the whole baseline, of which one mark has changed
 def _dump_mark(mark: Mark) -> str:
     times = [at.isoformat() if at else None for at in (mark.finished_at, mark.newest_told)]
     return json.dumps([*times, mark.restart_count, mark.told])

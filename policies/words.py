@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _BY_SIGNAL = range(129, 193)
 """Docker and shells say 128 + the number of the signal; Linux has 64."""
 
 
+@lru_cache(maxsize=1024)  # a cycle says the same few spans again, of every container
 def duration(span: timedelta) -> str:
     """Say a duration in its two largest units: `3 h 12 min`, `8 days`, `0.4 s`, `41 ms`."""
     seconds = span.total_seconds()

@@ -118,7 +118,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
         host=host,
     )
     found = _gather(_of_interest(findings, states, rules), rules)
-    before = {**_blanks(found, this), **states}
+    before = {**_blanks(found, states, this), **states}
     moved = {key: _move(state, found.get(key, _Found()), this) for key, state in before.items()}
     after = _fold(before, moved, rules)
     notices: list[Notice] = []
@@ -175,11 +175,11 @@ def _gather(findings: Iterable[Condition | Occurrence], rules: Mapping[str, Aler
     return found
 
 
-def _blanks(found: Mapping[str, _Found], this: _Round) -> dict[str, AlertState]:
-    """Give a blank state to everything that is not well: what never was bad needs none."""
+def _blanks(found: Mapping[str, _Found], states: Mapping[str, AlertState], this: _Round) -> dict[str, AlertState]:
+    """Give a blank state to everything that is not well and has none: what never was bad needs none."""
     blanks = {}
     for key, of_key in found.items():
-        if of_key.bad or of_key.occurrences:
+        if key not in states and (of_key.bad or of_key.occurrences):
             finding = of_key.condition or of_key.occurrences[0]
             blanks[key] = AlertState(
                 fingerprint=key,
@@ -199,14 +199,19 @@ def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
         return _end(state, this.now, "the alert is switched off") if state.phase.active else state
     gone = this.gone(state.subject)
     if state.alert not in this.ran_alerts or not (found.condition or found.occurrences or gone):
-        return replace(state, unknown=state.phase.active)
+        return _known_as(state, state.host, unknown=state.phase.active)
     state, news = _count(state, found, this.now)
-    state = replace(state, unknown=False, host=this.host)
+    state = _known_as(state, this.host, unknown=False)
     found = replace(found, news=news, gone=gone)
     if not state.phase.active:
         return _begin(state, found, rule, this.now) if found.bad or news else state
     state = _describe(state, found)
     return _wait(state, found, rule, this) if state.phase is Phase.PENDING else _watch(state, found, rule, this)
+
+
+def _known_as(state: AlertState, host: str, *, unknown: bool) -> AlertState:
+    """Give the state itself where nothing changes: copies cost more than all the rest."""
+    return state if (state.host, state.unknown) == (host, unknown) else replace(state, host=host, unknown=unknown)
 
 
 def _count(state: AlertState, found: _Found, now: datetime) -> tuple[AlertState, list[Occurrence]]:

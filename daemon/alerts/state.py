@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from pydantic import TypeAdapter
 
@@ -129,6 +130,7 @@ class Notice:
     state: AlertState
 
 
+@lru_cache(maxsize=4096)  # asked in every cycle, of every alert that stands
 def fingerprint(alert: str, subject: Subject) -> str:
     """Give the key of an alert for a subject on this host: it survives recreation and restart."""
     return hashlib.sha256(f"{alert}\0{subject.kind}\0{subject.key}".encode()).hexdigest()[:16]
