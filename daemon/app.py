@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
 from daemon import absence, banner, history
 from daemon.alerts import outbox
@@ -76,7 +77,6 @@ log = logging.getLogger("daemon.app")  # `python -m` calls this module __main__
 WATCH_PATIENCE = timedelta(seconds=2)
 PING_PATIENCE = timedelta(seconds=5)
 SLOW_PATIENCE = timedelta(seconds=30)
-SYSTEM_SOCKETS = frozenset({"unix:///var/run/docker.sock", "unix:///run/docker.sock"})
 DEADLINES: Mapping[str, timedelta] = {
     "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
@@ -106,7 +106,7 @@ class App:
 
         self.engine = EngineWatch(
             partial(EngineApi.connect, endpoint, PING_PATIENCE),
-            UnitState(concerns_us=settings.docker.host in SYSTEM_SOCKETS),
+            UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
             partial(beats.beat, "engine"),

@@ -10,13 +10,12 @@ import os
 import pwd
 import socket
 import stat
-import struct
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from daemon.errors import ShipkeeperError
 from daemon.verbs import Role
-from daemon.web.exchange import Response
+from daemon.web.exchange import Peer, Response
 from daemon.web.listener import Listener
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.verbs import JSON, Verb
-    from daemon.web.exchange import Peer, Request
+    from daemon.web.exchange import Request
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,6 @@ _BODY_LIMIT = 64 * 1024
 _DEADLINE = 60.0
 """Seconds a call may take: a test message waits for its sinks."""
 _PROBE_PATIENCE = 2.0
-_PEER_CREDENTIALS = struct.Struct("3i")
 
 
 class ControlServer:
@@ -152,10 +150,7 @@ def _clear(path: Path) -> None:
         except OSError:
             return  # neither dead for sure nor alive: binding will tell
         else:
-            pid, _, _ = _PEER_CREDENTIALS.unpack(
-                probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-            )
-            raise ShipkeeperError(f"shipkeeper is already running (pid {pid}) and answers at {path}")
+            raise ShipkeeperError(f"shipkeeper is already running (pid {Peer.of(probe).pid}) and answers at {path}")
 
 
 def _give_to(path: Path, group: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
+
+_CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,11 @@ class Peer:
     pid: int
     uid: int
     gid: int
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> Peer:
+        """Ask the kernel who is at the other end of a connected Unix socket."""
+        return cls(*_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

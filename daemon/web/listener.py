@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
 import threading
 from contextlib import suppress
 from http import HTTPStatus
@@ -36,7 +35,6 @@ MAX_ANSWERS = 8
 """Answers that are worked out at the same time; one more waits."""
 
 _CLOSE_DEADLINE = 1.5
-_PEER_CREDENTIALS = struct.Struct("3i")
 _INTERNAL_ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error; the log tells more\n")
 _TOO_LARGE = Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"no body of this size is taken here\n")
 
@@ -187,9 +185,7 @@ def _peer(raw: HTTPServerRequest) -> Peer | None:
     client = connection.stream.socket
     if client.family != socket.AF_UNIX:
         return None
-    return Peer(
-        *_PEER_CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size))
-    )
+    return Peer.of(client)
 
 
 async def _send(raw: HTTPServerRequest, response: Response) -> None:
