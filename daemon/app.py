@@ -138,7 +138,8 @@ class App:
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
-                Job("prune-store", self._prune, timedelta(hours=1), "fast"),
+                # Soon after the start too: else one that is restarted every half an hour would never do it.
+                Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
             ],
             clock,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from daemon.alerts.state import AlertState
 
 MOST_LISTED = 20
-"""Alerts that one message lists; the others are counted."""
+"""Alerts that one message lists with what is wrong; the others are named."""
+_NAMES_PER_LINE = 10
 
 _MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
 _SHORT = 80
@@ -117,8 +118,9 @@ def _list(states: Sequence[AlertState], kind: NoticeKind) -> Iterable[str]:
     for state in states[:MOST_LISTED]:
         said = _resolved(state) if kind is NoticeKind.RESOLVED else " · ".join((state.reason, *_times(state)))
         yield f"{state.subject.name}: {said}"
-    if len(states) > MOST_LISTED:
-        yield f"and {len(states) - MOST_LISTED} more: shipkeeper alerts list"
+    others = [state.subject.name for state in states[MOST_LISTED:]]
+    for first in range(0, len(others), _NAMES_PER_LINE):
+        yield f"also {', '.join(others[first : first + _NAMES_PER_LINE])}"
 
 
 def _facts(state: AlertState, reason: str) -> Iterable[str]:

@@ -30,6 +30,8 @@ LIFETIME = {
     Severity.INFO: timedelta(hours=6),
 }
 """How long delivery is tried: after that a message is no longer news."""
+MOST_TOGETHER = 60
+"""So many alerts share one message, which names each of them; the others are in the next one."""
 KEPT = timedelta(days=7)
 _LONGEST_WAIT = timedelta(hours=1)
 """Nothing waits longer: a time further ahead was stamped before the wall clock was set back."""
@@ -97,8 +99,8 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
         "SELECT outbox.id, outbox.record, alert_states.record AS newest"
         " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
         " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
-        " ORDER BY severity = 'critical' DESC, severity = 'warning' DESC, created, id",
-        (sink, kind, first[0]["family"], *window),
+        " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT ?",
+        (sink, kind, first[0]["family"], *window, _STUBBORN, MOST_TOGETHER),
     )
     states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
     return Batch(ids=tuple(row["id"] for row in rows), kind=kind, states=tuple(states))
