@@ -52,7 +52,7 @@ class Jobs:
                 job.work,
                 "interval",
                 seconds=job.every.total_seconds(),
-                start_date=clock.now() + (job.first or job.every),
+                start_date=clock.now() + job.first if job.first else None,
                 id=job.name,
                 executor=job.lane,
             )
