@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from daemon.counters import Counters
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
+    from daemon.rulebook import Rulebook
     from daemon.sightings import Sightings
     from daemon.store import Store
-    from policies.catalogue import AlertRule
-    from policies.policy import Policy
 
 log = logging.getLogger(__name__)
 
@@ -64,30 +63,22 @@ class Watch:
         self,
         *,
         observer: Observer,
-        policies: Mapping[str, Policy],
-        rules: Mapping[str, AlertRule],
+        book: Rulebook,
         store: Store,
         counters: Counters,
         sightings: Sightings,
-        sinks: Sequence[str],
-        group_wait: timedelta,
-        redact: Redactor,
-        host: str,
+        sinks: Callable[[], Sequence[str]],
         clock: Clock,
         away: timedelta,
         notify: Callable[[], None],
         beat: Callable[[], None],
     ) -> None:
         self._observer = observer
-        self._policies = policies
-        self._rules = rules
+        self._book = book
         self._store = store
         self._counters = counters
         self._sightings = sightings
-        self._sinks = tuple(sinks)
-        self._group_wait = group_wait
-        self._redact = redact
-        self._host = host
+        self._sinks = sinks
         self._clock = clock
         self._notify = notify
         self._beat = beat
@@ -121,6 +112,16 @@ class Watch:
         """True once the first inventory is complete and judged, while cycles succeed."""
         snapshot = self.snapshot
         return snapshot is not None and snapshot.complete
+
+    @property
+    def book(self) -> Rulebook:
+        """By what the next cycle judges."""
+        return self._book
+
+    def adopt(self, book: Rulebook) -> None:
+        """Judge by another rulebook from the next cycle on, which comes soon; from any thread."""
+        self._book = book
+        self.wake()
 
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
@@ -157,14 +158,15 @@ class Watch:
 
     def cycle(self) -> timedelta:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
-        observation = self._observer.observe()
+        book = self._book  # once: another one may come meanwhile, and counts from the next cycle on
+        observation = self._observer.observe(book)
         # Taken over before anything can fail: the observer tells it only once.
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
-        decision = decide(self._policies, observation.facts)
-        step = self._step(observation.facts, decision)
-        self._record(step, observation.facts.now)
+        decision = decide(book.policies, observation.facts)
+        step = self._step(observation.facts, decision, book)
+        self._record(step, observation.facts.now, book.group_wait)
         self._alerts.update({state.fingerprint: state for state in step.changed})
         for line in step.journal():
             log.info("%s", line)
@@ -183,19 +185,19 @@ class Watch:
         self._published = (self._clock.monotonic(), snapshot)
         return self._pause(observation)
 
-    def _step(self, facts: Facts, decision: Decision) -> Step:
+    def _step(self, facts: Facts, decision: Decision, book: Rulebook) -> Step:
         present = None
         if facts.known(_DOCKER):
             present = frozenset(c.subject.key for c in facts.containers if c.state not in MUTE_ENDS)
         return lifecycle.step(
             self._alerts,
-            [self._redacted(finding) for finding in decision.findings],
+            [_redacted(finding, book.redact) for finding in decision.findings],
             ran_alerts=decision.judged,
             present=present,
             now=facts.now,
             elapsed=self._elapsed(facts),
-            rules=self._rules,
-            host=self._host,
+            rules=book.rules,
+            host=book.host,
         )
 
     def _elapsed(self, facts: Facts) -> timedelta:
@@ -210,13 +212,7 @@ class Watch:
             elapsed, self._away = elapsed + self._away, timedelta(0)
         return elapsed
 
-    def _redacted(self, finding: Condition | Occurrence) -> Condition | Occurrence:
-        """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
-        if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
-            return replace(finding, reason=self._redact.text(finding.reason))
-        return finding
-
-    def _record(self, step: Step, now: datetime) -> None:
+    def _record(self, step: Step, now: datetime, group_wait: timedelta) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
         if not (self._unsaved or step.changed or step.notices or due):
@@ -227,7 +223,7 @@ class Watch:
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             absence.save(connection, self._clock)
-            outbox.save(connection, step.changed, step.notices, self._sinks, self._group_wait, now)
+            outbox.save(connection, step.changed, step.notices, self._sinks(), group_wait, now)
 
         self._store.write(action)
         self._unsaved.saved()
@@ -263,3 +259,10 @@ class Watch:
         # A policy that could not be asked takes nothing back: it would only say all of it again.
         untold = {id_: policy for id_, policy in self._would_remove.items() if policy in decision.skipped}
         self._would_remove = untold | {removal.object.id: removal.policy for removal in decision.removals}
+
+
+def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:
+    """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
+    if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
+        return replace(finding, reason=redact.text(finding.reason))
+    return finding

@@ -100,6 +100,12 @@ class Lane:
         self._failures = 0
         self._paused_until = clock.monotonic()
 
+    def adopt(self, sink: Sink, host: str, per_second: float) -> None:
+        """Go on with another sink of this name, from any thread; what the old one failed to take is tried at once."""
+        self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
+        self._failures, self._paused_until = 0, self._clock.monotonic()
+        outbox.hurry(self._store, sink.name, self._clock.now())
+
     def send_due(self) -> float:
         """Send what may go now; give the seconds until it makes sense to look again, if nothing new comes."""
         while True:
@@ -110,9 +116,13 @@ class Lane:
             if batch is None:
                 seconds = self._until_next()
                 break
-            outcome = self._send(batch)
+            sink = self.sink
+            outcome = self._send(batch, sink)
             if self._abandoned.is_set():
                 return IDLE_SECONDS
+            if sink is not self.sink and isinstance(outcome, Retry | SinkDown):
+                outbox.mark_retry(self._store, batch.ids, outcome.why, self._clock.now())
+                continue  # the fault was that of a sink which has been replaced meanwhile
             self._settle(batch, outcome)
         waiting = outbox.backlog(self._store, self.sink.name)
         self.stats = replace(self.stats, depth=waiting.depth, oldest=waiting.oldest)
@@ -122,15 +132,15 @@ class Lane:
         at = outbox.next_due(self._store, self.sink.name)
         return IDLE_SECONDS if at is None else max(0.0, (at - self._clock.now()).total_seconds())
 
-    def _send(self, batch: Batch) -> Outcome:
+    def _send(self, batch: Batch, sink: Sink) -> Outcome:
         if not batch.states:
             return Rejected("what it was about cannot be read any more")
         self._bucket.take()
         try:
-            return self.sink.send(message.compose(batch.states, batch.kind, self._host))
+            return sink.send(message.compose(batch.states, batch.kind, self._host))
         except Exception as fault:
             # The fan-out to the sinks: a fault of our own in one of them is not the end of its lane.
-            log.exception("sending to %s failed", self.sink.name)
+            log.exception("sending to %s failed", sink.name)
             return Retry(f"{type(fault).__name__} in our own code")
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:

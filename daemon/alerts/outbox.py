@@ -120,7 +120,7 @@ def backlog(store: Store, sink: str) -> Backlog:
     return Backlog(rows[0]["depth"], _moment(rows[0]["oldest"]))
 
 
-# A row that was dropped while it was being sent stays dropped: hence `state = 'due'` in all three.
+# A row that was dropped while it was being sent stays dropped: hence `state = 'due'` in all of them.
 
 
 def mark_sent(store: Store, ids: Sequence[int], now: datetime) -> None:
@@ -139,6 +139,15 @@ def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime)
         store,
         "UPDATE outbox SET attempts = attempts + 1, last_error = ?, not_before = ? WHERE id = ? AND state = 'due'",
         [(why, not_before.timestamp(), one) for one in ids],
+    )
+
+
+def hurry(store: Store, sink: str, now: datetime) -> None:
+    """Make due now what this sink has failed to take so far."""
+    _mark(
+        store,
+        "UPDATE outbox SET not_before = MIN(not_before, ?) WHERE sink = ? AND state = 'due' AND attempts > 0",
+        [(now.timestamp(), sink)],
     )
 
 
