@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from daemon.alerts.message import Message
     from daemon.alerts.outbox import Batch
     from daemon.alerts.sink import Outcome, Sink
     from daemon.clock import Clock
@@ -133,15 +134,20 @@ class Lane:
         return IDLE_SECONDS if at is None else max(0.0, (at - self._clock.now()).total_seconds())
 
     def _send(self, batch: Batch, sink: Sink) -> Outcome:
-        if not batch.states:
+        if not (batch.states or batch.missed):
             return Rejected("what it was about cannot be read any more")
         self._bucket.take()
         try:
-            return sink.send(message.compose(batch.states, batch.kind, self._host))
+            return sink.send(self._compose(batch))
         except Exception as fault:
             # The fan-out to the sinks: a fault of our own in one of them is not the end of its lane.
             log.exception("sending to %s failed", sink.name)
             return Retry(f"{type(fault).__name__} in our own code")
+
+    def _compose(self, batch: Batch) -> Message:
+        if batch.missed:
+            return message.missed_ends(batch.missed, self._host)
+        return message.compose(batch.states, batch.kind, self._host)
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
         now = self._clock.now()

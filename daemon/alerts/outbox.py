@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from daemon.alerts.missed import RECORD as MISSED
 from daemon.alerts.state import RECORD, NoticeKind, Phase, compose_of
 from policies import words
 from policies.policy import Severity
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from daemon.alerts.missed import Missed
     from daemon.alerts.state import AlertState, Notice
     from daemon.store import Store
 
@@ -46,6 +48,8 @@ class Batch:
     ids: tuple[int, ...]
     kind: NoticeKind
     states: tuple[AlertState, ...]
+    missed: Missed | None = None
+    """What a summary tells of: it has no states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,27 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
             _post(connection, notice, sink, _wait_for(notice, group_wait), now)
 
 
+def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence[str], now: datetime) -> None:
+    """Write for each sink that this is to be told, inside the caller's transaction."""
+    connection.executemany(
+        "INSERT INTO outbox(fingerprint, episode, kind, version, sink, family, severity, record, created, not_before)"
+        " VALUES (?, 0, ?, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (
+                missed.key,
+                NoticeKind.SUMMARY,
+                sink,
+                f"missed {missed.key}",  # a family of its own: summaries share no message
+                Severity.WARNING,
+                MISSED.dump_json(missed).decode(),
+                now.timestamp(),
+                now.timestamp(),
+            )
+            for sink in sinks
+        ],
+    )
+
+
 def load_states(store: Store) -> dict[str, AlertState]:
     """Give all remembered states by fingerprint; one that cannot be read is left out, and said."""
     states = (_state(row["record"]) for row in store.read("SELECT record FROM alert_states"))
@@ -102,8 +127,11 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
         " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT ?",
         (sink, kind, first[0]["family"], *window, _STUBBORN, MOST_TOGETHER),
     )
+    ids = tuple(row["id"] for row in rows)
+    if kind is NoticeKind.SUMMARY:
+        return Batch(ids=ids, kind=kind, states=(), missed=_missed(rows[0]["record"]))
     states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
-    return Batch(ids=tuple(row["id"] for row in rows), kind=kind, states=tuple(states))
+    return Batch(ids=ids, kind=kind, states=tuple(states))
 
 
 def next_due(store: Store, sink: str) -> datetime | None:
@@ -274,6 +302,14 @@ def _to_show(kind: NoticeKind, record: str, newest: str | None) -> AlertState | 
         return noticed
     now = _state(newest)
     return now if now and now.phase.told and now.episode == noticed.episode else noticed
+
+
+def _missed(record: str) -> Missed | None:
+    try:
+        return MISSED.validate_json(record)
+    except ValidationError as fault:
+        log.warning("a remembered summary cannot be read, it is left out: %s", fault)
+        return None
 
 
 def _state(record: str) -> AlertState | None:
