@@ -22,7 +22,7 @@ from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history
+from daemon import absence, banner, history, steady
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Sender
@@ -102,6 +102,7 @@ class App:
         self._beats = beats
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
+        self._steady = steady.load(self.store, clock)
         connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
 
         self.engine = EngineWatch(
@@ -125,7 +126,7 @@ class App:
         self.sender = Sender(
             self.store,
             self._sinks,
-            clock,
+            self._steady,
             host=self._host,
             beat=partial(beats.beat, "sender"),
             per_second={"slack": settings.slack.max_per_second},
@@ -144,7 +145,7 @@ class App:
             clock,
         )
         exports = Exports(
-            clock=clock,
+            clock=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
@@ -254,8 +255,8 @@ class App:
         redact = Redactor(settings.alerts.redact)
         away = absence.load(store, clock)
         lines = settings.alerts.log_lines
-        deaths = history.deaths_since(store, clock.now() - SHOWN_FOR)
-        kills = history.kills_since(store, clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
+        kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
         eyes = Eyes(
             lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
             engine=self.engine,
@@ -281,6 +282,7 @@ class App:
             redact=redact,
             host=self._host,
             clock=clock,
+            steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
             beat=partial(self._beats.beat, "watch"),
@@ -291,7 +293,7 @@ class App:
         return {name: replace(rule, hold=timedelta(0)) for name, rule in rules.items()} if self._once else rules
 
     def _prune(self) -> None:
-        now = self._clock.now()
+        now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
     from daemon.sightings import Sightings
+    from daemon.steady import SteadyClock
     from daemon.store import Store
     from policies.catalogue import AlertRule
     from policies.policy import Policy
@@ -74,6 +75,7 @@ class Watch:
         redact: Redactor,
         host: str,
         clock: Clock,
+        steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
         beat: Callable[[], None],
@@ -89,6 +91,7 @@ class Watch:
         self._redact = redact
         self._host = host
         self._clock = clock
+        self._steady = steady
         self._notify = notify
         self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
@@ -223,11 +226,12 @@ class Watch:
             return
 
         def action(connection: sqlite3.Connection) -> None:
-            self._unsaved.save(connection)
+            self._unsaved.save(connection, self._steady)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             absence.save(connection, self._clock)
-            outbox.save(connection, step.changed, step.notices, self._sinks, self._group_wait, now)
+            self._steady.save(connection)
+            outbox.save(connection, step.changed, step.notices, self._sinks, self._group_wait, self._steady.now())
 
         self._store.write(action)
         self._unsaved.saved()

@@ -28,6 +28,8 @@ IDLE_SECONDS = 30.0
 
 _RETRY_SECONDS = (1.0, 300.0)
 _PROBE_SECONDS = (30.0, 900.0)
+_LONGEST_PAUSE = timedelta(hours=1)
+"""A sink that wants to be left alone for longer is asked again after so long: it may have meant something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class SinkStats:
     depth: int = 0
     """Alerts that wait to be told."""
     oldest: datetime | None = None
-    """Since when the oldest of them waits."""
+    """Since when the oldest of them waits, by the clock of the lane."""
 
 
 class Bucket:
@@ -72,7 +74,7 @@ class Bucket:
 
 class Lane:
     """
-    Delivers what is due for one sink; one thread works it.
+    Delivers what is due for one sink; one thread works it. `clock` is the one that the outbox is dated by.
 
     `abandoned` is set when nobody waits for it any more: what is still being sent then is not noted as sent,
     and is sent once more after the next start.
@@ -147,7 +149,8 @@ class Lane:
                 log.error("a message to %s is lost: %s", self.sink.name, why)
                 self.stats = replace(self.stats, failed=self.stats.failed + 1, last_error=why)
             case Retry(why, after):
-                self._put_off(batch, why, after or self._back_off(_RETRY_SECONDS), logging.WARNING)
+                delay = min(after, _LONGEST_PAUSE) if after else self._back_off(_RETRY_SECONDS)
+                self._put_off(batch, why, delay, logging.WARNING)
                 self.stats = replace(self.stats, state="retrying")
             case SinkDown(why):
                 self._put_off(batch, why, self._back_off(_PROBE_SECONDS), logging.ERROR)

@@ -38,7 +38,7 @@ class Trial:
 
 class Sender:
     """
-    Sends what the outbox holds, from `start` to `close`.
+    Sends what the outbox holds, from `start` to `close`. `clock` is the one that the outbox is dated by.
 
     `per_second` limits a sink by its name; a sink that is not in it has no limit. `beat` is called while every
     lane is alive.
