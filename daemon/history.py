@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
 from daemon.ledger import Baseline, Mark
+from daemon.records import readable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -92,27 +93,27 @@ def load_baseline(store: Store) -> Baseline | None:
     if not until:
         return None
     rows = store.read("SELECT container_id, record FROM baseline", ())
-    marks = {row["container_id"]: _load_mark(json.loads(row["record"])) for row in rows}
-    return Baseline(marks, datetime.fromisoformat(until[0]["value"]))
+    marks = dict(readable(rows, lambda row: (row["container_id"], _load_mark(json.loads(row["record"])))))
+    moment = next(readable(until, lambda row: datetime.fromisoformat(row["value"])), None)
+    return Baseline(marks, moment) if moment else None
 
 
 def deaths_since(store: Store, since: datetime, clock: SteadyClock) -> tuple[Death, ...]:
     """Give the stored deaths that happened after `since`, a steady time, oldest first."""
     rows = store.read("SELECT at, record FROM deaths WHERE at > ? ORDER BY at", (since.timestamp(),))
-    deaths = [(datetime.fromtimestamp(row["at"], UTC), _load_death(json.loads(row["record"]))) for row in rows]
-    return tuple(replace(death, clock_set=_set_since(clock.to_wall(at), death)) for at, death in deaths)
+    return tuple(readable(rows, lambda row: _dated(_load_death(json.loads(row["record"])), row["at"], clock)))
 
 
-def _set_since(at: datetime, death: Death) -> timedelta:
-    """Tell how far the wall clock, which dates the end at `at` today, was set since then."""
-    drift = at - death.finished_at
-    return drift if abs(drift) > _NOT_SET else timedelta(0)
+def _dated(death: Death, at: float, clock: SteadyClock) -> Death:
+    """Note how far the wall clock was set since this death, which happened at the steady time `at`."""
+    drift = clock.to_wall(datetime.fromtimestamp(at, UTC)) - death.finished_at
+    return replace(death, clock_set=drift) if abs(drift) > _NOT_SET else death
 
 
 def kills_since(store: Store, since: datetime) -> tuple[OomKill, ...]:
     """Give the stored memory kills after `since`, a steady time, oldest first; each as it was dated first."""
     rows = store.read("SELECT * FROM oom_kills WHERE at > ? ORDER BY at", (since.timestamp(),))
-    return tuple(_load_kill(row, json.loads(row["record"])) for row in rows)
+    return tuple(readable(rows, lambda row: _load_kill(row, json.loads(row["record"]))))
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:

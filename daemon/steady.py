@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from daemon.records import readable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,9 +67,10 @@ class SteadyClock:
 def load(store: Store, clock: Clock) -> SteadyClock:
     """Go on from the last `save`: by the monotonic clock, or across a boot by the wall clock, but never back."""
     rows = store.read("SELECT value FROM meta WHERE key = ?", (_KEY,))
-    if not rows:
-        return SteadyClock(clock, clock.now())
-    saved = json.loads(rows[0]["value"])
+    return next(readable(rows, lambda row: _resumed(json.loads(row["value"]), clock)), SteadyClock(clock, clock.now()))
+
+
+def _resumed(saved: dict[str, Any], clock: Clock) -> SteadyClock:
     if saved["boot"] == clock.boot_id():
         passed = clock.monotonic() - saved["monotonic"]
     else:
