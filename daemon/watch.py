@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
     from daemon.sightings import Sightings
+    from daemon.steady import SteadyClock
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Watch:
         sightings: Sightings,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
+        steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
         beat: Callable[[], None],
@@ -80,6 +82,7 @@ class Watch:
         self._sightings = sightings
         self._sinks = sinks
         self._clock = clock
+        self._steady = steady
         self._notify = notify
         self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
@@ -224,13 +227,15 @@ class Watch:
         sinks = self._sinks()
 
         def action(connection: sqlite3.Connection) -> None:
-            self._unsaved.save(connection)
+            self._unsaved.save(connection, self._steady)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             absence.save(connection, self._clock)
-            outbox.save(connection, step.changed, step.notices, sinks, group_wait, now)
+            self._steady.save(connection)
+            at = self._steady.now()
+            outbox.save(connection, step.changed, step.notices, sinks, group_wait, at)
             if summary:
-                outbox.save_summary(connection, summary, sinks, now)
+                outbox.save_summary(connection, summary, sinks, at)
 
         self._store.write(action)
         if summary:

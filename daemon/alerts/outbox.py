@@ -1,4 +1,8 @@
-"""The SQL of the alerts' memory: their states, and the messages that are due because of them."""
+"""
+The SQL of the alerts' memory: their states, and the messages that are due because of them.
+
+Every `now` is a steady time: a wall clock that is set would give up what is due, or hold it back.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +45,6 @@ LATELY = timedelta(hours=2)
 """What happened may be found again for an hour: so long at least it must be known as told."""
 MOST_DONE = 5000
 """Messages that are done with and remembered."""
-_LONGEST_WAIT = timedelta(hours=1)
-"""Nothing waits longer: a time further ahead was stamped before the wall clock was set back."""
 _STUBBORN = 4
 """After so many failed tries a message lets the others go first."""
 
@@ -117,11 +119,10 @@ def load_states(store: Store) -> dict[str, AlertState]:
 
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     """Give what this sink is to be told first, or `None` if nothing is due."""
-    window = (now.timestamp(), (now + _LONGEST_WAIT).timestamp())
     first = store.read(
-        "SELECT kind, family FROM outbox WHERE sink = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
+        "SELECT kind, family FROM outbox WHERE sink = ? AND state = 'due' AND not_before <= ?"
         " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT 1",
-        (sink, *window, _STUBBORN),
+        (sink, now.timestamp(), _STUBBORN),
     )
     if not first:
         return None
@@ -129,9 +130,9 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     rows = store.read(
         "SELECT outbox.id, outbox.record, alert_states.record AS newest"
         " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
-        " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
+        " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND not_before <= ?"
         " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT ?",
-        (sink, kind, first[0]["family"], *window, _STUBBORN, MOST_TOGETHER),
+        (sink, kind, first[0]["family"], now.timestamp(), _STUBBORN, MOST_TOGETHER),
     )
     ids = tuple(row["id"] for row in rows)
     if kind is NoticeKind.SUMMARY:
