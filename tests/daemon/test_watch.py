@@ -368,6 +368,20 @@ def test_an_alert_that_housekeeping_forgot_is_forgotten(post: WatchPost) -> None
     assert post.watch.snapshot.alerts == {}
 
 
+def test_a_storm_of_ends_found_after_a_gap_is_one_message(post: WatchPost) -> None:
+    fleet = [post.engine.add(f"web-{number}") for number in range(300)]
+    post.cycle()
+    for number, container in enumerate(fleet):
+        post.die(container, 3, told=number >= 44)
+    post.events.lose()
+    post.cycle(5 * SECOND)
+    post.cycles(40)
+    assert post.told() == [(CRASHED, "fired")] * 300
+    batch = outbox.next_batch(post.store, "console", post.clock.now())
+    assert batch is not None
+    assert len(batch.states) == 300
+
+
 def test_a_storm_of_ends_is_counted_to_the_last(post: WatchPost) -> None:
     fleet = [post.engine.add(f"web-{number}") for number in range(200)]
     post.cycle()
