@@ -86,6 +86,24 @@ _ACTIONS: Final = frozenset(
 """What may become a label; anything else is "other"."""
 
 
+_IDLE: Final = frozenset(
+    {
+        "archive-path",
+        "attach",
+        "copy",
+        "detach",
+        "exec_create",
+        "exec_detach",
+        "exec_die",
+        "exec_start",
+        "export",
+        "extract-to-dir",
+        "resize",
+        "top",
+    }
+)
+"""What changes no container: each health check sends three of these, each look at its processes one."""
+
 _TELLING: Final = frozenset({"container", "image", "daemon"})
 """
 What changes a fact. A network's or a volume's events come in a row with a container's own: a cycle begun for
@@ -248,7 +266,7 @@ class EventReader:
             self._counts[key] += 1
             self._last = event  # the newest by order, not by stamp: the wall clock may have been set back
             self._lag = max((self._clock.now() - event.at).total_seconds(), 0.0)
-        if action.startswith("exec_"):  # three for each health check, and nothing follows from them
+        if action in _IDLE:
             return
         self._queue.put(event)
         if event.type in _TELLING:

@@ -14,6 +14,7 @@ from daemon.alerts import lifecycle, missed, outbox
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
+from daemon.pace import Pace
 from daemon.snapshot import Snapshot
 from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
@@ -98,6 +99,7 @@ class Watch:
         self.failures = 0
         """Cycles that ended in an error."""
         self._published: tuple[float, Snapshot] | None = None
+        self._pace = Pace(clock)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -129,7 +131,8 @@ class Watch:
 
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
-        self._wake.set()
+        if not self._wake.is_set():  # the reader asks with every event
+            self._wake.set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -148,9 +151,11 @@ class Watch:
         while not self._stopping.is_set():
             self._beat()
             self._wake.wait(pause.total_seconds())
+            self._stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
             self._wake.clear()
             if self._stopping.is_set():
                 return
+            begun = self._clock.monotonic()
             try:
                 pause = self.cycle()
             except Exception:
@@ -159,6 +164,7 @@ class Watch:
                 self._published = None
                 log.exception("a cycle failed; the next one starts from the facts again")
                 pause = SOON
+            self._pace.worked(self._clock.monotonic() - begun)
 
     def cycle(self) -> timedelta:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
