@@ -158,6 +158,6 @@ def test_of_too_many_the_newest_are_kept(store: Store) -> None:
     unsaved.add([], (oom_kill(container(), ago=timedelta(seconds=n)) for n in range(MOST_KEPT + 3)), None)
     save(unsaved, store)
     store.write(lambda connection: history.prune(connection, NOW))
-    kept = history.deaths_since(store, LONG_AGO)
+    kept = history.deaths_since(store, LONG_AGO, CLOCK)
     assert len(kept) == len(history.kills_since(store, LONG_AGO)) == MOST_KEPT
     assert (kept[-1].name, kept[0].name) == ("web-0", f"web-{MOST_KEPT - 1}")
