@@ -39,7 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def keeper(disk: Path, engine: PrivateEngine, slack: FakeSlack, tmp_path: Path) -> Iterator[DaemonUnderTest]:
     """Give a daemon whose state lies on the small disk; leaving it proves an end with 0."""
     assert disk == tmp_path / "state"
-    with DaemonUnderTest(tmp_path, engine, slack) as daemon:
+    with DaemonUnderTest(tmp_path, engine, slack, '[alerts.rules.state-unsaved]\nfor = "0s"') as daemon:
         yield daemon
 
 
@@ -72,9 +72,10 @@ def test_a_disk_that_fills_up_under_it_is_told_and_loses_nothing(
     keeper.wait_for("container-crashed", "while-full", 60)
     assert "cannot be written" in degraded(keeper)
     assert "the state is kept in memory only" in keeper.log.read_text()
-    keeper.wait_for("disk-low", str(disk), 60)
+    keeper.wait_for("state-unsaved", "database or disk is full", 60)
     free(disk)
     wait_until(lambda: not degraded(keeper), "the state to be on the disk again", HEALED_SECONDS)
+    keeper.wait_for("state-unsaved", "🟢", 60)
     keeper.kill()
     keeper.start()
     engine.run(CRASH, name="sentinel")
