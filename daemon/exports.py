@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.jobs import Jobs
@@ -40,6 +41,7 @@ class Exports:
         watch: Watch,
         sender: Sender,
         jobs: Jobs,
+        crew: Crew,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -49,6 +51,7 @@ class Exports:
         self._watch = watch
         self._sender = sender
         self._jobs = jobs
+        self._crew = crew
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -82,5 +85,6 @@ class Exports:
             jobs=self._jobs.last_success,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
+            restarts=self._crew.restarts,
             now=self._clock.now(),
         )

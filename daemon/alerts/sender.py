@@ -6,6 +6,8 @@ import logging
 import random
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.alerts import message
@@ -18,13 +20,13 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.sink import Sink
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 """How long `close` waits for what is due."""
-_FRESH_SECONDS = 3 * IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,7 @@ class Sender:
     """
     Sends what the outbox holds, from `start` to `close`.
 
-    `per_second` limits a sink by its name; a sink that is not in it has no limit. `beat` is called while every
-    lane is alive.
+    `per_second` limits a sink by its name; a sink that is not in it has no limit.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
@@ -51,14 +52,12 @@ class Sender:
         clock: Clock,
         *,
         host: str,
-        beat: Callable[[], None],
+        crew: Crew,
         per_second: Mapping[str, float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
         self._host = host
-        self._beat = beat
-        self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._lanes = [
             Lane(
@@ -73,10 +72,8 @@ class Sender:
             for sink in sinks
         ]
         self._wakes = [threading.Event() for _ in sinks]
-        self._beats = dict.fromkeys(range(len(sinks)), clock.monotonic())
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,), name=f"sender-{sink.name}", daemon=True)
-            for number, sink in enumerate(sinks)
+        self._workers = [
+            crew.worker(f"sender-{sink.name}", partial(self._run, number)) for number, sink in enumerate(sinks)
         ]
 
     @property
@@ -86,22 +83,26 @@ class Sender:
 
     def start(self) -> None:
         """Start a thread for each sink; what was left from before goes out at once."""
-        for thread in self._threads:
-            thread.start()
+        for worker in self._workers:
+            worker.start()
 
     def wake(self) -> None:
         """Say that something new may be due; never blocks."""
         for wake in self._wakes:
             wake.set()
 
+    def stop(self) -> None:
+        """Ask the threads to end after what is due now; never waits."""
+        for worker in self._workers:
+            worker.stop()
+        self.wake()
+
     def close(self) -> None:
         """Send what is due, for at most `FLUSH_SECONDS`; the rest stays in the outbox for the next start."""
-        self._closing.set()
-        self.wake()
-        deadline = self._clock.monotonic() + FLUSH_SECONDS
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(0.0, deadline - self._clock.monotonic()))
+        self.stop()
+        until = self._clock.monotonic() + FLUSH_SECONDS
+        for worker in self._workers:
+            worker.join(timedelta(seconds=max(0.0, until - self._clock.monotonic())))
         self._abandoned.set()
 
     def test_message(self, name: str) -> Trial:
@@ -113,14 +114,14 @@ class Sender:
         return Trial(name, accepted=False, words=outcome.why)
 
     def _run(self, number: int) -> None:
-        lane, wake = self._lanes[number], self._wakes[number]
+        lane, wake, worker = self._lanes[number], self._wakes[number], self._workers[number]
         while True:
             wake.clear()  # first, so that whatever comes while we look wakes us again
-            closing = self._closing.is_set()
+            closing = worker.stopping.is_set()
             pause = self._work(lane)
             if closing:
                 return
-            self._beat_after(number)
+            worker.beat()
             wake.wait(pause)
 
     def _work(self, lane: Lane) -> float:
@@ -130,9 +131,3 @@ class Sender:
             # The boundary of a round: whatever went wrong in it, the sink is tried again.
             log.exception("a round of sending to %s failed", lane.sink.name)
             return IDLE_SECONDS
-
-    def _beat_after(self, number: int) -> None:
-        now = self._clock.monotonic()
-        self._beats[number] = now
-        if min(self._beats.values()) > now - _FRESH_SECONDS:
-            self._beat()

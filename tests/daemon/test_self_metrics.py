@@ -53,7 +53,14 @@ def page(
         Snapshot(facts=facts(), decision=decision, alerts=states, counters={}, complete=True) if started else None
     )
     families = self_families(
-        snapshot, reader=told or reader(), sinks=sinks, jobs={"prune-store": 7.0}, cycles=9, failures=1, now=NOW
+        snapshot,
+        reader=told or reader(),
+        sinks=sinks,
+        jobs={"prune-store": 7.0},
+        cycles=9,
+        failures=1,
+        restarts={"watch": 2},
+        now=NOW,
     )
     return [line for line in render(families).decode().splitlines() if not line.startswith("#")]
 
@@ -61,6 +68,7 @@ def page(
 def test_the_stream_the_cycles_and_the_jobs_are_shown() -> None:
     assert {
         "shipkeeper_event_stream_connected 1",
+        'shipkeeper_thread_restarts_total{thread="watch"} 2',
         "shipkeeper_event_stream_reconnects_total 2",
         'shipkeeper_events_total{type="container",action="die"} 3',
         "shipkeeper_events_dropped_total 4",

@@ -18,6 +18,7 @@ from daemon.store import Store
 from daemon.watch import FORGET_EVERY, FRESH, Watch
 from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ class Bridge:
             away=timedelta(0),
             clock=self.clock,
             notify=lambda: None,
-            beat=lambda: None,
+            crew=a_crew(self.clock),
         )
 
 
