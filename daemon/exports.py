@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.jobs import Jobs
+    from daemon.reload import Configuration
     from daemon.sampler import Sampler
     from daemon.watch import Watch
 
@@ -44,6 +45,7 @@ class Exports:
         watch: Watch,
         sender: Sender,
         jobs: Jobs,
+        configuration: Configuration,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -53,6 +55,7 @@ class Exports:
         self._watch = watch
         self._sender = sender
         self._jobs = jobs
+        self._configuration = configuration
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -86,5 +89,6 @@ class Exports:
             jobs=self._jobs.last_success,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
+            configuration=self._configuration.standing,
             now=self._clock.now(),
         )

@@ -36,6 +36,8 @@ class Job:
     every: timedelta
     lane: str
     """Jobs of one lane run one after the other: `fast` is for the store, `docker` for what waits for the engine."""
+    first: timedelta | None = None
+    """How long after the start it runs for the first time, where that must not wait for `every`."""
 
 
 class Jobs:
@@ -53,7 +55,12 @@ class Jobs:
         )
         for job in jobs:
             self._scheduler.add_job(
-                job.work, "interval", seconds=job.every.total_seconds(), id=job.name, executor=job.lane
+                job.work,
+                "interval",
+                seconds=job.every.total_seconds(),
+                start_date=clock.now() + job.first if job.first else None,
+                id=job.name,
+                executor=job.lane,
             )
         self._scheduler.add_listener(
             self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -11,10 +12,10 @@ from daemon.alerts import message, outbox
 from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
     from datetime import datetime
 
+    from daemon.alerts.message import Message
     from daemon.alerts.outbox import Batch
     from daemon.alerts.sink import Outcome, Sink
     from daemon.clock import Clock
@@ -101,6 +102,14 @@ class Lane:
         self._abandoned = abandoned
         self._failures = 0
         self._paused_until = clock.monotonic()
+        self._settling = threading.Lock()
+
+    def adopt(self, sink: Sink, host: str, per_second: float) -> None:
+        """Go on with another sink of this name, from any thread; what the old one failed to take is tried at once."""
+        with self._settling:  # else the old one's failure could be noted after this, and pause the new one
+            self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
+            self._failures, self._paused_until = 0, self._clock.monotonic()
+            outbox.hurry(self._store, sink.name, self._clock.now())
 
     def send_due(self) -> float:
         """Send what may go now; give the seconds until it makes sense to look again, if nothing new comes."""
@@ -112,10 +121,16 @@ class Lane:
             if batch is None:
                 seconds = self._until_next()
                 break
-            outcome = self._send(batch)
+            sink = self.sink
+            outcome = self._send(batch, sink)
             if self._abandoned.is_set():
                 return IDLE_SECONDS
-            self._settle(batch, outcome)
+            with self._settling:
+                if sink is not self.sink and isinstance(outcome, Retry | SinkDown):
+                    # The fault was that of a sink which has been replaced meanwhile.
+                    outbox.mark_retry(self._store, batch.ids, outcome.why, self._clock.now())
+                else:
+                    self._settle(batch, outcome)
         waiting = outbox.backlog(self._store, self.sink.name)
         self.stats = replace(self.stats, depth=waiting.depth, oldest=waiting.oldest)
         return min(seconds, IDLE_SECONDS)
@@ -124,16 +139,21 @@ class Lane:
         at = outbox.next_due(self._store, self.sink.name)
         return IDLE_SECONDS if at is None else max(0.0, (at - self._clock.now()).total_seconds())
 
-    def _send(self, batch: Batch) -> Outcome:
-        if not batch.states:
+    def _send(self, batch: Batch, sink: Sink) -> Outcome:
+        if not (batch.states or batch.missed):
             return Rejected("what it was about cannot be read any more")
         self._bucket.take()
         try:
-            return self.sink.send(message.compose(batch.states, batch.kind, self._host))
+            return sink.send(self._compose(batch))
         except Exception as fault:
             # The fan-out to the sinks: a fault of our own in one of them is not the end of its lane.
-            log.exception("sending to %s failed", self.sink.name)
+            log.exception("sending to %s failed", sink.name)
             return Retry(f"{type(fault).__name__} in our own code")
+
+    def _compose(self, batch: Batch) -> Message:
+        if batch.missed:
+            return message.missed_ends(batch.missed, self._host)
+        return message.compose(batch.states, batch.kind, self._host)
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
         now = self._clock.now()

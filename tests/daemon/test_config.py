@@ -160,7 +160,7 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
     said = complaint(file, {"SHIPKEEPER_DOKCER__HOST": "x", "SHIPKEEPER_WEB__LISTEN": "9817"})
     lines = [re.sub(r"\s{2,}", " | ", line.strip()) for line in said.splitlines()]
     assert lines[0] == f"cannot read the configuration {file}"
-    assert lines[-1] == f"{len(lines) - 2} problems; nothing was started."
+    assert lines[-1] == f"{len(lines) - 2} problems; these settings are not in force."
     assert set(lines[1:-1]) == {
         'SHIPKEEPER_DOKCER__HOST | no such setting; did you mean "SHIPKEEPER_DOCKER__HOST"?',
         'SHIPKEEPER_WEB__LISTEN = "9817" | needs a host and a port, for example "127.0.0.1:9817" or "[::1]:9817"',
@@ -276,7 +276,7 @@ def test_slack_may_be_a_plain_http_server_on_this_machine_only() -> None:
 def test_a_complaint_without_a_file_speaks_of_the_environment() -> None:
     said = complaint(None, {"SHIPKEEPER_LOG__LEVEL": "loud"})
     assert said.startswith("cannot use the settings in the environment")
-    assert said.endswith("1 problem; nothing was started.")
+    assert said.endswith("1 problem; these settings are not in force.")
 
 
 @given(st.dictionaries(st.sampled_from([key.variable for key in KEYS.values()]), st.text()))
@@ -284,7 +284,7 @@ def test_any_environment_is_either_read_or_refused_in_words(environ: dict[str, s
     try:
         load(None, environ)
     except ConfigError as error:
-        assert str(error).endswith("nothing was started.")  # noqa: PT017  both outcomes are right
+        assert str(error).endswith("these settings are not in force.")  # noqa: PT017  both outcomes are right
 
 
 def test_rules_are_the_catalogue_without_what_is_switched_off(tmp_path: Path) -> None:

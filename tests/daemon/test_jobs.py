@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
 from tests.fakes.clock import NOW, FakeClock
 from tests.lab.waiting import wait_until
@@ -33,6 +34,14 @@ def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     assert ran.acquire(timeout=10)
     jobs.close()
     assert wait_until(lambda: jobs.last_success, "a success") == {"count": NOW.timestamp()}
+
+
+def test_a_rare_job_can_run_soon_after_the_start() -> None:
+    ran = threading.Semaphore(0)
+    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock())
+    jobs.start()
+    assert ran.acquire(timeout=10)
+    jobs.close()
 
 
 def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -84,6 +93,7 @@ def test_the_process_ends_though_a_job_hangs() -> None:
     program = """
 import threading
 from datetime import timedelta
+from daemon.clock import SystemClock
 from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
 begun = threading.Event()

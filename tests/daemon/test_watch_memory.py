@@ -12,18 +12,19 @@ from collectors.facts import Engine, EngineState, Facts, Known, Protection, Sour
 from daemon.alerts import outbox
 from daemon.counters import Counters
 from daemon.observe import Observation, Observer
-from daemon.redact import Redactor
 from daemon.sightings import Sightings
 from daemon.steady import SteadyClock
 from daemon.store import Store
 from daemon.watch import FORGET_EVERY, FRESH, Watch
 from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
+from tests.daemon.watchpost import Options
 from tests.fakes.clock import NOW, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from daemon.rulebook import Rulebook
     from policies.policy import Verdict
 
 SECOND = timedelta(seconds=1)
@@ -38,8 +39,9 @@ class CalmObserver:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
 
-    def observe(self) -> Observation:
+    def observe(self, book: Rulebook) -> Observation:
         """Look."""
+        del book
         if self.broken:
             raise RuntimeError("the observer is broken")
         facts = Facts(
@@ -83,15 +85,15 @@ class Bridge:
         self.steady = SteadyClock(self.clock, self.clock.now())
         self.watch = Watch(
             observer=cast("Observer", self.observer),
-            policies={"spoken": self.policy},
-            rules={DISK: replace(RULES[DISK], hold=timedelta(0), clear=timedelta(0))},
+            book=replace(
+                Options().book(),
+                policies={"spoken": self.policy},
+                rules={DISK: replace(RULES[DISK], hold=timedelta(0), clear=timedelta(0))},
+            ),
             store=self.store,
             counters=Counters.load(self.store),
             sightings=Sightings(self.store, self.clock),
-            sinks=[],
-            group_wait=timedelta(0),
-            redact=Redactor(),
-            host="test-host",
+            sinks=tuple,
             away=timedelta(0),
             clock=self.clock,
             steady=self.steady,

@@ -223,6 +223,14 @@ def test_a_message_that_fails_again_and_again_lets_the_others_go_first(desk: Des
     assert desk.told() == [("fired", ["trainer-3"]), ("fired", ["/"])]
 
 
+def test_what_one_message_cannot_name_is_told_in_the_next(desk: Desk) -> None:
+    desk.save(Story().step(*(occurrence(OOM, compose("trainer", number)) for number in range(130))))
+    desk.pass_time(20)
+    told = [names for _, names in desk.told()]
+    assert [len(names) for names in told] == [60, 60, 10]
+    assert len({name for names in told for name in names}) == 130
+
+
 def test_what_was_dropped_while_it_was_sent_is_not_sent_again(desk: Desk) -> None:
     story = Story()
     desk.save(story.step(occurrence(OOM)))
