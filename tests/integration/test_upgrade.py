@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.clock import SystemClock
-from tests.integration.daemon_under_test import DaemonUnderTest
+from tests.integration.daemon_under_test import DaemonUnderTest, ends_of
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
 from tests.lab.images import IDLE, IMAGE
@@ -66,12 +66,6 @@ def upgrade(keeper: DaemonUnderTest, engine: PrivateEngine, suite: Suite) -> Non
     engine.upgrade(suite)
     engine.start()
     keeper.wait_for("engine-down", "🟢", PATIENCE)
-
-
-def ends_of(keeper: DaemonUnderTest, name: str) -> set[str]:
-    """Give the reasons of all ends of a container."""
-    counted = rf'(?m)^shipkeeper_container_deaths_total\{{name="{name}",.*reason="([a-z]+)"\}} [1-9]'
-    return set(re.findall(counted, keeper.metrics()))
 
 
 def states(keeper: DaemonUnderTest) -> dict[str, str]:
