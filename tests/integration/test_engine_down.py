@@ -58,9 +58,7 @@ def test_a_frozen_engine_is_told_as_hung_and_what_happened_meanwhile_is_told_aft
     keeper.wait_for("engine-down", "🟢", PATIENCE)
 
 
-def test_a_killed_engine_is_told_as_crashed_and_what_ends_with_it_as_its_doing(
-    keeper: DaemonUnderTest, engine: PrivateEngine
-) -> None:
+def test_a_killed_engine_is_told_as_crashed(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
     engine.run(IDLE, name="taken-along")
     wait_until(lambda: 'name="taken-along",state="running"' in keeper.metrics(), "the container to be seen running")
     engine.kill()
@@ -125,9 +123,7 @@ def test_containers_that_come_and_go_while_the_stream_is_cut_die_once_each(
     assert "engine-down" not in keeper.alerts_told()
 
 
-def test_of_what_ran_under_a_dead_engine_only_the_dead_is_told_when_it_is_back(
-    slack: FakeSlack, tmp_path: Path
-) -> None:
+def test_a_death_under_a_dead_engine_is_found_when_it_is_back(slack: FakeSlack, tmp_path: Path) -> None:
     with PrivateEngine(Suite.SID, arguments=["--live-restore"]) as engine:
         engine.run(IDLE, name="survivor")
         pid = engine.host_pid(engine.run(["sh", "-c", "exec sleep 1000"], name="orphan"))
