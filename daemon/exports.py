@@ -23,12 +23,17 @@ if TYPE_CHECKING:
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.jobs import Jobs
+    from daemon.reload import Configuration
     from daemon.sampler import Sampler
     from daemon.watch import Watch
 
 
 class Exports:
-    """Reads every part through what it has published; only cgroup and network files are read at the scrape itself."""
+    """
+    Reads every part through what it has published; only cgroup and network files are read at the scrape itself.
+
+    `clock` is the one that the outbox is dated by.
+    """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each part by name
         self,
@@ -42,6 +47,7 @@ class Exports:
         sender: Sender,
         jobs: Jobs,
         crew: Crew,
+        configuration: Configuration,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -52,6 +58,7 @@ class Exports:
         self._sender = sender
         self._jobs = jobs
         self._crew = crew
+        self._configuration = configuration
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -86,5 +93,6 @@ class Exports:
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             restarts=self._crew.restarts,
+            configuration=self._configuration.standing,
             now=self._clock.now(),
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
     from daemon.events import ReaderStats
+    from daemon.reload import Standing
     from daemon.snapshot import Snapshot
 
 _P = "shipkeeper_"
@@ -29,6 +30,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     cycles: int,
     failures: int,
     restarts: Mapping[str, int],
+    configuration: Standing,
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
@@ -41,6 +43,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
         "Times a thread of the daemon died and was begun again.",
         [(label_block(thread=name), count) for name, count in restarts.items()],
     )
+    yield from _configuration(configuration)
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)
     yield Family(
@@ -48,6 +51,21 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
         "gauge",
         "When each slow job last ended well.",
         [(label_block(job=name), at) for name, at in jobs.items()],
+    )
+
+
+def _configuration(standing: Standing) -> Iterator[Family]:
+    yield Family(
+        f"{_P}config_last_reload_successful",
+        "gauge",
+        "0 while the newest configuration is bad and the one before it stays in force.",
+        [("", not standing.problem)],
+    )
+    yield Family(
+        f"{_P}config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the configuration in force was read.",
+        [("", standing.taken_at.timestamp())],
     )
 
 
@@ -67,6 +85,9 @@ def _stream(reader: ReaderStats) -> Iterator[Family]:
     )
     yield Family(
         f"{_P}events_dropped_total", "counter", "Events dropped because the queue was full.", [("", reader.dropped)]
+    )
+    yield Family(
+        f"{_P}event_queue_overflows_total", "counter", "Times the queue of events was full.", [("", reader.overflows)]
     )
     yield Family(
         f"{_P}events_unreadable_total", "counter", "Lines of the stream that were no events.", [("", reader.unreadable)]
