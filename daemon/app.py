@@ -167,8 +167,8 @@ class App:
             watch=self.watch,
             sender=self.sender,
             jobs=self._jobs,
-            crew=crew,
             configuration=configuration,
+            crew=crew,
         )
         self.answers = Answers(
             Self(version=_version(), started_at=clock.monotonic()),
@@ -296,6 +296,7 @@ class App:
             sightings=sightings,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            state_fault=lambda: store.degraded,
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
@@ -342,11 +343,7 @@ def _version() -> str:
 
 
 def run(configuration: Configuration) -> int:
-    """
-    Run the daemon until a signal ends it, and read its configuration again at SIGHUP.
-
-    0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive.
-    """
+    """Run the daemon until a signal ends it: 0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive."""
     block_signals()
     name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
@@ -363,7 +360,7 @@ def run(configuration: Configuration) -> int:
             watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
             closing.callback(watchdog.close)
-        notifier.ready(_status(app))
+        notifier.ready(app.answers.headline())
         signal = _attend(app, notifier)
         log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
@@ -376,7 +373,7 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
     """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
     while not app.crew.lost:
         app.beats.beat("main")
-        notifier.status(_status(app))
+        notifier.status(app.answers.headline())
         signal = await_signal(MAIN_BEATS)
         if signal is SIGHUP:
             _reload(app, notifier)
@@ -386,17 +383,12 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
 
 
 def _reload(app: App, notifier: Notifier) -> None:
-    """Read the configuration again, and take it over if it is good."""
+    """Take a changed configuration over, if it is good."""
     notifier.reloading(app.configuration.clock.monotonic())
     if app.configuration.read_again():
         _set_up_logging(app.configuration)
         app.adopt()
-    notifier.ready(_status(app))
-
-
-def _status(app: App) -> str:
-    rejected = "; the changed configuration is bad and not in force" if app.configuration.standing.problem else ""
-    return app.answers.headline() + rejected
+    notifier.ready(app.answers.headline())
 
 
 def _set_up_logging(configuration: Configuration) -> None:
