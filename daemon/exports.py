@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.jobs import Jobs
@@ -46,6 +47,7 @@ class Exports:
         sender: Sender,
         jobs: Jobs,
         configuration: Configuration,
+        crew: Crew,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -56,6 +58,7 @@ class Exports:
         self._sender = sender
         self._jobs = jobs
         self._configuration = configuration
+        self._crew = crew
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -90,5 +93,6 @@ class Exports:
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             configuration=self._configuration.standing,
+            restarts=self._crew.restarts,
             now=self._clock.now(),
         )

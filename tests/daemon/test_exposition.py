@@ -89,6 +89,7 @@ def a_daemon() -> Iterator[Family]:
         cycles=7,
         failures=0,
         configuration=Standing(taken_at=minute_ago),
+        restarts={"watch": 1},
         now=NOW,
     )
 
