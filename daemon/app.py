@@ -296,6 +296,7 @@ class App:
             sightings=sightings,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            state_fault=lambda: store.degraded,
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),

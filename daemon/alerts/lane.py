@@ -108,7 +108,7 @@ class Lane:
 
     def adopt(self, sink: Sink, host: str, per_second: float) -> None:
         """Go on with another sink of this name, from any thread; what the old one failed to take is tried at once."""
-        with self._settling:
+        with self._settling:  # else the old one's failure could be noted after this, and pause the new one
             self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
             self._failures, self._paused_until = 0, self._clock.monotonic()
             outbox.hurry(self._store, sink.name, self._clock.now())
