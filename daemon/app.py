@@ -168,8 +168,8 @@ class App:
             watch=self.watch,
             sender=self.sender,
             jobs=self._jobs,
-            configuration=configuration,
             crew=crew,
+            configuration=configuration,
         )
         self.answers = Answers(
             Self(version=_version(), started_at=clock.monotonic()),
@@ -344,7 +344,11 @@ def _version() -> str:
 
 
 def run(configuration: Configuration) -> int:
-    """Run the daemon until a signal ends it: 0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive."""
+    """
+    Run the daemon until a signal ends it, and read its configuration again at SIGHUP.
+
+    0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive.
+    """
     block_signals()
     name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
@@ -360,7 +364,7 @@ def run(configuration: Configuration) -> int:
             watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
             closing.callback(watchdog.close)
-        notifier.ready(app.answers.headline())
+        notifier.ready(_status(app))
         signal = _attend(app, notifier)
         log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
@@ -392,12 +396,17 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
 
 
 def _reload(app: App, notifier: Notifier) -> None:
-    """Take a changed configuration over, if it is good."""
+    """Read the configuration again, and take it over if it is good."""
     notifier.reloading(app.configuration.clock.monotonic())
     if app.configuration.read_again():
         _set_up_logging(app.configuration)
         app.adopt()
-    notifier.ready(app.answers.headline())
+    notifier.ready(_status(app))
+
+
+def _status(app: App) -> str:
+    rejected = "; the changed configuration is bad and not in force" if app.configuration.standing.problem else ""
+    return app.answers.headline() + rejected
 
 
 def _set_up_logging(configuration: Configuration) -> None:

@@ -27,7 +27,7 @@ BURST = 3
 ROUND_SECONDS = 10.0
 """After so long a lane looks up from its work, however much is due: its thread has to beat its heart."""
 IDLE_SECONDS = 30.0
-"""A lane with nothing to do looks again after so long: for the same reason."""
+"""A lane with nothing to do looks again after so long, for the same reason."""
 
 _RETRY_SECONDS = (1.0, 300.0)
 _PROBE_SECONDS = (30.0, 900.0)
