@@ -137,7 +137,7 @@ class App:
         self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths)
+        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
             Sources(self._filesystems, self._cgroups, self._containers),
             clock,
@@ -274,8 +274,7 @@ class App:
             return paths
         if engine.data_root:
             paths = {"data-root": Path(engine.data_root), **paths}
-        containerd = Path("/var/lib/containerd")
-        return {**paths, "containerd-root": containerd} if containerd.is_dir() else paths
+        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
