@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import EngineState
 from daemon import status
 from daemon.decide import decide
 from daemon.errors import ShipkeeperError
+from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
 from daemon.web.pages import Overview
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.engine_watch import EngineWatch
+    from daemon.executor import Executor
+    from daemon.modes import Mode
+    from daemon.plans import Plan
+    from daemon.runs import Runs
     from daemon.snapshot import Snapshot
     from daemon.store import Store
     from daemon.watch import Watch
     from policies.policy import Policy, Verdict
+
+NEWS_WITHIN = timedelta(seconds=10)
+"""So long a caller that follows a run waits for the next object at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +39,6 @@ class Self:
     """What does not change while the daemon runs."""
 
     version: str
-    mode: str
     host: str
     started_at: float
     """Monotonic seconds."""
@@ -48,6 +56,9 @@ class Answers:
         engine: EngineWatch,
         sender: Sender,
         store: Store,
+        runs: Runs,
+        executor: Executor,
+        mode: Callable[[], Mode],
         policies: Mapping[str, Policy],
     ) -> None:
         self._self = myself
@@ -56,6 +67,9 @@ class Answers:
         self._engine = engine
         self._sender = sender
         self._store = store
+        self._runs = runs
+        self._executor = executor
+        self._mode = mode
         self._policies = policies
 
     def status(self) -> dict[str, Any]:
@@ -64,7 +78,8 @@ class Answers:
         pressure = self._policies.get("disk_pressure")
         return {
             "version": self._self.version,
-            "mode": self._self.mode,
+            "mode": self._mode(),
+            "cleanup": self._cleanup(),
             "host": self._self.host,
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
@@ -83,13 +98,35 @@ class Answers:
         }
 
     def plan(self) -> dict[str, Any]:
-        """Answer `shipkeeper plan`: the facts of the last cycle, judged at this moment."""
+        """Answer `shipkeeper plan`, and remember what was shown: an approval means exactly that."""
+        plan = self.make_plan()
+        if plan.mode != "observe":
+            self._runs.remember(plan)
+        return to_json(plan)
+
+    def make_plan(self) -> Plan:
+        """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
         now = self._clock.now()
         decision = decide(self._policies, replace(self._snapshot().facts, now=now))
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return to_json(make_plan(verdicts, self._self.mode, now))
+        return make_plan(verdicts, self._mode(), now)
+
+    def apply(self, name: str, asked_by: str) -> dict[str, Any]:
+        """Answer `shipkeeper apply PLAN`: begin to carry out a plan that was shown."""
+        if self._mode() == "observe":  # its plans are not remembered: say that first
+            raise ShipkeeperError(OBSERVING)
+        run = self._executor.submit(self._runs.plan(name), asked_by)
+        return status.run_json(self._runs.run(run))
+
+    def run(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer what became of the run `id`, as soon as more than `seen` of its objects are done."""
+        try:
+            number, seen = int(query["id"]), int(query.get("seen", "-1"))
+        except (KeyError, ValueError) as error:
+            raise ShipkeeperError("a run is asked for by its number: /run?id=12&seen=3") from error
+        return status.run_json(self._executor.wait_for_news(number, seen, NEWS_WITHIN))
 
     def alerts(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts list`."""
@@ -108,7 +145,15 @@ class Answers:
         """Give what the landing page says."""
         engine = self._engine.engine
         words = f"{engine.version}, up" if engine.state is EngineState.UP else f"{engine.state}: {engine.why}"
-        return Overview(host=self._self.host, version=self._self.version, mode=self._self.mode, engine=words)
+        return Overview(host=self._self.host, version=self._self.version, mode=self._mode(), engine=words)
+
+    def _cleanup(self) -> dict[str, Any]:
+        run = self._runs.last()
+        return {
+            "held_up": self._executor.held_up() or None,
+            "running": self._executor.running is not None,
+            "last_run": status.run_json(run) if run else None,
+        }
 
     def _snapshot(self) -> Snapshot:
         snapshot = self._watch.snapshot

@@ -22,7 +22,8 @@ from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history
+from daemon import absence, banner, history, runs
+from daemon.acting import ActingLock
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Sender
@@ -31,10 +32,13 @@ from daemon.answers import Answers, Self
 from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
+from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
+from daemon.executor import Executor
 from daemon.exports import Exports
+from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
@@ -45,7 +49,9 @@ from daemon.log_tails import LogTails
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer, Rules
+from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
+from daemon.recheck import Recheck
 from daemon.redact import Redactor
 from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
@@ -83,6 +89,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "sampler": timedelta(seconds=60),
     "watch": timedelta(seconds=60),
     "sender": timedelta(seconds=120),
+    "executor": timedelta(seconds=60),
 }
 """How old the last heartbeat of a thread may be; the table in docs/architecture.md."""
 
@@ -134,6 +141,24 @@ class App:
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
         )
         policies = _policies(settings)
+        remembered = runs.Runs(self.store, clock)
+        self.executor = Executor(
+            runs=remembered,
+            recheck=Recheck(
+                partial(EngineApi.connect, endpoint, PING_PATIENCE),
+                lambda: self.watch.snapshot,
+                lambda: policies,
+                settings.protection,
+                clock,
+            ),
+            writer=partial(DockerWriter, endpoint, clock, partial(beats.beat, "executor")),
+            acting=ActingLock(endpoint),
+            grace=Grace(clock, self.engine, lambda: settings.cleanup.grace),
+            engine=self.engine,
+            mode=lambda: settings.mode,
+            clock=clock,
+            beat=partial(beats.beat, "executor"),
+        )
         self.watch = self._watch(connect, policies)
         self._jobs = Jobs(
             [
@@ -151,15 +176,19 @@ class App:
             sampler=self.sampler,
             watch=self.watch,
             sender=self.sender,
+            executor=self.executor,
             jobs=self._jobs,
         )
         self.answers = Answers(
-            Self(version=_version(), mode=settings.mode, host=self._host, started_at=clock.monotonic()),
+            Self(version=_version(), host=self._host, started_at=clock.monotonic()),
             clock=clock,
             watch=self.watch,
             engine=self.engine,
             sender=self.sender,
             store=self.store,
+            runs=remembered,
+            executor=self.executor,
+            mode=lambda: settings.mode,
             policies=policies,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -177,6 +206,10 @@ class App:
             verb_table(
                 status=lambda _: self.answers.status(),
                 plan=lambda _: self.answers.plan(),
+                apply=lambda request: self.answers.apply(
+                    request.query.get("plan", ""), request.peer.user if request.peer else "unknown"
+                ),
+                run=lambda request: self.answers.run(request.query),
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
@@ -193,6 +226,7 @@ class App:
             self.engine,
             self.reader,
             self._jobs,
+            self.executor,
         ):
             part.start()
             self._closing.callback(part.close)
@@ -217,7 +251,9 @@ class App:
 
     def banner(self) -> Iterator[str]:
         """Say what is on, what is off, and how to switch it on."""
-        return banner.lines(self._settings, self.web.address, self.store, _version())
+        acts = self._settings.mode == "observe" or self.executor.acts
+        only_observes = "" if acts else self.executor.held_up()
+        return banner.lines(self._settings, self.web.address, self.store, _version(), only_observes)
 
     def stale(self) -> tuple[str, ...]:
         """Name the threads that show no sign of life."""
@@ -283,6 +319,7 @@ class App:
             clock=clock,
             away=away.lasted,
             notify=self.sender.wake,
+            hand_over=self.executor.offer,
             beat=partial(self._beats.beat, "watch"),
         )
 
@@ -294,6 +331,7 @@ class App:
         now = self._clock.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
+        self.store.write(lambda connection: runs.prune(connection, now))
 
     def _measure_layers(self) -> None:
         if self._layers.measure():
@@ -358,7 +396,7 @@ def run_once(settings: Settings, *, plan_json: bool) -> int:
     try:
         snapshot = app.once()
         if plan_json:
-            print(json.dumps(app.answers.plan()))  # noqa: T201  what the command line reads
+            print(json.dumps(to_json(app.answers.make_plan())))  # noqa: T201  what the command line reads
             return 0
         app.sender.start()
         app.sender.close()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
+    from daemon.executor import Executor
     from daemon.jobs import Jobs
     from daemon.sampler import Sampler
     from daemon.watch import Watch
@@ -39,6 +40,7 @@ class Exports:
         sampler: Sampler,
         watch: Watch,
         sender: Sender,
+        executor: Executor,
         jobs: Jobs,
     ) -> None:
         self._clock = clock
@@ -48,6 +50,7 @@ class Exports:
         self._sampler = sampler
         self._watch = watch
         self._sender = sender
+        self._executor = executor
         self._jobs = jobs
 
     def collectors(self) -> Sequence[NamedCollector]:
@@ -80,6 +83,7 @@ class Exports:
             reader=self._reader.stats,
             sinks=self._sender.stats,
             jobs=self._jobs.last_success,
+            removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             now=self._clock.now(),

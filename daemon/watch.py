@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from daemon.sightings import Sightings
     from daemon.store import Store
     from policies.catalogue import AlertRule
-    from policies.policy import Policy
+    from policies.policy import Policy, Removal
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Watch:
         clock: Clock,
         away: timedelta,
         notify: Callable[[], None],
+        hand_over: Callable[[Sequence[Removal], datetime], None],
         beat: Callable[[], None],
     ) -> None:
         self._observer = observer
@@ -90,6 +91,7 @@ class Watch:
         self._host = host
         self._clock = clock
         self._notify = notify
+        self._hand_over = hand_over
         self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
@@ -181,6 +183,8 @@ class Watch:
             complete=self._observer.ready,
         )
         self._published = (self._clock.monotonic(), snapshot)
+        if snapshot.complete:
+            self._hand_over(decision.removals, observation.facts.now)
         return self._pause(observation)
 
     def _step(self, facts: Facts, decision: Decision) -> Step:

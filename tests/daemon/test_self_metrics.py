@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from daemon.alerts.state import AlertState
 
 
+REMOVALS = {("image", "images_dangling", "in_use"): 1, ("container", "containers", "removed"): 2}
+
+
 def reader(*, last: datetime | None = NOW, lag: float | None = 0.25) -> ReaderStats:
     return ReaderStats(
         connected=last is not None,
@@ -53,7 +56,14 @@ def page(
         Snapshot(facts=facts(), decision=decision, alerts=states, counters={}, complete=True) if started else None
     )
     families = self_families(
-        snapshot, reader=told or reader(), sinks=sinks, jobs={"prune-store": 7.0}, cycles=9, failures=1, now=NOW
+        snapshot,
+        reader=told or reader(),
+        sinks=sinks,
+        jobs={"prune-store": 7.0},
+        removals=REMOVALS,
+        cycles=9,
+        failures=1,
+        now=NOW,
     )
     return [line for line in render(families).decode().splitlines() if not line.startswith("#")]
 
@@ -105,3 +115,10 @@ def test_a_sink_shows_the_age_of_what_waits_and_none_when_nothing_does() -> None
 
 def test_a_clock_that_was_set_back_makes_no_negative_age() -> None:
     assert 'shipkeeper_outbox_oldest_seconds{sink="slack"} 0' in page(sinks=[sink(NOW + timedelta(hours=1))])
+
+
+def test_what_came_of_each_object_is_counted_by_kind_policy_and_outcome() -> None:
+    assert [line for line in page() if line.startswith("shipkeeper_removals_total")] == [
+        'shipkeeper_removals_total{kind="container",policy="containers",outcome="removed"} 2',
+        'shipkeeper_removals_total{kind="image",policy="images_dangling",outcome="in_use"} 1',
+    ]

@@ -93,6 +93,7 @@ class Bridge:
             away=timedelta(0),
             clock=self.clock,
             notify=lambda: None,
+            hand_over=lambda *_: None,
             beat=lambda: None,
         )
 

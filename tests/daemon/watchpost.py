@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collectors.facts import Container, Death, Filesystem
     from daemon.alerts.state import AlertState, Phase
     from daemon.observe import Observation
-    from policies.policy import Policy
+    from policies.policy import Policy, Removal
     from tests.lab.scripted_engine import ScriptedContainer, ScriptedEngine
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -102,6 +102,7 @@ class WatchPost:
         self.away = absence.load(self.store, self.clock)
         self.observer = self._observer()
         self.notified = 0
+        self.handed_over: list[tuple[datetime, tuple[Removal, ...]]] = []
         self.watch = self._watch(self._notify)
 
     def connect(self) -> EngineApi:
@@ -224,6 +225,7 @@ class WatchPost:
             clock=self.clock,
             away=self.away.lasted,
             notify=notify,
+            hand_over=lambda removals, at: self.handed_over.append((at, tuple(removals))),
             beat=lambda: None,
         )
 
