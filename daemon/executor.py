@@ -20,7 +20,6 @@ from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from collectors.facts import ObjectRef
     from daemon.acting import ActingLock
@@ -108,8 +107,7 @@ class Executor:
         self._removals: Counter[tuple[str, str, str]] = Counter()
         self._changed = threading.Condition()
         self._order: _Order | None = None
-        self._offered: tuple[datetime, Sequence[Removal]] | None = None
-        self._ended_at: datetime | None = None
+        self._offered: Sequence[Removal] = ()
         self._stopping = threading.Event()
         self._give_up_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
@@ -163,10 +161,10 @@ class Executor:
             self._thread.join(_JOIN_SECONDS)
         self._acting.close()
 
-    def offer(self, removals: Sequence[Removal], at: datetime) -> None:
-        """Hand over what the cycle of this moment would remove; what is taken up of it is the executor's matter."""
+    def offer(self, removals: Sequence[Removal]) -> None:
+        """Hand over what the last cycle would remove; what is taken up of it is the executor's matter."""
         # Without the lock: the watch thread waits for nobody. The thread looks at it every round anyway.
-        self._offered = (at, removals)
+        self._offered = removals
 
     def submit(self, plan: Plan, asked_by: str) -> int:
         """Take a plan on and give the number of its run; ShipkeeperError says why not."""
@@ -214,7 +212,7 @@ class Executor:
             if self._stopping.is_set():
                 break
             try:
-                self._round()
+                self.round()
             except AbandonedError:
                 log.warning("Docker has not answered yet; the run is left as it is, and the next start will say so")
                 break
@@ -227,7 +225,8 @@ class Executor:
     def _due(self) -> bool:
         return self._order is not None or self._stopping.is_set()
 
-    def _round(self) -> None:
+    def round(self) -> None:
+        """Carry out what is due, if anything is; the thread does this again and again."""
         self._tend()
         order = self._order or self._automatic()
         if order is not None:
@@ -240,15 +239,12 @@ class Executor:
 
     def _automatic(self) -> _Order | None:
         """Make an order of what the last cycle offered, if everything allows it."""
-        offered, self._offered = self._offered, None
-        if offered is None or self.held_up():
+        offered, self._offered = self._offered, ()
+        if not offered or self.held_up():
             return None
-        at, removals = offered
-        if self._ended_at is not None and at <= self._ended_at:
-            return None  # seen before the end of the last run: it may speak of what that has removed
         now = self._clock.monotonic()
-        self._object_backoff.forget_all_but({removal.object.id for removal in removals})
-        eligible = [each for each in removals if not self._object_backoff.left(each.object.id, now)]
+        self._object_backoff.forget_all_but({removal.object.id for removal in offered})
+        eligible = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
         if not eligible:
             return None
         try:
@@ -290,10 +286,8 @@ class Executor:
             self._runs.note(run, position, removal, answer)
             self._removals[removal.object.kind.value, removal.policy, answer.outcome.value] += 1
             self._changed.notify_all()
-        if answer.outcome.is_over:
-            self._object_backoff.over(removal.object.id)
-        else:
-            self._object_backoff.failed(removal.object.id, now)
+        # Whatever came of it: what is offered next may have been seen before this step.
+        self._object_backoff.failed(removal.object.id, now)
         _log(run, removal, answer)
         return answer
 
@@ -317,7 +311,7 @@ class Executor:
             try:
                 self._runs.end(order.run, state, why)
             finally:
-                self._order, self._offered, self._ended_at = None, None, self._clock.now()
+                self._order = None
                 self._changed.notify_all()
 
     def _break_off(self) -> None:

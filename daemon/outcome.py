@@ -36,11 +36,6 @@ class Outcome(StrEnum):
         """True for what may well go wrong with the next object, too."""
         return self in _FAILURES
 
-    @property
-    def is_over(self) -> bool:
-        """True if the object is no longer there."""
-        return self in {Outcome.REMOVED, Outcome.GONE}
-
 
 _FAILURES = frozenset({Outcome.UNREAD, Outcome.REFUSED, Outcome.FAILED, Outcome.UNANSWERED, Outcome.UNKNOWN})
 _IN_WORDS = {

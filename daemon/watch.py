@@ -76,7 +76,7 @@ class Watch:
         clock: Clock,
         away: timedelta,
         notify: Callable[[], None],
-        hand_over: Callable[[Sequence[Removal], datetime], None],
+        hand_over: Callable[[Sequence[Removal]], None],
         beat: Callable[[], None],
     ) -> None:
         self._observer = observer
@@ -184,7 +184,7 @@ class Watch:
         )
         self._published = (self._clock.monotonic(), snapshot)
         if snapshot.complete:
-            self._hand_over(decision.removals, observation.facts.now)
+            self._hand_over(decision.removals)
         return self._pause(observation)
 
     def _step(self, facts: Facts, decision: Decision) -> Step:

@@ -102,7 +102,7 @@ class WatchPost:
         self.away = absence.load(self.store, self.clock)
         self.observer = self._observer()
         self.notified = 0
-        self.handed_over: list[tuple[datetime, tuple[Removal, ...]]] = []
+        self.handed_over: list[tuple[Removal, ...]] = []
         self.watch = self._watch(self._notify)
 
     def connect(self) -> EngineApi:
@@ -225,7 +225,7 @@ class WatchPost:
             clock=self.clock,
             away=self.away.lasted,
             notify=notify,
-            hand_over=lambda removals, at: self.handed_over.append((at, tuple(removals))),
+            hand_over=lambda removals: self.handed_over.append(tuple(removals)),
             beat=lambda: None,
         )
 
