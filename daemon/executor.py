@@ -239,9 +239,9 @@ class Executor:
 
     def _automatic(self) -> _Order | None:
         """Make an order of what the last cycle offered, if everything allows it."""
-        offered, self._offered = self._offered, ()
-        if not offered or self.held_up():
+        if self.held_up():
             return None
+        offered, self._offered = self._offered, ()
         now = self._clock.monotonic()
         self._object_backoff.forget_all_but({removal.object.id for removal in offered})
         eligible = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
