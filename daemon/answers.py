@@ -13,22 +13,23 @@ from daemon.errors import ShipkeeperError
 from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
 from daemon.web.pages import Overview
+from policies import words
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
-    from daemon.modes import Mode
     from daemon.plans import Plan
+    from daemon.reload import Configuration
     from daemon.runs import Runs
     from daemon.snapshot import Snapshot
     from daemon.store import Store
     from daemon.watch import Watch
-    from policies.policy import Policy, Verdict
+    from policies.policy import Verdict
 
 NEWS_WITHIN = timedelta(seconds=10)
 """So long a caller that follows a run waits for the next object at most."""
@@ -39,7 +40,6 @@ class Self:
     """What does not change while the daemon runs."""
 
     version: str
-    host: str
     started_at: float
     """Monotonic seconds."""
 
@@ -58,8 +58,7 @@ class Answers:
         store: Store,
         runs: Runs,
         executor: Executor,
-        mode: Callable[[], Mode],
-        policies: Mapping[str, Policy],
+        configuration: Configuration,
     ) -> None:
         self._self = myself
         self._clock = clock
@@ -69,18 +68,18 @@ class Answers:
         self._store = store
         self._runs = runs
         self._executor = executor
-        self._mode = mode
-        self._policies = policies
+        self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
         """Answer `shipkeeper status`."""
         snapshot = self._snapshot()
-        pressure = self._policies.get("disk_pressure")
+        book = self._watch.book
+        pressure = book.policies.get("disk_pressure")
         return {
             "version": self._self.version,
-            "mode": self._mode(),
+            "mode": book.mode,
             "cleanup": self._cleanup(),
-            "host": self._self.host,
+            "host": book.host,
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
             "filesystems": [
@@ -91,10 +90,11 @@ class Answers:
             "containers": status.containers_json(snapshot),
             "policies": [
                 {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)}
-                for name in self._policies
+                for name in book.policies
             ],
             "sinks": [status.sink_json(stats) for stats in self._sender.stats],
             "store": {"path": str(self._store.path), "degraded": self._store.degraded},
+            "configuration": status.configuration_json(self._configuration.standing),
         }
 
     def plan(self) -> dict[str, Any]:
@@ -106,16 +106,16 @@ class Answers:
 
     def make_plan(self) -> Plan:
         """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
-        now = self._clock.now()
-        decision = decide(self._policies, replace(self._snapshot().facts, now=now))
+        now, book = self._clock.now(), self._watch.book
+        decision = decide(book.policies, replace(self._snapshot().facts, now=now))
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return make_plan(verdicts, self._mode(), now)
+        return make_plan(verdicts, book.mode, now)
 
     def apply(self, name: str, asked_by: str) -> dict[str, Any]:
         """Answer `shipkeeper apply PLAN`: begin to carry out a plan that was shown."""
-        if self._mode() == "observe":  # its plans are not remembered: say that first
+        if self._watch.book.mode == "observe":  # its plans are not remembered: say that first
             raise ShipkeeperError(OBSERVING)
         run = self._executor.submit(self._runs.plan(name), asked_by)
         return status.run_json(self._runs.run(run))
@@ -141,11 +141,23 @@ class Answers:
         """Say what is still waited for; empty once the daemon is ready."""
         return "" if self._watch.ready else "the first look at the containers is not complete"
 
+    def headline(self) -> str:
+        """Give the one line that systemd shows: `12 containers, 1 alert firing, Docker 28.5.2 up`."""
+        engine, snapshot = self._engine.engine, self._watch.snapshot
+        docker = f"Docker {engine.version} up" if engine.state is EngineState.UP else f"Docker {engine.state}"
+        if snapshot is None:
+            return f"no picture of this host yet, {docker}"
+        firing = sum(state.phase.told for state in snapshot.alerts.values())
+        told = f"{words.count(firing, 'alert')} firing" if firing else "no alert"
+        if not snapshot.docker_known:
+            return f"{told}, {docker}"
+        return f"{words.count(len(snapshot.facts.containers), 'container')}, {told}, {docker}"
+
     def overview(self) -> Overview:
         """Give what the landing page says."""
-        engine = self._engine.engine
+        engine, book = self._engine.engine, self._watch.book
         words = f"{engine.version}, up" if engine.state is EngineState.UP else f"{engine.state}: {engine.why}"
-        return Overview(host=self._self.host, version=self._self.version, mode=self._mode(), engine=words)
+        return Overview(host=book.host, version=self._self.version, mode=book.mode, engine=words)
 
     def _cleanup(self) -> dict[str, Any]:
         run = self._runs.last()

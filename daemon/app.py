@@ -9,29 +9,29 @@ import logging
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from signal import SIGHUP
-from typing import TYPE_CHECKING
+from signal import SIGHUP, Signals
+from typing import TYPE_CHECKING, Protocol
 
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history, runs
+from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
-from daemon.alerts.sender import Sender
+from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
 from daemon.answers import Answers, Self
 from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
+from daemon.crew import Crew, name_this_thread
 from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
@@ -43,16 +43,16 @@ from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
-from daemon.lifecycle import await_signal, block_signals
+from daemon.lifecycle import await_signal, block_signals, end_within
 from daemon.loading import config_file, load
-from daemon.log_tails import LogTails
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
-from daemon.observe import Eyes, Observer, Rules
+from daemon.observe import Eyes, Observer
 from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.recheck import Recheck
-from daemon.redact import Redactor
+from daemon.reload import Configuration
+from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
@@ -63,20 +63,14 @@ from daemon.watch import Watch
 from daemon.web.exposition import Exposition, process_registry
 from daemon.web.pages import LandingPage, MetricsPage, ReadyPage, healthy_page
 from daemon.web.server import WebServer
-from policies.deaths import Crashes
-from policies.engine import EngineDown
-from policies.health import ContainerHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.facts import Container
-    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
-    from policies.catalogue import AlertRule
-    from policies.policy import Policy
 
 log = logging.getLogger("daemon.app")  # `python -m` calls this module __main__
 
@@ -84,31 +78,59 @@ WATCH_PATIENCE = timedelta(seconds=2)
 PING_PATIENCE = timedelta(seconds=5)
 SLOW_PATIENCE = timedelta(seconds=30)
 DEADLINES: Mapping[str, timedelta] = {
+    "main": timedelta(seconds=60),
     "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
-    "watch": timedelta(seconds=60),
+    "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
     "executor": timedelta(seconds=60),
+    "scheduler": timedelta(seconds=60),
+    "lane": timedelta(seconds=120),
+    "web": timedelta(seconds=60),
+    "control": timedelta(seconds=60),
+    "watchdog": timedelta(seconds=60),
 }
 """How old the last heartbeat of a thread may be; the table in docs/architecture.md."""
+MAIN_BEATS = timedelta(seconds=5)
+CLOSING = timedelta(seconds=12)
+"""For all threads together to end, and then for the process: with what is between, within 20 s of the signal."""
+CUT_OFF = timedelta(seconds=16)
+
+
+class Part(Protocol):
+    """A long-lived part of the daemon."""
+
+    def start(self) -> None:
+        """Begin to work; ShipkeeperError for what it cannot have."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end; never waits."""
+        ...
+
+    def close(self) -> None:
+        """Wait for its end, within bounds."""
+        ...
 
 
 class App:
     """All parts of one daemon, built and wired; nothing runs until `start`."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, once: bool = False) -> None:
+    def __init__(self, configuration: Configuration, clock: Clock, *, once: bool = False) -> None:
         """Build; with `once` for a single round that tells at once what is wrong now."""
-        self._settings = settings
-        self._once = once
+        self.configuration = configuration
+        settings = configuration.settings
+        book = Rulebook.of(settings)
         self._clock = clock
         self._closing = ExitStack()
-        self._host = settings.host_name()
         endpoint = _endpoint(settings)
-        beats = Heartbeats(DEADLINES, clock)
-        self._beats = beats
+        self.beats = Heartbeats(DEADLINES, clock)
+        self.crew = crew = Crew(self.beats, clock)
+        self._started: list[Part] = []
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
+        self._steady = steady.load(self.store, clock)
         connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
 
         self.engine = EngineWatch(
@@ -116,60 +138,49 @@ class App:
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
-            partial(beats.beat, "engine"),
+            crew,
         )
-        self.reader = EventReader(connect, self.engine, clock, self._wake, partial(beats.beat, "reader"))
+        self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
         self._filesystems = Filesystems(self._paths)
         self.sampler = Sampler(
             Sources(self._filesystems, self._cgroups, self._containers),
             clock,
-            partial(beats.beat, "sampler"),
             self._wake,
+            crew,
         )
-        self._sinks = _sinks(settings)
-        self.sender = Sender(
-            self.store,
-            self._sinks,
-            clock,
-            host=self._host,
-            beat=partial(beats.beat, "sender"),
-            per_second={"slack": settings.slack.max_per_second},
-        )
+        self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
         )
-        policies = _policies(settings)
-        remembered = runs.Runs(self.store, clock)
+        remembered = runs.Runs(self.store, self._steady)
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
-                partial(EngineApi.connect, endpoint, PING_PATIENCE),
-                lambda: self.watch.snapshot,
-                lambda: policies,
-                settings.protection,
-                clock,
+                partial(EngineApi.connect, endpoint, PING_PATIENCE), lambda: self.watch.snapshot, self._book, clock
             ),
-            writer=partial(DockerWriter, endpoint, clock, partial(beats.beat, "executor")),
+            writer=partial(DockerWriter, endpoint, clock),
             acting=ActingLock(endpoint),
-            grace=Grace(clock, self.engine, lambda: settings.cleanup.grace),
+            grace=Grace(clock, self.engine, lambda: self.watch.book.grace),
             engine=self.engine,
-            mode=lambda: settings.mode,
+            book=self._book,
             clock=clock,
-            beat=partial(beats.beat, "executor"),
+            crew=crew,
         )
-        self.watch = self._watch(connect, policies)
+        self.watch = self._watch(connect, book.for_one_look() if once else book)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
-                Job("prune-store", self._prune, timedelta(hours=1), "fast"),
+                # Soon after the start too: else one that is restarted every half an hour would never do it.
+                Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
             ],
             clock,
+            crew,
         )
         exports = Exports(
-            clock=clock,
+            clock=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
@@ -178,9 +189,11 @@ class App:
             sender=self.sender,
             executor=self.executor,
             jobs=self._jobs,
+            configuration=configuration,
+            crew=crew,
         )
         self.answers = Answers(
-            Self(version=_version(), host=self._host, started_at=clock.monotonic()),
+            Self(version=_version(), started_at=clock.monotonic()),
             clock=clock,
             watch=self.watch,
             engine=self.engine,
@@ -188,8 +201,7 @@ class App:
             store=self.store,
             runs=remembered,
             executor=self.executor,
-            mode=lambda: settings.mode,
-            policies=policies,
+            configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
         self.web = WebServer(
@@ -200,6 +212,7 @@ class App:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(self.answers.not_ready),
             },
+            crew,
         )
         self._control = ControlServer(
             settings.control_socket(os.environ, os.geteuid()),
@@ -213,6 +226,7 @@ class App:
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
+            crew,
         )
 
     def start(self) -> None:
@@ -229,11 +243,28 @@ class App:
             self.executor,
         ):
             part.start()
+            self._started.append(part)
             self._closing.callback(part.close)
 
     def close(self) -> None:
-        """Close every part that was started, the last one first."""
+        """
+        Close every part that was started, the last one first, all of them within `CLOSING`.
+
+        All are asked to end before any is waited for. Only the sender is asked when its turn comes: it sends
+        what the last cycle of the watch thread has put into the outbox.
+        """
+        self.crew.end_within(CLOSING)
+        for part in self._started:
+            if part is not self.sender:
+                part.stop()
         self._closing.close()
+
+    def adopt(self) -> None:
+        """Take over a configuration that was read again."""
+        settings = self.configuration.settings
+        book = Rulebook.of(settings)
+        self.sender.adopt(_routes(settings), book.host)
+        self.watch.adopt(book)
 
     def once(self) -> Snapshot:
         """Do one round in this thread, without starting any other; ShipkeeperError if the engine cannot be read."""
@@ -251,13 +282,13 @@ class App:
 
     def banner(self) -> Iterator[str]:
         """Say what is on, what is off, and how to switch it on."""
-        acts = self._settings.mode == "observe" or self.executor.acts
+        settings = self.configuration.settings
+        acts = settings.mode == "observe" or self.executor.acts
         only_observes = "" if acts else self.executor.held_up()
-        return banner.lines(self._settings, self.web.address, self.store, _version(), only_observes)
+        return banner.lines(settings, self.web.address, self.store, _version(), only_observes)
 
-    def stale(self) -> tuple[str, ...]:
-        """Name the threads that show no sign of life."""
-        return self._beats.stale()
+    def _book(self) -> Rulebook:
+        return self.watch.book
 
     def _wake(self) -> None:
         self.watch.wake()
@@ -282,16 +313,14 @@ class App:
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
-        return self._settings.docker.host.startswith("unix://")
+        return self.configuration.settings.docker.host.startswith("unix://")
 
-    def _watch(self, connect: Callable[[], EngineApi], policies: Mapping[str, Policy]) -> Watch:
-        settings, store, clock = self._settings, self.store, self._clock
+    def _watch(self, connect: Callable[[], EngineApi], book: Rulebook) -> Watch:
+        store, clock = self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
-        redact = Redactor(settings.alerts.redact)
         away = absence.load(store, clock)
-        lines = settings.alerts.log_lines
-        deaths = history.deaths_since(store, clock.now() - SHOWN_FOR)
-        kills = history.kills_since(store, clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
+        kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
         eyes = Eyes(
             lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
             engine=self.engine,
@@ -299,36 +328,27 @@ class App:
             sampler=self.sampler,
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
-            log_tails=LogTails(lines, redact, clock),
             sightings=sightings,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
         )
-        rules = Rules(protection=settings.protection(), ignore=settings.alerts.ignore, quotes=lines > 0)
         return Watch(
-            observer=Observer(eyes, clock, rules, rebooted=away.rebooted and self._is_local()),
-            policies=policies,
-            rules=self._rules(),
+            observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
+            book=book,
             store=store,
             counters=counters,
             sightings=sightings,
-            sinks=[sink.name for sink in self._sinks],
-            group_wait=timedelta(0) if self._once else settings.alerts.group_wait,
-            redact=redact,
-            host=self._host,
+            sinks=lambda: self.sender.sinks,
             clock=clock,
+            steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
             hand_over=self.executor.offer,
-            beat=partial(self._beats.beat, "watch"),
+            crew=self.crew,
         )
 
-    def _rules(self) -> Mapping[str, AlertRule]:
-        rules = self._settings.rules()
-        return {name: replace(rule, hold=timedelta(0)) for name, rule in rules.items()} if self._once else rules
-
     def _prune(self) -> None:
-        now = self._clock.now()
+        now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
         self.store.write(lambda connection: runs.prune(connection, now))
@@ -345,32 +365,26 @@ def _endpoint(settings: Settings) -> Endpoint:
     return Endpoint(host=docker.host, tls_ca=ca, tls_cert=cert, tls_key=key)
 
 
-def _policies(settings: Settings) -> Mapping[str, Policy]:
-    """Every policy by name: those that have settings, then those that are always on."""
-    return {
-        **settings.enabled_policies(),
-        "deaths": Crashes(),
-        "health": ContainerHealth(),
-        "engine": EngineDown(),
-    }
-
-
-def _sinks(settings: Settings) -> Sequence[Sink]:
+def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
-    url = settings.slack.webhook_url
-    return (ConsoleSink(sys.stdout), *([SlackSink(url)] if url.get_secret_value() else []))
+    slack, url = settings.slack, settings.slack.webhook_url
+    return (
+        Route(sink=ConsoleSink(sys.stdout)),
+        *([Route(sink=SlackSink(url), per_second=slack.max_per_second)] if url.get_secret_value() else []),
+    )
 
 
 def _version() -> str:
     return installed_version("shipkeeper")
 
 
-def run(settings: Settings) -> int:
-    """Run the daemon until a signal ends it; 0 after SIGTERM or SIGINT."""
+def run(configuration: Configuration) -> int:
+    """Run the daemon until a signal ends it: 0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive."""
     block_signals()
+    name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
     with ExitStack() as closing:
-        app = App(settings, SystemClock())
+        app = App(configuration, configuration.clock)
         closing.callback(app.close)
         # What was built lives until the end. Looking through it again for garbage would halt a cycle for 60 ms.
         gc.collect()
@@ -379,20 +393,47 @@ def run(settings: Settings) -> int:
         for line in app.banner():
             print(line, flush=True)  # noqa: T201  the terminal, or the journal, is where a person looks first
         if interval := watchdog_interval(os.environ, os.getpid()):
-            watchdog = Watchdog(interval, notifier, app.stale)
+            watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
             closing.callback(watchdog.close)
-        notifier.ready(f"watching {settings.docker.host}, mode {settings.mode}")
-        while (signal := await_signal()) is SIGHUP:
-            log.warning("SIGHUP: this version does not reload; restart the daemon to apply a changed configuration")
-        log.info("%s received, stopping", signal.name)
+        notifier.ready(app.answers.headline())
+        signal = _attend(app, notifier)
+        log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
-    return 0
+        exit_code = 0 if signal else 1
+        end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)
+    return exit_code
 
 
-def run_once(settings: Settings, *, plan_json: bool) -> int:
+def _attend(app: App, notifier: Notifier) -> Signals | None:
+    """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
+    while not app.crew.lost:
+        app.beats.beat("main")
+        notifier.status(app.answers.headline())
+        signal = await_signal(MAIN_BEATS)
+        if signal is SIGHUP:
+            _reload(app, notifier)
+        elif signal:
+            return signal
+    return None
+
+
+def _reload(app: App, notifier: Notifier) -> None:
+    """Take a changed configuration over, if it is good."""
+    notifier.reloading(app.configuration.clock.monotonic())
+    if app.configuration.read_again():
+        _set_up_logging(app.configuration)
+        app.adopt()
+    notifier.ready(app.answers.headline())
+
+
+def _set_up_logging(configuration: Configuration) -> None:
+    set_up_logging(configuration.settings.log, configuration.secrets, configuration.environ, sys.stderr)
+
+
+def run_once(configuration: Configuration, *, plan_json: bool) -> int:
     """Do one round: tell what is wrong on the console, or print the plan."""
-    app = App(settings, SystemClock(), once=True)
+    app = App(configuration, configuration.clock, once=True)
     try:
         snapshot = app.once()
         if plan_json:
@@ -413,11 +454,12 @@ def main() -> int:
     parser.add_argument("--plan-json", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     try:
-        settings = load(config_file(arguments.config, os.environ), os.environ)
-        set_up_logging(settings.log, settings.secrets(), os.environ, sys.stderr)
+        find = partial(config_file, arguments.config, os.environ)
+        configuration = Configuration(load(find(), os.environ), find, os.environ, SystemClock())
+        _set_up_logging(configuration)
         if arguments.once or arguments.plan_json:
-            return run_once(settings, plan_json=arguments.plan_json)
-        return run(settings)
+            return run_once(configuration, plan_json=arguments.plan_json)
+        return run(configuration)
     except ShipkeeperError as error:
         print(f"shipkeeper: {error}", file=sys.stderr)  # noqa: T201  the last word of a command that failed
         return error.exit_code

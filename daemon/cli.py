@@ -15,7 +15,7 @@ import typer
 
 from daemon.client import NoDaemonError, call
 from daemon.errors import ConfigError, ShipkeeperError
-from daemon.loading import DEFAULT_FILE, config_file, load
+from daemon.loading import DEFAULT_FILE, config_file, load, load_for_asking
 from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
 from daemon.run_lines import run_lines, step_lines, went_well
@@ -174,13 +174,13 @@ def _ask(config: Path | None, method: str, path: str) -> Any:
 
 
 def _settings_for_asking(config: Path | None) -> Settings:
-    """Give the settings; the defaults where the system's file is closed to this user, who may ask nevertheless."""
+    """Give what leads to the daemon; the defaults where the system's file is closed to this user, who may ask."""
     file = config_file(config, os.environ)
     try:
-        return load(file, os.environ)
+        return load_for_asking(file, os.environ)
     except ConfigError as error:
         if file == DEFAULT_FILE and isinstance(error.__cause__, PermissionError):
-            return load(None, os.environ)
+            return load_for_asking(None, os.environ)
         raise
 
 

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from collectors.facts import ObjectRef
     from daemon.acting import ActingLock
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.grace import Grace
     from daemon.lookout import EngineView
     from daemon.modes import Mode
     from daemon.plans import Plan
     from daemon.recheck import Recheck
+    from daemon.rulebook import Rulebook
     from daemon.runs import Runs
     from policies.policy import Removal
 
@@ -40,7 +42,7 @@ MOST_FAILURES: Final = 3
 """In a row; then it is no longer one object that is to blame."""
 OBSERVING: Final = (
     "nothing is removed in observe mode\n"
-    '  cure: set mode = "approve" at the top of the configuration, restart the daemon, and ask for a new plan'
+    '  cure: set mode = "approve" at the top of the configuration, reload the daemon (SIGHUP), and ask for a new plan'
 )
 RUN_BACKOFF: Final = (timedelta(minutes=1), timedelta(hours=1))
 OBJECT_BACKOFF: Final = (timedelta(minutes=10), timedelta(hours=6))
@@ -48,7 +50,8 @@ ROUND: Final = timedelta(seconds=5)
 """Between looks at the clock, the engine and the lock while there is nothing to do."""
 ENDS_WITHIN: Final = timedelta(seconds=8)
 """An answer that Docker still owes us is waited for so long after `close`."""
-_JOIN_SECONDS: Final = 10.0
+_CLOSING: Final = timedelta(seconds=10)
+_NUDGE_SECONDS: Final = 0.5
 
 
 class Writer(Protocol):
@@ -75,8 +78,8 @@ class Executor:
     """
     The one part that has anything removed.
 
-    `submit` and `offer` may be called from any thread and never wait for Docker. `mode` is asked before every
-    object, so a change to `observe` ends a run after the current one.
+    `submit` and `offer` may be called from any thread and never wait for Docker. The mode is asked before
+    every object, so a change to `observe` ends a run after the current one.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
@@ -84,33 +87,31 @@ class Executor:
         *,
         runs: Runs,
         recheck: Recheck,
-        writer: Callable[[Callable[[], bool]], Writer],
+        writer: Callable[[Callable[[], None], Callable[[], bool]], Writer],
         acting: ActingLock,
         grace: Grace,
         engine: EngineView,
-        mode: Callable[[], Mode],
+        book: Callable[[], Rulebook],
         clock: Clock,
-        beat: Callable[[], None],
+        crew: Crew,
     ) -> None:
-        """Take in `writer` what makes a writer that asks the given function whether to give up."""
+        """Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up."""
         self._runs = runs
         self._recheck = recheck
-        self._writer = writer(self._give_up)
         self._acting = acting
         self._grace = grace
         self._engine = engine
-        self._mode = mode
+        self._book = book
         self._clock = clock
-        self._beat = beat
+        self._worker = crew.worker("executor", self._run)
+        self._writer = writer(self._worker.beat, self._give_up)
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
         self._removals: Counter[tuple[str, str, str]] = Counter()
         self._changed = threading.Condition()
         self._order: _Order | None = None
         self._offered: Sequence[Removal] = ()
-        self._stopping = threading.Event()
         self._give_up_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self.interrupted = 0
         """How many runs the last daemon left half-done."""
 
@@ -149,16 +150,22 @@ class Executor:
                 words.count(self.interrupted, "cleanup run was", "cleanup runs were"),
             )
         self._tend()
-        self._thread.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the current object, and not to wait longer than 8 s for Docker."""
+        if self._give_up_at is None:
+            self._give_up_at = self._clock.monotonic() + ENDS_WITHIN.total_seconds()
+        self._worker.stop()
+        # Whoever holds it may be writing to a disk that hangs; the thread looks by itself within 5 s.
+        if self._changed.acquire(timeout=_NUDGE_SECONDS):
+            self._changed.notify_all()
+            self._changed.release()
 
     def close(self) -> None:
-        """End after the current object; an answer that does not come within 8 s is not waited for."""
-        with self._changed:
-            self._give_up_at = self._clock.monotonic() + ENDS_WITHIN.total_seconds()
-            self._stopping.set()
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
+        """End the thread, and let another daemon act."""
+        self.stop()
+        self._worker.join(_CLOSING)
         self._acting.close()
 
     def offer(self, removals: Sequence[Removal]) -> None:
@@ -185,7 +192,7 @@ class Executor:
                     f"run {self._order.run}, asked for by {self._order.asked_by}, is still going on\n"
                     "  cure: try again when it has ended; `shipkeeper status` shows it"
                 )
-            if self._stopping.is_set():
+            if self._worker.stopping.is_set():
                 raise ShipkeeperError("Shipkeeper is stopping")
             self._runs.remember(plan)
             self._order = _Order(self._runs.begin(plan, asked_by), plan, asked_by)
@@ -198,7 +205,9 @@ class Executor:
         def news() -> Run | None:
             found = self._runs.run(run)
             done = sum(step.outcome is not None for step in found.steps)
-            return found if done > seen or found.state is not RunState.RUNNING or self._stopping.is_set() else None
+            return (
+                found if done > seen or found.state is not RunState.RUNNING or self._worker.stopping.is_set() else None
+            )
 
         with self._changed:
             found = self._changed.wait_for(news, patience.total_seconds())
@@ -206,10 +215,10 @@ class Executor:
 
     def _run(self) -> None:
         while True:
-            self._beat()
+            self._worker.beat()
             with self._changed:
                 self._changed.wait_for(self._due, ROUND.total_seconds())
-            if self._stopping.is_set():
+            if self._worker.stopping.is_set():
                 break
             try:
                 self.round()
@@ -219,18 +228,27 @@ class Executor:
             except Exception:
                 # The boundary of a round: whatever one plan met, the next one gets its turn.
                 log.exception("a cleanup run broke off")
-                self._break_off()
         self._recheck.close()
 
     def _due(self) -> bool:
-        return self._order is not None or self._stopping.is_set()
+        return self._order is not None or self._worker.stopping.is_set()
 
     def round(self) -> None:
         """Carry out what is due, if anything is; the thread does this again and again."""
         self._tend()
         order = self._order or self._automatic()
-        if order is not None:
+        if order is None:
+            return
+        try:
             self._carry_out(order)
+        except AbandonedError:
+            raise  # its run stays open in the store: the next start calls it interrupted
+        except Exception:
+            # Told where the thread's loop catches it; here the run must not stay open.
+            self._end(order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
+            raise
+        finally:
+            self._order = None  # whatever ended it: it is not begun again
 
     def _tend(self) -> None:
         """Keep the lock and the time of grace up to date."""
@@ -274,16 +292,16 @@ class Executor:
         log.info("run %d %s: %s%s", order.run, state, counted(outcomes), f" · {why}" if why else "")
 
     def _step(self, run: int, position: int, removal: Removal) -> Answer:
-        self._beat()
+        self._worker.beat()
         answer = self._recheck.objection(removal)
-        self._beat()
+        self._worker.beat()
         if answer is None:
             # On the disk before Docker is asked: what a crash cuts off is known afterwards.
             self._runs.note(run, position, removal, None)
             answer = self._writer.remove(removal.object, self._recheck.api_version)
         now = self._clock.monotonic()
+        self._runs.note(run, position, removal, answer)
         with self._changed:
-            self._runs.note(run, position, removal, answer)
             self._removals[removal.object.kind.value, removal.policy, answer.outcome.value] += 1
             self._changed.notify_all()
         # Whatever came of it: what is offered next may have been seen before this step.
@@ -293,7 +311,7 @@ class Executor:
 
     def _must_stop(self, order: _Order) -> str:
         """Say why the run may not go on; empty when it may."""
-        if self._stopping.is_set():
+        if self._worker.stopping.is_set():
             return "Shipkeeper is stopping"
         if self._mode() == "observe" or (order.automatic and self._mode() != "enforce"):
             return f"the mode is {self._mode()} by now"
@@ -307,17 +325,13 @@ class Executor:
             self._run_backoff.failed("", self._clock.monotonic())
         elif state is RunState.DONE:
             self._run_backoff.over("")
+        self._runs.end(order.run, state, why)
         with self._changed:
-            try:
-                self._runs.end(order.run, state, why)
-            finally:
-                self._order = None
-                self._changed.notify_all()
+            self._order = None
+            self._changed.notify_all()
 
-    def _break_off(self) -> None:
-        """End the run that met an error of ours."""
-        if self._order is not None:
-            self._end(self._order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
+    def _mode(self) -> Mode:
+        return self._book().mode
 
     def _why_not(self) -> str:
         """Say why nothing at all can be removed; empty when it can."""

@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.executor import Executor
     from daemon.jobs import Jobs
+    from daemon.reload import Configuration
     from daemon.sampler import Sampler
     from daemon.watch import Watch
 
 
 class Exports:
-    """Reads every part through what it has published; only cgroup and network files are read at the scrape itself."""
+    """
+    Reads every part through what it has published; only cgroup and network files are read at the scrape itself.
+
+    `clock` is the one that the outbox is dated by.
+    """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each part by name
         self,
@@ -42,6 +48,8 @@ class Exports:
         sender: Sender,
         executor: Executor,
         jobs: Jobs,
+        configuration: Configuration,
+        crew: Crew,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -52,6 +60,8 @@ class Exports:
         self._sender = sender
         self._executor = executor
         self._jobs = jobs
+        self._configuration = configuration
+        self._crew = crew
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -86,5 +96,7 @@ class Exports:
             removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
+            configuration=self._configuration.standing,
+            restarts=self._crew.restarts,
             now=self._clock.now(),
         )

@@ -29,6 +29,7 @@ FILE_VARIABLE = "SHIPKEEPER_CONFIG"
 _NOT_SETTINGS = frozenset({FILE_VARIABLE, "SHIPKEEPER_CACHE"})
 """Variables with our prefix that are no settings: the file's place, and the cache of the project's own tests."""
 
+_LEADING = frozenset({"control", "state"})
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -60,6 +61,23 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigError(report(file, problems))
     return settings
+
+
+def load_for_asking(file: Path | None, environ: Mapping[str, str]) -> Settings:
+    """
+    Read only what leads to a running daemon: the tables `[control]` and `[state]`, the rest as by default.
+
+    Whoever just wrote a mistake into the file wants to ask the daemon what it makes of it. Raises ConfigError for a
+    file that cannot be read, and for a mistake in those tables.
+    """
+    document = _Document.read(file) if file else _Document({})
+    asked = {key.variable for key in KEYS.values() if key.path[0] in _LEADING}
+    values = _Values({name: table for name, table in document.tables.items() if name in _LEADING})
+    problems = list(values.overlay({name: value for name, value in environ.items() if name in asked}))
+    try:
+        return Settings.model_validate(values.tables)
+    except ValidationError as error:
+        raise ConfigError(report(file, [*problems, *found_by_validation(error, values.origins)])) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +134,9 @@ class _Values:
             return
         try:
             self._set(key, source.read_text(encoding="utf-8").strip(), str(source))
+            # Its group may: so a daemon gets it that does not own the file. A credential is as systemd made it.
+            if source != credential and source.stat().st_mode & stat.S_IRWXO:
+                yield Problem(f"{'.'.join(key.path)} from {source}", f"others may read this secret: chmod o= {source}")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no UTF-8 text, or no name of a file"
             yield Problem(f"{'.'.join(key.path)} from {source}", f"cannot be read: {why}")

@@ -15,13 +15,12 @@ from collectors.facts import (
     Intent,
     Known,
     OomKill,
-    Protection,
     Source,
     SourceName,
     Unknown,
 )
 from daemon.ledger import Look
-from daemon.recent import SHOWN_FOR
+from daemon.log_tails import LogTails
 from policies import words
 
 if TYPE_CHECKING:
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from collectors.inventory import Inventory
     from daemon.clock import Clock
     from daemon.ledger import Baseline, Ledger
-    from daemon.log_tails import LogTails
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
+    from daemon.rulebook import Rulebook
     from daemon.sampler import Sampler
     from daemon.sightings import Sightings
 
@@ -45,19 +44,6 @@ INTENTS = {
     Intent.API: "somebody asked Docker for it",
     Intent.ENGINE: "the engine took it along",
 }
-MOST_NAMED = 20
-"""Containers named in one line of the log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The owner's settings that shape the facts."""
-
-    protection: Protection
-    ignore: tuple[str, ...]
-    """Globs of container names that no alert may speak of."""
-    quotes: bool
-    """False if nothing that a container writes may leave this host: neither its log nor its probes' output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +69,6 @@ class Eyes:
     sampler: Sampler
     ledger: Ledger
     recent: Recent
-    log_tails: LogTails
     sightings: Sightings
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
@@ -94,12 +79,12 @@ class Eyes:
 class Observer:
     """Used from the watch thread only; `rebooted` tells that the machine was started anew in our absence."""
 
-    def __init__(self, eyes: Eyes, clock: Clock, rules: Rules, *, rebooted: bool) -> None:
+    def __init__(self, eyes: Eyes, clock: Clock, *, rebooted: bool) -> None:
         self._eyes = eyes
         self._clock = clock
-        self._rules = rules
         self._rebooted = rebooted
         self._shown: dict[str, tuple[Container, Container]] = {}
+        self._quotes = True
 
     @property
     def ready(self) -> bool:
@@ -110,7 +95,7 @@ class Observer:
         """Let go of the connection to the engine."""
         self._eyes.lookout.close()
 
-    def observe(self) -> Observation:
+    def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
         sight = self._eyes.lookout.look()
         deaths: tuple[Death, ...] = ()
@@ -118,16 +103,16 @@ class Observer:
         if sight is not None:
             if isinstance(self._eyes.lookout.images, Known):
                 self._eyes.sightings.meet(self._eyes.inventory.images)
-            deaths, kills = self._befallen(sight)
+            deaths, kills = self._befallen(sight, book)
         return Observation(
-            facts=self._facts(),
+            facts=self._facts(book),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
         )
 
-    def _befallen(self, sight: Sight) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
+    def _befallen(self, sight: Sight, book: Rulebook) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
         """Give the deaths and memory kills that this look shows for the first time."""
         eyes, now = self._eyes, self._clock.now()
         deaths, kills = eyes.ledger.record(
@@ -144,10 +129,9 @@ class Observer:
         if sight.complete:
             self._rebooted = False
         if eyes.lookout.api is not None:
-            deaths = eyes.log_tails.add(deaths, eyes.lookout.api)
+            deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
-        _name_the_old(deaths, now)
         eyes.recent.add(deaths, kills)
         return deaths, kills
 
@@ -161,7 +145,7 @@ class Observer:
                 counts[container_id] = count
         return counts
 
-    def _facts(self) -> Facts:
+    def _facts(self, book: Rulebook) -> Facts:
         now = self._clock.now()
         deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
@@ -173,34 +157,29 @@ class Observer:
                 SourceName.FILESYSTEMS: filesystems_source,
             },
             engine=self._eyes.engine.engine,
-            containers=self._containers(),
+            containers=self._containers(quotes=book.log_lines > 0),
             images=self._images(),
             filesystems=filesystems,
             deaths=deaths,
             oom_kills=kills,
-            protection=self._rules.protection,
-            ignore=self._rules.ignore,
+            protection=book.protection,
+            ignore=book.ignore,
         )
 
-    def _containers(self) -> tuple[Container, ...]:
+    def _containers(self, *, quotes: bool) -> tuple[Container, ...]:
         """
         Give the containers by name, as policies may see them.
 
         One that stays the same stays the same object: a scrape renders its labels only once.
         """
-        sizes, before = self._eyes.sizes(), self._shown
-        self._shown = {}
+        sizes, before = self._eyes.sizes(), self._shown if quotes == self._quotes else {}
+        self._shown, self._quotes = {}, quotes
         for id_, source in self._eyes.inventory.containers.items():
             known = before.get(id_)
             if known is None or known[0] is not source or known[1].size_bytes != sizes.get(id_):
-                known = source, self._as_shown(source, sizes.get(id_))
+                known = source, _as_shown(source, sizes.get(id_), quotes=quotes)
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
-
-    def _as_shown(self, container: Container, size_bytes: int | None) -> Container:
-        if container.health is not None and container.health.last_output and not self._rules.quotes:
-            container = replace(container, health=replace(container.health, last_output=""))
-        return container if size_bytes is None else replace(container, size_bytes=size_bytes)
 
     def _images(self) -> tuple[Image, ...]:
         sightings = self._eyes.sightings
@@ -216,23 +195,10 @@ class Observer:
         return Known(sample.at), sample.filesystems
 
 
-def _name_the_old(deaths: Sequence[Death], now: datetime) -> None:
-    """Sum up the bad ends that were found too late to be alerts: after a long absence of ours, or the engine's."""
-    old = [death for death in deaths if death.bad and death.age(now) >= SHOWN_FOR]
-    newest = {death.container_id: death for death in sorted(old, key=lambda death: death.finished_at)}
-    if not newest:
-        return
-    told = [
-        f"{words.plain(death.name)} ({words.exit_code(death.exit_code)}, {words.duration(death.age(now))} ago)"
-        for death in newest.values()
-    ]
-    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
-    log.warning(
-        "while nobody watched %s ended badly, too long ago for an alert: %s%s",
-        words.count(len(told), "container"),
-        ", ".join(told[:MOST_NAMED]),
-        more,
-    )
+def _as_shown(container: Container, size_bytes: int | None, *, quotes: bool) -> Container:
+    if container.health is not None and container.health.last_output and not quotes:
+        container = replace(container, health=replace(container.health, last_output=""))
+    return container if size_bytes is None else replace(container, size_bytes=size_bytes)
 
 
 def _account(death: Death) -> str:

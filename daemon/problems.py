@@ -47,7 +47,7 @@ def report(file: Path | None, problems: Iterable[Problem]) -> str:
     width = min(max(len(problem.place) for problem in found), _WIDEST_PLACE)
     lines = [f"  {problem.place:<{width}}      {problem.cure}" for problem in found]
     count = words.count(len(found), "problem")
-    return "\n".join([source, *lines, f"{count}; nothing was started."])
+    return "\n".join([source, *lines, f"{count}; these settings are not in force."])
 
 
 def found_by_validation(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator[Problem]:

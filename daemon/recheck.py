@@ -12,11 +12,12 @@ from daemon.outcome import Answer, Outcome
 from policies.policy import Kept, Removal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from collectors.engine_api import ContainerSummary, EngineApi
-    from collectors.facts import Container, Facts, Image, Protection
+    from collectors.facts import Container, Facts, Image
     from daemon.clock import Clock
+    from daemon.rulebook import Rulebook
     from daemon.snapshot import Snapshot
     from policies.policy import Policy
 
@@ -33,14 +34,12 @@ class Recheck:
         self,
         connect: Callable[[], EngineApi],
         snapshot: Callable[[], Snapshot | None],
-        policies: Callable[[], Mapping[str, Policy]],
-        protection: Callable[[], Protection],
+        book: Callable[[], Rulebook],
         clock: Clock,
     ) -> None:
         self._connect = connect
         self._snapshot = snapshot
-        self._policies = policies
-        self._protection = protection
+        self._book = book
         self._clock = clock
         self._api: EngineApi | None = None
 
@@ -54,13 +53,14 @@ class Recheck:
         snapshot = self._snapshot()
         if snapshot is None:
             return Answer(Outcome.UNREAD, "there is no picture of this host at present; the log says why")
-        policy = self._policies().get(removal.policy)
+        book = self._book()
+        policy = book.policies.get(removal.policy)
         if policy is None:
             return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
         if not snapshot.facts.known(policy.needs):
             return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
         try:
-            facts = self._refreshed(snapshot.facts, removal)
+            facts = self._refreshed(replace(snapshot.facts, protection=book.protection), removal)
         except EngineError as error:
             if isinstance(error, EngineUnavailable):
                 self.close()
@@ -81,7 +81,6 @@ class Recheck:
         facts = replace(
             facts,
             now=self._clock.now(),
-            protection=self._protection(),
             containers=_containers(facts, api.containers()),
         )
         if removal.object.kind is SubjectKind.IMAGE:

@@ -17,8 +17,8 @@ from policies.policy import Removal
 if TYPE_CHECKING:
     import sqlite3
 
-    from daemon.clock import Clock
     from daemon.plans import Plan
+    from daemon.steady import SteadyClock
     from daemon.store import Store
 
 KEPT_PLANS: Final = 100
@@ -69,7 +69,7 @@ class Run:
 class Runs:
     """Used from any thread; every write is on the disk when its call returns, as far as the store can."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: SteadyClock) -> None:
         self._store = store
         self._clock = clock
 
@@ -80,10 +80,10 @@ class Runs:
         def action(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "INSERT OR IGNORE INTO plans (hash, created, record) VALUES (?, ?, ?)",
-                (plan.hash, plan.created_at.timestamp(), record),
+                (plan.hash, self._clock.now().timestamp(), record),
             )
             connection.execute(
-                "DELETE FROM plans WHERE hash NOT IN (SELECT hash FROM plans ORDER BY created DESC LIMIT ?)",
+                "DELETE FROM plans WHERE hash NOT IN (SELECT hash FROM plans ORDER BY created DESC, rowid DESC LIMIT ?)",
                 (KEPT_PLANS,),
             )
 
@@ -163,16 +163,19 @@ class Runs:
             plan_hash=row["plan_hash"],
             asked_by=row["asked_by"],
             planned=row["planned"],
-            begun=datetime.fromtimestamp(row["begun"], UTC),
-            ended=None if row["ended"] is None else datetime.fromtimestamp(row["ended"], UTC),
+            begun=self._as_shown(row["begun"]),
+            ended=None if row["ended"] is None else self._as_shown(row["ended"]),
             state=RunState(row["state"]),
             words=row["words"],
             steps=tuple(_step(each) for each in steps),
         )
 
+    def _as_shown(self, at: float) -> datetime:
+        return self._clock.to_wall(datetime.fromtimestamp(at, UTC))
+
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Forget the runs that ended long ago, inside the caller's transaction."""
+    """Forget the runs that ended long before this steady time, inside the caller's transaction."""
     before = ((now - KEPT_FOR).timestamp(),)
     connection.execute("DELETE FROM steps WHERE run IN (SELECT id FROM runs WHERE ended < ?)", before)
     connection.execute("DELETE FROM runs WHERE ended < ?", before)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
     from daemon.events import ReaderStats
+    from daemon.reload import Standing
     from daemon.snapshot import Snapshot
 
 _P = "shipkeeper_"
@@ -29,12 +30,21 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     removals: Mapping[tuple[str, str, str], int],
     cycles: int,
     failures: int,
+    configuration: Standing,
+    restarts: Mapping[str, int],
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
     yield from _stream(reader)
     yield Family(f"{_P}cycles_total", "counter", "Cycles of the watch thread that ended well.", [("", cycles)])
     yield Family(f"{_P}cycle_failures_total", "counter", "Cycles that ended in an error.", [("", failures)])
+    yield from _configuration(configuration)
+    yield Family(
+        f"{_P}thread_restarts_total",
+        "counter",
+        "Times a thread of the daemon died and was begun again.",
+        [(label_block(thread=name), count) for name, count in restarts.items()],
+    )
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)
     yield Family(
@@ -54,6 +64,21 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     )
 
 
+def _configuration(standing: Standing) -> Iterator[Family]:
+    yield Family(
+        f"{_P}config_last_reload_successful",
+        "gauge",
+        "0 while the newest configuration is bad and the one before it stays in force.",
+        [("", not standing.problem)],
+    )
+    yield Family(
+        f"{_P}config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the configuration in force was read.",
+        [("", standing.taken_at.timestamp())],
+    )
+
+
 def _stream(reader: ReaderStats) -> Iterator[Family]:
     yield Family(f"{_P}event_stream_connected", "gauge", "1 while the event stream is open.", [("", reader.connected)])
     yield Family(
@@ -70,6 +95,9 @@ def _stream(reader: ReaderStats) -> Iterator[Family]:
     )
     yield Family(
         f"{_P}events_dropped_total", "counter", "Events dropped because the queue was full.", [("", reader.dropped)]
+    )
+    yield Family(
+        f"{_P}event_queue_overflows_total", "counter", "Times the queue of events was full.", [("", reader.overflows)]
     )
     yield Family(
         f"{_P}events_unreadable_total", "counter", "Lines of the stream that were no events.", [("", reader.unreadable)]

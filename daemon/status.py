@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collectors.facts import Engine, Filesystem
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
+    from daemon.reload import Standing
     from daemon.runs import Run
     from daemon.snapshot import Snapshot
     from policies.disk_pressure import DiskPressure
@@ -109,4 +110,13 @@ def sink_json(stats: SinkStats) -> dict[str, Any]:
         "failed": stats.failed,
         "waiting": stats.depth,
         "last_error": stats.last_error or None,
+    }
+
+
+def configuration_json(standing: Standing) -> dict[str, Any]:
+    """Give when the configuration in force was read, and what of the newest one is not in force."""
+    return {
+        "taken_at": standing.taken_at.isoformat(),
+        "problem": standing.problem or None,
+        "awaits_restart": list(standing.awaits_restart),
     }

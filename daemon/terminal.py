@@ -47,6 +47,7 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
     yield from _labelled_block("sinks", [_sink_line(each) for each in status["sinks"]])
     yield _store_line(status["store"])
+    yield from _configuration_lines(status["configuration"])
 
 
 def alert_lines(alerts: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
@@ -106,6 +107,17 @@ def _store_line(store: Mapping[str, Any]) -> Line:
     if store["degraded"]:
         return _labelled("store", f"{_said(store['path'])} · in memory only: {_said(store['degraded'])}", BAD)
     return _labelled("store", _said(store["path"]))
+
+
+def _configuration_lines(configuration: Mapping[str, Any]) -> Iterator[Line]:
+    """Say what of the configuration is not in force; nothing where all of it is."""
+    since = _moment(configuration["taken_at"])
+    if configuration["problem"]:
+        problem = configuration["problem"].splitlines()
+        yield _labelled("config", f"bad since it was changed, so the one of {since} is in force:", BAD)
+        yield from (_labelled("", _said(line), BAD) for line in problem)
+    if waiting := configuration["awaits_restart"]:
+        yield _labelled("config", f"a restart is needed for {_said(', '.join(waiting))}", WARNING)
 
 
 def _labelled(label: str, text: str, style: str = "") -> Line:

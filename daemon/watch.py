@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import ContainerState, SourceName
 from daemon import absence
-from daemon.alerts import lifecycle, outbox
+from daemon.alerts import lifecycle, missed, outbox
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
+from daemon.pace import Pace
 from daemon.snapshot import Snapshot
 from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
@@ -23,17 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from collectors.facts import Facts
+    from collectors.facts import Death, Facts
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
     from daemon.counters import Counters
+    from daemon.crew import Crew
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
+    from daemon.rulebook import Rulebook
     from daemon.sightings import Sightings
+    from daemon.steady import SteadyClock
     from daemon.store import Store
-    from policies.catalogue import AlertRule
-    from policies.policy import Policy, Removal
+    from policies.policy import Removal
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ SOON = timedelta(seconds=5)
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
 FORGET_EVERY = timedelta(hours=1)
+_CLOSING = timedelta(seconds=7)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
@@ -64,37 +68,31 @@ class Watch:
         self,
         *,
         observer: Observer,
-        policies: Mapping[str, Policy],
-        rules: Mapping[str, AlertRule],
+        book: Rulebook,
         store: Store,
         counters: Counters,
         sightings: Sightings,
-        sinks: Sequence[str],
-        group_wait: timedelta,
-        redact: Redactor,
-        host: str,
+        sinks: Callable[[], Sequence[str]],
         clock: Clock,
+        steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
         hand_over: Callable[[Sequence[Removal]], None],
-        beat: Callable[[], None],
+        crew: Crew,
     ) -> None:
         self._observer = observer
-        self._policies = policies
-        self._rules = rules
+        self._book = book
         self._store = store
         self._counters = counters
         self._sightings = sightings
-        self._sinks = tuple(sinks)
-        self._group_wait = group_wait
-        self._redact = redact
-        self._host = host
+        self._sinks = sinks
         self._clock = clock
+        self._steady = steady
         self._notify = notify
         self._hand_over = hand_over
-        self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
+        self._missed: list[Death] = []
         self._stepped = clock.monotonic()
         self._away = away
         self._saved = clock.monotonic()
@@ -105,9 +103,9 @@ class Watch:
         self.failures = 0
         """Cycles that ended in an error."""
         self._published: tuple[float, Snapshot] | None = None
+        self._pace = Pace(clock)
         self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._worker = crew.worker("watch", self._run)
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -124,30 +122,47 @@ class Watch:
         snapshot = self.snapshot
         return snapshot is not None and snapshot.complete
 
+    @property
+    def book(self) -> Rulebook:
+        """By what the next cycle judges."""
+        return self._book
+
+    def adopt(self, book: Rulebook) -> None:
+        """Judge by another rulebook from the next cycle on, which comes soon; from any thread."""
+        self._book = book
+        self.wake()
+
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
-        self._wake.set()
+        if not self._wake.is_set():  # the reader asks with every event
+            self._wake.set()
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after a running cycle; never waits."""
+        self._worker.stop()
+        self._wake.set()
 
     def close(self) -> None:
         """Let a running cycle end, then stop."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
-        self._observer.close()
+        self.stop()
+        self._worker.join(_CLOSING)
+        if not self._worker.alive:
+            self._observer.close()
 
     def _run(self) -> None:
         pause = timedelta(0)
-        while not self._stopping.is_set():
-            self._beat()
+        while not self._worker.stopping.is_set():
+            self._worker.beat()
             self._wake.wait(pause.total_seconds())
+            self._worker.stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
             self._wake.clear()
-            if self._stopping.is_set():
+            if self._worker.stopping.is_set():
                 return
+            begun = self._clock.monotonic()
             try:
                 pause = self.cycle()
             except Exception:
@@ -156,17 +171,20 @@ class Watch:
                 self._published = None
                 log.exception("a cycle failed; the next one starts from the facts again")
                 pause = SOON
+            self._pace.worked(self._clock.monotonic() - begun)
 
     def cycle(self) -> timedelta:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
-        observation = self._observer.observe()
+        book = self._book  # once: another one may come meanwhile, and counts from the next cycle on
+        observation = self._observer.observe(book)
         # Taken over before anything can fail: the observer tells it only once.
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
-        decision = decide(self._policies, observation.facts)
-        step = self._step(observation.facts, decision)
-        self._record(step, observation.facts.now)
+        self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
+        decision = decide(book.policies, observation.facts)
+        step = self._step(observation.facts, decision, book)
+        self._record(step, observation.facts.now, book.group_wait)
         self._alerts.update({state.fingerprint: state for state in step.changed})
         for line in step.journal():
             log.info("%s", line)
@@ -187,19 +205,19 @@ class Watch:
             self._hand_over(decision.removals)
         return self._pause(observation)
 
-    def _step(self, facts: Facts, decision: Decision) -> Step:
+    def _step(self, facts: Facts, decision: Decision, book: Rulebook) -> Step:
         present = None
         if facts.known(_DOCKER):
             present = frozenset(c.subject.key for c in facts.containers if c.state not in MUTE_ENDS)
         return lifecycle.step(
             self._alerts,
-            [self._redacted(finding) for finding in decision.findings],
+            [_redacted(finding, book.redact) for finding in decision.findings],
             ran_alerts=decision.judged,
             present=present,
             now=facts.now,
             elapsed=self._elapsed(facts),
-            rules=self._rules,
-            host=self._host,
+            rules=book.rules,
+            host=book.host,
         )
 
     def _elapsed(self, facts: Facts) -> timedelta:
@@ -214,26 +232,31 @@ class Watch:
             elapsed, self._away = elapsed + self._away, timedelta(0)
         return elapsed
 
-    def _redacted(self, finding: Condition | Occurrence) -> Condition | Occurrence:
-        """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
-        if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
-            return replace(finding, reason=self._redact.text(finding.reason))
-        return finding
-
-    def _record(self, step: Step, now: datetime) -> None:
+    def _record(self, step: Step, now: datetime, group_wait: timedelta) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
         if not (self._unsaved or step.changed or step.notices or due):
             return
 
+        summary = missed.sum_up(self._missed)
+        sinks = self._sinks()
+
         def action(connection: sqlite3.Connection) -> None:
-            self._unsaved.save(connection)
+            self._unsaved.save(connection, self._steady)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             absence.save(connection, self._clock)
-            outbox.save(connection, step.changed, step.notices, self._sinks, self._group_wait, now)
+            self._steady.save(connection)
+            at = self._steady.now()
+            outbox.save(connection, step.changed, step.notices, sinks, group_wait, at)
+            if summary:
+                outbox.save_summary(connection, summary, sinks, at)
 
         self._store.write(action)
+        if summary:
+            log.warning("%s", summary.journal())
+            self._notify()
+        self._missed.clear()
         self._unsaved.saved()
         self._counters.saved()
         self._sightings.saved()
@@ -267,3 +290,10 @@ class Watch:
         # A policy that could not be asked takes nothing back: it would only say all of it again.
         untold = {id_: policy for id_, policy in self._would_remove.items() if policy in decision.skipped}
         self._would_remove = untold | {removal.object.id: removal.policy for removal in decision.removals}
+
+
+def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:
+    """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
+    if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
+        return replace(finding, reason=redact.text(finding.reason))
+    return finding

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon.alerts import message
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.sink import Sink
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 """How long `close` waits for what is due."""
-_FRESH_SECONDS = 3 * IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,103 +37,155 @@ class Trial:
     words: str
 
 
-class Sender:
-    """
-    Sends what the outbox holds, from `start` to `close`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A sink, and how many messages a second it takes on average; 0 for no limit."""
 
-    `per_second` limits a sink by its name; a sink that is not in it has no limit. `beat` is called while every
-    lane is alive.
-    """
+    sink: Sink
+    per_second: float = 0.0
+
+
+class _Courier:
+    """The thread of one lane."""
+
+    def __init__(self, lane: Lane, crew: Crew) -> None:
+        self.lane = lane
+        self.wake = threading.Event()
+        self._dismissed = False
+        self._worker = crew.worker(f"sender-{lane.sink.name}", self._run)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Look once more, then end; never waits."""
+        self._worker.stop()
+        self.wake.set()
+
+    def dismiss(self) -> None:
+        """End without another look; never waits."""
+        self._dismissed = True
+        self.stop()
+
+    def join(self, patience: timedelta) -> None:
+        """Wait until it has ended."""
+        self._worker.join(patience)
+
+    def _run(self) -> None:
+        while not self._dismissed:
+            self.wake.clear()  # first, so that whatever comes while we look wakes us again
+            closing = self._worker.stopping.is_set()
+            pause = self._work()
+            if closing:
+                return
+            self._worker.beat()
+            self.wake.wait(pause)
+
+    def _work(self) -> float:
+        try:
+            return self.lane.send_due()
+        except Exception:
+            # The boundary of a round: whatever went wrong in it, the sink is tried again.
+            log.exception("a round of sending to %s failed", self.lane.sink.name)
+            return IDLE_SECONDS
+
+
+class Sender:
+    """Sends what the outbox holds, from `start` to `close`. `clock` is the one that the outbox is dated by."""
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
         self,
         store: Store,
-        sinks: Sequence[Sink],
+        routes: Sequence[Route],
         clock: Clock,
         *,
         host: str,
-        beat: Callable[[], None],
-        per_second: Mapping[str, float],
+        crew: Crew,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self._store = store
         self._clock = clock
         self._host = host
-        self._beat = beat
-        self._closing = threading.Event()
+        self._crew = crew
+        self._jitter = jitter
         self._abandoned = threading.Event()
-        self._lanes = [
-            Lane(
-                store=store,
-                sink=sink,
-                clock=clock,
-                host=host,
-                per_second=per_second.get(sink.name, 0.0),
-                jitter=jitter,
-                abandoned=self._abandoned,
-            )
-            for sink in sinks
-        ]
-        self._wakes = [threading.Event() for _ in sinks]
-        self._beats = dict.fromkeys(range(len(sinks)), clock.monotonic())
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,), name=f"sender-{sink.name}", daemon=True)
-            for number, sink in enumerate(sinks)
-        ]
+        self._started = False
+        self._couriers: Mapping[str, _Courier] = {route.sink.name: self._courier(route) for route in routes}
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The names of the sinks that messages go to."""
+        return tuple(self._couriers)
 
     @property
     def stats(self) -> tuple[SinkStats, ...]:
         """How each sink is doing."""
-        return tuple(lane.stats for lane in self._lanes)
+        return tuple(courier.lane.stats for courier in self._couriers.values())
 
     def start(self) -> None:
         """Start a thread for each sink; what was left from before goes out at once."""
-        for thread in self._threads:
-            thread.start()
+        self._started = True
+        for courier in self._couriers.values():
+            courier.start()
 
     def wake(self) -> None:
         """Say that something new may be due; never blocks."""
-        for wake in self._wakes:
-            wake.set()
+        for courier in self._couriers.values():
+            courier.wake.set()
+
+    def adopt(self, routes: Sequence[Route], host: str) -> None:
+        """
+        Send to these sinks from now on; only the main thread may ask for it.
+
+        One of a name that was there before takes over its lane, and what it has yet to be told. What was due
+        for a sink that is gone waits in the outbox for as long as it is news.
+        """
+        before, self._host = self._couriers, host
+        after = dict[str, _Courier]()
+        for route in routes:
+            name = route.sink.name
+            if known := before.get(name):
+                known.lane.adopt(route.sink, host, route.per_second)
+                after[name] = known
+            else:
+                after[name] = self._courier(route)
+        self._couriers = after
+        for name, courier in after.items():
+            if name not in before and self._started:
+                courier.start()
+        for name in before.keys() - after.keys():
+            before[name].dismiss()
+        self.wake()
+
+    def stop(self) -> None:
+        """Ask the threads to end after what is due now; never waits."""
+        for courier in self._couriers.values():
+            courier.stop()
 
     def close(self) -> None:
         """Send what is due, for at most `FLUSH_SECONDS`; the rest stays in the outbox for the next start."""
-        self._closing.set()
-        self.wake()
-        deadline = self._clock.monotonic() + FLUSH_SECONDS
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(0.0, deadline - self._clock.monotonic()))
+        self.stop()
+        until = self._clock.monotonic() + FLUSH_SECONDS
+        for courier in self._couriers.values():
+            courier.join(timedelta(seconds=max(0.0, until - self._clock.monotonic())))
         self._abandoned.set()
 
     def test_message(self, name: str) -> Trial:
         """Send a test message to the sink of this name, past the outbox, and say what came back."""
-        sink = next(lane.sink for lane in self._lanes if lane.sink.name == name)
-        outcome = sink.send(message.trial(self._host))
+        outcome = self._couriers[name].lane.sink.send(message.trial(self._host))
         if isinstance(outcome, Sent):
             return Trial(name, accepted=True, words="accepted")
         return Trial(name, accepted=False, words=outcome.why)
 
-    def _run(self, number: int) -> None:
-        lane, wake = self._lanes[number], self._wakes[number]
-        while True:
-            wake.clear()  # first, so that whatever comes while we look wakes us again
-            closing = self._closing.is_set()
-            pause = self._work(lane)
-            if closing:
-                return
-            self._beat_after(number)
-            wake.wait(pause)
-
-    def _work(self, lane: Lane) -> float:
-        try:
-            return lane.send_due()
-        except Exception:
-            # The boundary of a round: whatever went wrong in it, the sink is tried again.
-            log.exception("a round of sending to %s failed", lane.sink.name)
-            return IDLE_SECONDS
-
-    def _beat_after(self, number: int) -> None:
-        now = self._clock.monotonic()
-        self._beats[number] = now
-        if min(self._beats.values()) > now - _FRESH_SECONDS:
-            self._beat()
+    def _courier(self, route: Route) -> _Courier:
+        lane = Lane(
+            store=self._store,
+            sink=route.sink,
+            clock=self._clock,
+            host=self._host,
+            per_second=route.per_second,
+            jitter=self._jitter,
+            abandoned=self._abandoned,
+        )
+        return _Courier(lane, self._crew)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import socket
 from dataclasses import replace
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Answer, Request, Response
+from daemon.web.holder import holder
 from daemon.web.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from daemon.crew import Crew
 
 _GZIP_FROM = 1024
 _GZIP_LEVEL = 3
@@ -26,8 +30,9 @@ class WebServer:
     Bodies are gzipped when the client takes them so. A request with a body is refused.
     """
 
-    def __init__(self, listen: str, pages: Mapping[str, Answer]) -> None:
+    def __init__(self, listen: str, pages: Mapping[str, Answer], crew: Crew) -> None:
         self._listen = listen
+        self._crew = crew
         self._pages = dict(pages)
         self._listener: Listener | None = None
         self._address = ""
@@ -42,8 +47,13 @@ class WebServer:
         sock = _bound(self._listen)
         host, port = sock.getsockname()[:2]
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._listener = Listener(sock, self._answer, name="web")
+        self._listener = Listener(sock, self._answer, name="web", crew=self._crew)
         self._listener.start()
+
+    def stop(self) -> None:
+        """Ask for the end; never waits."""
+        if self._listener:
+            self._listener.stop()
 
     def close(self) -> None:
         """Stop serving; returns within 2 s whatever the clients do."""
@@ -89,7 +99,21 @@ def _bound(listen: str) -> socket.socket:
             raise
     except OSError as error:
         raise ShipkeeperError(
-            f"cannot listen on {listen}: {error.strerror}\n"
-            "  cure: stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+            f"cannot listen on {listen}: {error.strerror}{_by(error, port)}\n  cure: {_cure(error)}"
         ) from error
     return sock
+
+
+def _by(error: OSError, port: str) -> str:
+    named = holder(int(port)) if error.errno == errno.EADDRINUSE else ""
+    return f" by {named}" if named else ""
+
+
+def _cure(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+        case errno.EACCES:
+            return "only root may take a port below 1024; set another one in [web] listen"
+        case _:
+            return "this host has no such address (ip address shows which it has); set one of those in [web] listen"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collectors.engine_http import Endpoint
-from collectors.facts import Protection
 from daemon.acting import ActingLock
 from daemon.docker_writer import DockerWriter
 from daemon.executor import Executor
@@ -14,10 +14,12 @@ from daemon.grace import Grace
 from daemon.plans import make_plan
 from daemon.recheck import Recheck
 from daemon.runs import Run, Runs
-from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, WatchPost
+from tests.daemon.watchpost import HOUR, SECOND, WatchPost
+from tests.fakes.crew import a_crew
 from tests.lab.scripted_engine import ZERO_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
     from pathlib import Path
 
@@ -37,31 +39,32 @@ class Deck:
         self.engine = engine
         self.post = WatchPost(engine, folder)
         self.clock = self.post.clock
-        self.mode: Mode = mode
-        self.grace = 15 * MINUTE
-        self.policies = dict(POLICIES)
-        self.protection = Protection()
+        self.adopt(mode=mode)
+        self.crew = a_crew(self.clock)
         self.beats = 0
-        self.runs = Runs(self.post.store, self.clock)
+        self.runs = Runs(self.post.store, self.post.steady)
         endpoint = Endpoint(host=engine.host)
         self.recheck = Recheck(
             self.post.connect,
             lambda: self.post.watch.snapshot,
-            lambda: self.policies,
-            lambda: self.protection,
+            lambda: self.post.watch.book,
             self.clock,
         )
         self.executor = Executor(
             runs=self.runs,
             recheck=self.recheck,
-            writer=partial(DockerWriter, endpoint, self.clock, self._beat),
+            writer=lambda beat, give_up: DockerWriter(endpoint, self.clock, partial(self._beat, beat), give_up),
             acting=ActingLock(endpoint),
-            grace=Grace(self.clock, self.post.view, lambda: self.grace),
+            grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
             engine=self.post.view,
-            mode=lambda: self.mode,
+            book=lambda: self.post.watch.book,
             clock=self.clock,
-            beat=self._beat,
+            crew=self.crew,
         )
+
+    def adopt(self, **changes: Any) -> None:
+        """Change what is judged by, as a reload of the configuration does."""
+        self.post.watch.adopt(replace(self.post.watch.book, **changes))
 
     def job(self, name: str, *, ago: timedelta = 30 * DAY, labels: dict[str, str] | None = None) -> ScriptedContainer:
         """Add a container that ended so long ago."""
@@ -86,7 +89,7 @@ class Deck:
 
     def plan(self, after: timedelta = SECOND) -> Plan:
         """Give the plan of a cycle."""
-        return make_plan(self.look(after), self.mode, self.clock.now())
+        return make_plan(self.look(after), self.post.watch.book.mode, self.clock.now())
 
     def offer(self, after: timedelta = SECOND) -> None:
         """Let a cycle hand over what it would remove."""
@@ -113,8 +116,9 @@ class Deck:
         self.recheck.close()
         self.post.close()
 
-    def _beat(self) -> None:
+    def _beat(self, beat: Callable[[], None]) -> None:
         self.beats += 1
+        beat()
 
 
 def outcomes(run: Run | None) -> dict[str, Outcome | None]:

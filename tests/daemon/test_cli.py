@@ -20,6 +20,7 @@ from daemon.terminal import alert_lines, status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
 from tests.fakes.clock import NOW
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,7 @@ STATUS: dict[str, Any] = {
         {"name": "slack", "state": "failing", "sent": 2, "failed": 1, "last_error": "no_service"},
     ],
     "store": {"path": "/var/lib/shipkeeper/state.db", "degraded": None},
+    "configuration": {"taken_at": "2026-11-23T12:00:00+00:00", "problem": None, "awaits_restart": []},
     "uptime_seconds": 11520.0,
 }
 PLAN = to_json(
@@ -123,6 +125,7 @@ class Daemon:
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
             ),
+            a_crew(),
         )
 
     def apply(self, request: Request) -> dict[str, Any]:
@@ -262,13 +265,26 @@ def test_a_good_configuration_is_summed_up(shipkeeper: Shell, tmp_path: Path) ->
     assert "policies off containers" in out
 
 
-def test_a_bad_configuration_ends_with_78_before_anything_is_asked(shipkeeper: Shell, tmp_path: Path) -> None:
+def test_a_bad_configuration_ends_with_78(shipkeeper: Shell, tmp_path: Path) -> None:
     file = tmp_path / "shipkeeper.toml"
     file.write_text("[docker]\nhots = 3\n")
-    for command in ("check-config", "status", "plan"):
-        code, out, err = shipkeeper("--config", str(file), command)
-        assert (code, out) == (78, "")
-        assert 'did you mean "host"?' in err
+    code, out, err = shipkeeper("--config", str(file), "check-config")
+    assert (code, out) == (78, "")
+    assert 'did you mean "host"?' in err
+
+
+def test_the_daemon_is_asked_though_the_file_has_become_bad_but_for_a_mistake_on_the_way_to_it(
+    shipkeeper: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "shipkeeper.toml"
+    file.write_text(f'[docker]\nhots = 3\n[control]\nsocket = "{tmp_path}/nobody.sock"\n')
+    code, _, err = shipkeeper("--config", str(file), "status")
+    assert code == 1
+    assert f"no daemon answers at {tmp_path}/nobody.sock" in err
+    file.write_text('[control]\nsoket = "/run/x.sock"\n')
+    code, _, err = shipkeeper("--config", str(file), "status")
+    assert code == 78
+    assert 'did you mean "socket"?' in err
 
 
 def test_a_wrong_usage_ends_with_2(shipkeeper: Shell) -> None:
@@ -303,6 +319,7 @@ def test_names_cannot_colour_or_forge_a_page() -> None:
         "docker": {**STATUS["docker"], "up": False, "state": "hung", "why": forged},
         "alerts": [{**ALERT, "summary": forged}],
         "store": {"path": forged, "degraded": forged},
+        "configuration": {**STATUS["configuration"], "problem": forged, "awaits_restart": [forged]},
     }
     text = "".join(line.text for line in status_lines(status))
     assert "[bold]" in text

@@ -116,6 +116,7 @@ def test_a_secret_comes_from_environment_then_credential_then_file_then_value(tm
     credential, secret_file = credentials / "slack.webhook_url", tmp_path / "url"
     credential.write_text("https://credential.example/\n")
     secret_file.write_text("https://file.example/\n")
+    secret_file.chmod(0o640)
     file = written(
         tmp_path, f'[slack]\nwebhook_url = "https://value.example/"\nwebhook_url_file = "{secret_file}"\n', 0o600
     )
@@ -159,7 +160,7 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
     said = complaint(file, {"SHIPKEEPER_DOKCER__HOST": "x", "SHIPKEEPER_WEB__LISTEN": "9817"})
     lines = [re.sub(r"\s{2,}", " | ", line.strip()) for line in said.splitlines()]
     assert lines[0] == f"cannot read the configuration {file}"
-    assert lines[-1] == f"{len(lines) - 2} problems; nothing was started."
+    assert lines[-1] == f"{len(lines) - 2} problems; these settings are not in force."
     assert set(lines[1:-1]) == {
         'SHIPKEEPER_DOKCER__HOST | no such setting; did you mean "SHIPKEEPER_DOCKER__HOST"?',
         'SHIPKEEPER_WEB__LISTEN = "9817" | needs a host and a port, for example "127.0.0.1:9817" or "[::1]:9817"',
@@ -232,6 +233,18 @@ def test_a_file_with_a_secret_that_others_may_read_is_refused(tmp_path: Path) ->
     assert load(file, {}).slack.webhook_url.get_secret_value() == WEBHOOK
 
 
+def test_a_secret_file_that_others_may_read_is_refused_and_its_group_may(tmp_path: Path) -> None:
+    secret = tmp_path / "webhook"
+    secret.write_text(WEBHOOK)
+    secret.chmod(0o644)
+    file = written(tmp_path, f'[slack]\nwebhook_url_file = "{secret}"\n')
+    said = complaint(file)
+    assert f"others may read this secret: chmod o= {secret}" in said
+    assert WEBHOOK not in said
+    secret.chmod(0o640)
+    assert load(file, {}).slack.webhook_url.get_secret_value() == WEBHOOK
+
+
 def test_a_secret_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     file = written(tmp_path, f'[slack]\nwebhook_url_file = "{tmp_path}/absent"\n')
     assert f"slack.webhook_url from {tmp_path}/absent" in complaint(file)
@@ -263,7 +276,7 @@ def test_slack_may_be_a_plain_http_server_on_this_machine_only() -> None:
 def test_a_complaint_without_a_file_speaks_of_the_environment() -> None:
     said = complaint(None, {"SHIPKEEPER_LOG__LEVEL": "loud"})
     assert said.startswith("cannot use the settings in the environment")
-    assert said.endswith("1 problem; nothing was started.")
+    assert said.endswith("1 problem; these settings are not in force.")
 
 
 @given(st.dictionaries(st.sampled_from([key.variable for key in KEYS.values()]), st.text()))
@@ -271,7 +284,7 @@ def test_any_environment_is_either_read_or_refused_in_words(environ: dict[str, s
     try:
         load(None, environ)
     except ConfigError as error:
-        assert str(error).endswith("nothing was started.")  # noqa: PT017  both outcomes are right
+        assert str(error).endswith("these settings are not in force.")  # noqa: PT017  both outcomes are right
 
 
 def test_rules_are_the_catalogue_without_what_is_switched_off(tmp_path: Path) -> None:

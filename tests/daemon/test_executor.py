@@ -84,7 +84,7 @@ def test_exactly_the_plan_is_removed_by_plain_deletes_in_every_version_of_the_ap
 
 
 def test_what_changed_since_the_plan_stays_and_the_rest_goes(deck: Deck) -> None:
-    deck.mode = "approve"
+    deck.adopt(mode="approve")
     started, gone, renamed, last = (deck.job(name) for name in ("a", "b", "c", "d"))
     plan = deck.plan()
     started.state, renamed.name = "running", "keep"
@@ -101,7 +101,7 @@ def test_what_changed_since_the_plan_stays_and_the_rest_goes(deck: Deck) -> None
 
 
 def test_what_comes_after_the_plan_is_not_removed(deck: Deck) -> None:
-    deck.mode = "approve"
+    deck.adopt(mode="approve")
     deck.job("planned")
     plan = deck.plan()
     deck.job("later")
@@ -154,7 +154,7 @@ def test_an_engine_that_goes_away_in_the_middle_fails_the_run(deck: Deck) -> Non
 
 @pytest.mark.parametrize("mode", ["observe", "approve"])
 def test_by_itself_it_removes_in_enforce_mode_only(deck: Deck, mode: Mode) -> None:
-    deck.mode = mode
+    deck.adopt(mode=mode)
     deck.job("old-job")
     deck.offer(AFTER_GRACE)
     deck.executor.round()
@@ -165,7 +165,7 @@ def test_by_itself_it_removes_in_enforce_mode_only(deck: Deck, mode: Mode) -> No
 
 def test_in_observe_mode_apply_says_how_to_change_that(deck: Deck) -> None:
     deck.job("old-job")
-    deck.mode = "observe"
+    deck.adopt(mode="observe")
     assert refusal(deck).startswith('nothing is removed in observe mode\n  cure: set mode = "approve"')
 
 
@@ -237,7 +237,7 @@ def test_a_step_of_the_clock_holds_up_what_was_offered_before_it(deck: Deck) -> 
 
 
 def test_after_a_failed_run_it_waits_longer_each_time(deck: Deck) -> None:
-    deck.grace = timedelta(0)
+    deck.adopt(grace=timedelta(0))
     deck.engine.statuses["/containers/" + "?" * 64] = 500
     pauses = []
     for batch in range(3):
@@ -256,7 +256,7 @@ def test_after_a_failed_run_it_waits_longer_each_time(deck: Deck) -> None:
 
 
 def test_an_object_that_failed_is_not_tried_by_itself_for_a_while(deck: Deck) -> None:
-    deck.grace = timedelta(0)
+    deck.adopt(grace=timedelta(0))
     busy = deck.job("busy")
     deck.engine.statuses[f"/containers/{busy.id}"] = 409
     assert outcomes(deck.by_itself()) == {"busy": Outcome.IN_USE}
@@ -269,7 +269,7 @@ def test_an_object_that_failed_is_not_tried_by_itself_for_a_while(deck: Deck) ->
 
 
 def test_what_was_seen_before_the_end_of_a_run_is_not_believed_after_it(deck: Deck) -> None:
-    deck.grace = timedelta(0)
+    deck.adopt(grace=timedelta(0))
     deck.job("old-job")
     stale = deck.look()
     assert outcomes(deck.by_itself()) == {"old-job": Outcome.REMOVED}
@@ -288,7 +288,7 @@ def test_a_change_to_observe_ends_a_run_after_the_current_object(deck: Deck) -> 
     deck.executor.start()
     run = deck.executor.submit(deck.plan(), "ada")
     assert deck.engine.wait(lambda: ("DELETE", f"/containers/{hung}") in deck.engine.requests)
-    deck.mode = "observe"
+    deck.adopt(mode="observe")
     deck.engine.relent()
     ended = wait_until(lambda: (found := deck.runs.run(run)).state is not RunState.RUNNING and found, "its end")
     assert ended
@@ -325,7 +325,7 @@ def test_a_follower_hears_of_each_object_and_of_the_end(deck: Deck) -> None:
 def begin_to_close(deck: Deck) -> threading.Thread:
     closing = threading.Thread(target=deck.executor.close)
     closing.start()
-    wait_until(deck.executor._stopping.is_set, "the beginning of the end")
+    wait_until(deck.executor._worker.stopping.is_set, "the beginning of the end")
     return closing
 
 
@@ -368,15 +368,15 @@ def test_a_run_found_half_done_is_said_and_not_resumed(deck: Deck, caplog: pytes
 def test_an_error_of_our_own_ends_the_run_and_not_the_thread(deck: Deck, caplog: pytest.LogCaptureFixture) -> None:
     deck.job("old-job")
     plan = deck.plan()
-    kept = deck.policies.pop("containers")
-    deck.policies["containers"] = Broken()  # type: ignore[assignment]  # that is what is wrong with it
+    kept = deck.post.watch.book.policies
+    deck.adopt(policies={"containers": Broken()})
     deck.executor.start()
     run = deck.executor.submit(plan, "ada")
     ended = wait_until(lambda: (found := deck.runs.run(run)).state is RunState.FAILED and found, "its end")
     assert ended
     assert ended.words == "an error of Shipkeeper itself; its log tells more"
     assert "a cleanup run broke off" in caplog.text
-    deck.policies["containers"] = kept
+    deck.adopt(policies=kept)
     again = deck.executor.submit(plan, "ada")
     wait_until(lambda: deck.runs.run(again).state is RunState.DONE, "the next run")
 

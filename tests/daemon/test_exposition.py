@@ -24,6 +24,7 @@ from daemon.counters import families as counter_families
 from daemon.decide import decide
 from daemon.events import ReaderStats
 from daemon.loading import load
+from daemon.reload import Configuration, Standing
 from daemon.self_metrics import self_families
 from daemon.snapshot import Snapshot
 from daemon.web.exposition import Exposition, NamedCollector, process_registry
@@ -88,6 +89,8 @@ def a_daemon() -> Iterator[Family]:
         removals={("container", "containers", "removed"): 3},
         cycles=7,
         failures=0,
+        configuration=Standing(taken_at=minute_ago),
+        restarts={"watch": 1},
         now=NOW,
     )
 
@@ -125,7 +128,8 @@ def test_the_page_is_the_golden_one(page: bytes, version: str) -> None:
 
 
 def test_the_golden_page_has_every_collector_of_the_daemon(page: bytes, tmp_path: Path) -> None:
-    app = App(load(None, {"SHIPKEEPER_STATE__DIR": str(tmp_path / "state")}), FakeClock())
+    environ = {"SHIPKEEPER_STATE__DIR": str(tmp_path / "state")}
+    app = App(Configuration(load(None, environ), lambda: None, environ, FakeClock()), FakeClock())
     try:
         theirs = app.exposition.document().decode()
     finally:

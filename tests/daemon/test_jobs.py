@@ -7,8 +7,10 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
 OFTEN = timedelta(seconds=0.02)
+HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
 
 
 def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> Job:
@@ -25,13 +28,21 @@ def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> 
 
 def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     ran = threading.Semaphore(0)
-    jobs = Jobs([a_job(ran.release)], FakeClock())
+    jobs = Jobs([a_job(ran.release)], FakeClock(), a_crew())
     assert jobs.last_success == {}
     jobs.start()
     assert ran.acquire(timeout=10)
     assert ran.acquire(timeout=10)
     jobs.close()
     assert wait_until(lambda: jobs.last_success, "a success") == {"count": NOW.timestamp()}
+
+
+def test_a_rare_job_can_run_soon_after_the_start() -> None:
+    ran = threading.Semaphore(0)
+    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock(), a_crew())
+    jobs.start()
+    assert ran.acquire(timeout=10)
+    jobs.close()
 
 
 def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,7 +52,7 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
         ran.release()
         raise RuntimeError("no luck")
 
-    jobs = Jobs([a_job(fail)], FakeClock())
+    jobs = Jobs([a_job(fail)], FakeClock(), a_crew())
     with caplog.at_level(logging.ERROR, "daemon.jobs"):
         jobs.start()
         for _ in range(3):
@@ -57,7 +68,7 @@ def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
     def hang() -> None:
         held.wait(30)
 
-    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock())
+    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock(), a_crew())
     jobs.start()
     assert ran.acquire(timeout=10)
     assert ran.acquire(timeout=10)
@@ -70,14 +81,44 @@ def test_the_process_ends_though_a_job_hangs() -> None:
 import threading
 from datetime import timedelta
 from daemon.clock import SystemClock
+from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
+from tests.fakes.crew import a_crew
 begun = threading.Event()
 def hang():
     begun.set()
     threading.Event().wait()
-jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock())
+jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock(), a_crew())
 jobs.start()
 assert begun.wait(10)
 jobs.close()
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
+
+
+def test_a_wall_clock_that_is_set_holds_no_job_up() -> None:
+    ran, clock = threading.Semaphore(0), FakeClock()
+    jobs = Jobs([Job("hourly", ran.release, timedelta(hours=1), "fast")], clock, a_crew())
+    jobs.start()
+    wait_until(lambda: jobs._scheduler and jobs._scheduler.running, "the scheduler to run")
+    clock.step(-timedelta(hours=1))
+    assert ran.acquire(timeout=30)
+    jobs.close()
+
+
+def test_a_lane_that_is_held_up_and_a_scheduler_that_ends_are_noticed() -> None:
+    clock, held, begun = FakeClock(), threading.Event(), threading.Event()
+    crew = a_crew(clock)
+
+    def hang() -> None:
+        begun.set()
+        held.wait(30)
+
+    jobs = Jobs([a_job(hang, "stuck", "docker")], clock, crew)
+    jobs.start()
+    assert begun.wait(10)
+    clock.advance(timedelta(minutes=2))
+    wait_until(lambda: crew.beats.stale() == ("lane-docker",), "the scheduler to beat, and not the lane", 30)
+    held.set()
+    jobs.close()
+    assert crew.beats.stale() == ()

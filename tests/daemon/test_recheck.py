@@ -91,7 +91,7 @@ def test_what_was_renamed_meanwhile_stays(deck: Deck) -> None:
 
 def test_what_is_protected_by_now_stays(deck: Deck) -> None:
     removal = planned_job(deck)
-    deck.protection = Protection(containers=("old-*",))
+    deck.adopt(protection=Protection(containers=("old-*",)))
     assert objection(deck, removal) == (Outcome.NOT_ELIGIBLE, 'protected: [protect] containers names "old-*"')
 
 
@@ -173,5 +173,5 @@ def test_while_docker_is_unknown_nothing_is_removed(deck: Deck) -> None:
 
 def test_a_policy_that_is_switched_off_removes_nothing_more(deck: Deck) -> None:
     removal = planned_job(deck)
-    del deck.policies["containers"]
+    deck.adopt(policies={})
     assert objection(deck, removal) == (Outcome.NOT_ELIGIBLE, "the policy containers is switched off")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collectors.facts import ObjectRef, SubjectKind
-from daemon import runs
+from daemon import runs, steady
 from daemon.errors import ShipkeeperError
 from daemon.outcome import Answer, Outcome
 from daemon.plans import make_plan
@@ -43,7 +43,7 @@ class Record:
     def open(self) -> None:
         """Open."""
         self.store = Store.open(self.folder, self.clock)
-        self.runs = Runs(self.store, self.clock)
+        self.runs = Runs(self.store, steady.load(self.store, self.clock))
 
     def reopen(self) -> None:
         """Begin as the next daemon does."""

@@ -8,6 +8,7 @@ from collectors.families import render
 from daemon.alerts.lane import SinkStats
 from daemon.decide import Decision
 from daemon.events import ReaderStats
+from daemon.reload import Standing
 from daemon.self_metrics import self_families
 from daemon.snapshot import Snapshot
 from policies.policy import Severity
@@ -63,6 +64,8 @@ def page(
         removals=REMOVALS,
         cycles=9,
         failures=1,
+        configuration=Standing(taken_at=NOW, problem="[docker] host = 5"),
+        restarts={"watch": 2},
         now=NOW,
     )
     return [line for line in render(families).decode().splitlines() if not line.startswith("#")]
@@ -71,6 +74,7 @@ def page(
 def test_the_stream_the_cycles_and_the_jobs_are_shown() -> None:
     assert {
         "shipkeeper_event_stream_connected 1",
+        'shipkeeper_thread_restarts_total{thread="watch"} 2',
         "shipkeeper_event_stream_reconnects_total 2",
         'shipkeeper_events_total{type="container",action="die"} 3',
         "shipkeeper_events_dropped_total 4",
@@ -79,6 +83,7 @@ def test_the_stream_the_cycles_and_the_jobs_are_shown() -> None:
         "shipkeeper_event_lag_seconds 0.25",
         "shipkeeper_cycles_total 9",
         "shipkeeper_cycle_failures_total 1",
+        "shipkeeper_config_last_reload_successful 0",
         'shipkeeper_job_last_success_timestamp_seconds{job="prune-store"} 7.0',
     } <= set(page())
 

@@ -12,17 +12,20 @@ from collectors.facts import Engine, EngineState, Facts, Known, Protection, Sour
 from daemon.alerts import outbox
 from daemon.counters import Counters
 from daemon.observe import Observation, Observer
-from daemon.redact import Redactor
 from daemon.sightings import Sightings
+from daemon.steady import SteadyClock
 from daemon.store import Store
 from daemon.watch import FORGET_EVERY, FRESH, Watch
 from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
+from tests.daemon.watchpost import Options
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from daemon.rulebook import Rulebook
     from policies.policy import Verdict
 
 SECOND = timedelta(seconds=1)
@@ -37,8 +40,9 @@ class CalmObserver:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
 
-    def observe(self) -> Observation:
+    def observe(self, book: Rulebook) -> Observation:
         """Look."""
+        del book
         if self.broken:
             raise RuntimeError("the observer is broken")
         facts = Facts(
@@ -79,22 +83,24 @@ class Bridge:
         self.observer = CalmObserver(self.clock)
         self.policy = SpokenPolicy()
         self.store = Store.open(folder, self.clock)
+        self.steady = SteadyClock(self.clock, self.clock.now())
         self.watch = Watch(
             observer=cast("Observer", self.observer),
-            policies={"spoken": self.policy},
-            rules={DISK: replace(RULES[DISK], hold=timedelta(0), clear=timedelta(0))},
+            book=replace(
+                Options().book(),
+                policies={"spoken": self.policy},
+                rules={DISK: replace(RULES[DISK], hold=timedelta(0), clear=timedelta(0))},
+            ),
             store=self.store,
             counters=Counters.load(self.store),
             sightings=Sightings(self.store, self.clock),
-            sinks=[],
-            group_wait=timedelta(0),
-            redact=Redactor(),
-            host="test-host",
+            sinks=tuple,
             away=timedelta(0),
             clock=self.clock,
+            steady=self.steady,
             notify=lambda: None,
-            hand_over=lambda *_: None,
-            beat=lambda: None,
+            hand_over=lambda _: None,
+            crew=a_crew(self.clock),
         )
 
 
@@ -156,7 +162,7 @@ def test_an_alert_that_is_over_for_a_week_is_forgotten_with_the_stores(bridge: B
     bridge.clock.advance(outbox.KEPT + SECOND)
     bridge.watch.cycle()
     assert {state.subject for state in bridge.watch._alerts.values()} == {ROOT, other}
-    bridge.store.write(lambda connection: outbox.prune(connection, bridge.clock.now()))
+    bridge.store.write(lambda connection: outbox.prune(connection, bridge.steady.now()))
     bridge.clock.advance(FORGET_EVERY)
     bridge.watch.cycle()
     assert {state.subject for state in bridge.watch._alerts.values()} == {other}

@@ -13,14 +13,14 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
-from daemon import absence, history
+from daemon import absence, history, steady
 from daemon.counters import Counters
 from daemon.ledger import Ledger
-from daemon.log_tails import LogTails
 from daemon.lookout import Lookout
-from daemon.observe import Eyes, Observer, Rules
+from daemon.observe import Eyes, Observer
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.redact import Redactor
+from daemon.rulebook import Rulebook
 from daemon.sampler import Sample, Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
@@ -33,6 +33,7 @@ from policies.engine import EngineDown
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
 from tests.fakes.events import FakeEvents
 
@@ -80,6 +81,21 @@ class Options:
     queue: int = 10_000
     policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
 
+    def book(self) -> Rulebook:
+        """Give what the watch judges by."""
+        return Rulebook(
+            mode="observe",
+            grace=15 * MINUTE,
+            host="gpu-host-2",
+            policies=self.policies,
+            rules=BY_NAME,
+            protection=Protection(),
+            ignore=(),
+            log_lines=self.log_lines,
+            redact=Redactor(),
+            group_wait=timedelta(0),
+        )
+
 
 class WatchPost:
     """Looks (`look`: the observer alone) or does whole rounds (`cycle`) so much later than the last time."""
@@ -94,12 +110,13 @@ class WatchPost:
         self.view = FakeEngineView()
         self.events = FakeEvents(self.options.queue)
         self.disks = FixedDisks()
-        self.sampler = Sampler(self.disks, self.clock, lambda: None, lambda: None)
+        self.sampler = Sampler(self.disks, self.clock, lambda: None, a_crew(self.clock))
         self.store = Store.open(folder / "state", self.clock)
         self.inventory = Inventory(self.connect)
         self.sizes: dict[str, int] = {}
         self.sightings = Sightings(self.store, self.clock)
         self.away = absence.load(self.store, self.clock)
+        self.steady = steady.load(self.store, self.clock)
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -112,7 +129,7 @@ class WatchPost:
     def look(self, after: timedelta = SECOND) -> Observation:
         """Let time pass, and see what the engine shows by then."""
         self._advance(after)
-        return self.observer.observe()
+        return self.observer.observe(self.watch.book)
 
     def cycle(self, after: timedelta = SECOND) -> timedelta:
         """Let time pass, do a round, and give how long it would rest."""
@@ -174,7 +191,7 @@ class WatchPost:
 
     def stored_deaths(self) -> tuple[Death, ...]:
         """Give all deaths in the store."""
-        return history.deaths_since(self.store, self.clock.now() - 1000 * HOUR)
+        return history.deaths_since(self.store, self.steady.now() - 1000 * HOUR, self.steady)
 
     def close(self) -> None:
         """Let go of the engine and the store."""
@@ -190,8 +207,8 @@ class WatchPost:
         self.notified += 1
 
     def _observer(self) -> Observer:
-        deaths = history.deaths_since(self.store, self.clock.now() - SHOWN_FOR)
-        kills = history.kills_since(self.store, self.clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(self.store, self.steady.now() - SHOWN_FOR, self.steady)
+        kills = history.kills_since(self.store, self.steady.now() - SHOWN_FOR)
         return Observer(
             Eyes(
                 lookout=Lookout(self.connect, self.view, self.events, self.inventory, self.clock),
@@ -200,33 +217,28 @@ class WatchPost:
                 sampler=self.sampler,
                 ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
                 recent=Recent(deaths, kills, self.clock),
-                log_tails=LogTails(self.options.log_lines, Redactor(), self.clock),
                 sightings=self.sightings,
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
             ),
             self.clock,
-            Rules(protection=Protection(), ignore=(), quotes=self.options.log_lines > 0),
             rebooted=self.away.rebooted,
         )
 
     def _watch(self, notify: Callable[[], None]) -> Watch:
         return Watch(
             observer=self.observer,
-            policies=self.options.policies,
-            rules=BY_NAME,
+            book=self.options.book(),
             store=self.store,
             counters=Counters.load(self.store),
             sightings=self.sightings,
-            sinks=["console"],
-            group_wait=timedelta(0),
-            redact=Redactor(),
-            host="gpu-host-2",
+            sinks=lambda: ["console"],
             clock=self.clock,
+            steady=self.steady,
             away=self.away.lasted,
             notify=notify,
             hand_over=lambda removals: self.handed_over.append(tuple(removals)),
-            beat=lambda: None,
+            crew=a_crew(self.clock),
         )
 
 

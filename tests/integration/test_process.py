@@ -50,10 +50,30 @@ def test_it_ends_while_events_rain(keeper: DaemonUnderTest, engine: PrivateEngin
     assert keeper.stop() == 0
 
 
-def test_a_hangup_is_answered_in_the_log_and_nothing_else_happens(keeper: DaemonUnderTest) -> None:
+def test_a_hangup_takes_over_a_good_configuration_and_leaves_a_bad_one(
+    keeper: DaemonUnderTest, engine: PrivateEngine, slack: FakeSlack
+) -> None:
+    good = keeper.config.read_text()
+    engine.run(["sleep", "1000"], name="before")
+    wait_until(lambda: 'name="before"' in keeper.metrics(), "the container to be seen")
+
+    keeper.config.write_text(good.replace('name = "test-host"', "name = 5"))
     os.kill(keeper.pid, signal.SIGHUP)
-    wait_until(lambda: "SIGHUP: this version does not reload" in keeper.log.read_text(), "the answer")
-    assert keeper.status()["docker"]["up"] is True
+    wait_until(lambda: "shipkeeper_config_last_reload_successful 0" in keeper.metrics(), "the refusal")
+    assert keeper.status()["host"] == "test-host"
+    assert "[host] name = 5" in keeper.command("status").stdout
+
+    changed = good.replace('name = "test-host"', 'name = "new-host"').replace("[alerts]", '[alerts]\nignore = ["mute"]')
+    keeper.config.write_text(changed.replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:1"'))
+    os.kill(keeper.pid, signal.SIGHUP)
+    wait_until(lambda: "shipkeeper_config_last_reload_successful 1" in keeper.metrics(), "the new configuration")
+    assert keeper.status()["host"] == "new-host"
+    assert "a restart is needed for web.listen" in keeper.command("status").stdout
+    engine.run(["sh", "-c", "exit 3"], name="mute")
+    engine.run(["sh", "-c", "exit 3"], name="loud")
+    assert "new-host" in keeper.wait_for("container-crashed", "loud")
+    assert "mute" not in str(slack.posts)
+    keeper.config.write_text(good)  # it is asserted on leaving that the daemon ends well
 
 
 def test_a_state_folder_that_cannot_be_made_is_said_and_the_watch_goes_on(

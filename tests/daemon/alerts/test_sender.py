@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.alerts import outbox
-from daemon.alerts.sender import Sender, Trial
+from daemon.alerts.sender import Route, Sender, Trial
 from daemon.alerts.sink import Retry, SinkDown
 from daemon.clock import SystemClock
 from daemon.store import Store
 from tests.daemon.alerts.build import BAD, DISK, OOM, ROOT, Story, condition, occurrence
+from tests.fakes.crew import a_crew
 from tests.fakes.sink import FakeSink
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def sender(store: Store, *sinks: FakeSink, beat: threading.Event | None = None) -> Sender:
-    return Sender(
-        store, sinks, CLOCK, host="h", beat=(beat or threading.Event()).set, per_second={}, jitter=lambda: 1.0
-    )
+def sender(store: Store, *sinks: FakeSink) -> Sender:
+    routes = [Route(sink=sink) for sink in sinks]
+    return Sender(store, routes, CLOCK, host="h", crew=a_crew(), jitter=lambda: 1.0)
 
 
 def post(store: Store, story: Story, *sinks: str, wait: float = 0) -> None:
@@ -41,15 +40,14 @@ def post(store: Store, story: Story, *sinks: str, wait: float = 0) -> None:
 
 
 def test_a_message_goes_out_when_the_sender_is_woken(store: Store) -> None:
-    sink, beat = FakeSink(), threading.Event()
-    sending = sender(store, sink, beat=beat)
+    sink = FakeSink()
+    sending = sender(store, sink)
     sending.start()
     post(store, Story(), "slack")
     sending.wake()
     assert sink.wait_for(2)
     sending.close()
     assert (sending.stats[0].sent, sending.stats[0].depth) == (2, 0)
-    assert beat.is_set()
 
 
 def test_a_message_that_waits_for_its_group_goes_out_by_itself_when_it_is_due(store: Store) -> None:
@@ -82,6 +80,31 @@ def test_close_sends_what_is_due(store: Store) -> None:
 
 def test_close_without_start_does_nothing(store: Store) -> None:
     sender(store, FakeSink()).close()
+
+
+def test_a_new_sink_of_the_same_name_takes_over_what_the_old_one_could_not_deliver(store: Store) -> None:
+    revoked, fresh = FakeSink("slack", *[SinkDown("no_service")] * 9), FakeSink("slack")
+    sending = sender(store, revoked)
+    post(store, Story(), "slack")
+    sending.start()
+    assert revoked.wait_for(1)
+    sending.adopt([Route(sink=fresh)], "h")
+    assert fresh.wait_for(2)
+    sending.close()
+    assert sending.stats[0].state == "ok"
+
+
+def test_a_sink_that_is_added_gets_messages_and_one_that_is_taken_away_gets_no_more(store: Store) -> None:
+    old, new = FakeSink("slack"), FakeSink("console")
+    sending = sender(store, old)
+    sending.start()
+    sending.adopt([Route(sink=new)], "h")
+    post(store, Story(), "slack", "console")
+    sending.wake()
+    assert new.wait_for(2)
+    assert sending.sinks == ("console",)
+    sending.close()
+    assert old.shown == []
 
 
 def test_a_test_message_says_what_came_back(store: Store) -> None:

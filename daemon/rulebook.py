@@ -1,0 +1,71 @@
+"""What the owner wants, as far as it can change while the daemon runs: one frozen value for everything that judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from daemon.redact import Redactor
+from policies.deaths import Crashes
+from policies.engine import EngineDown
+from policies.health import ContainerHealth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collectors.facts import Protection
+    from daemon.config import Settings
+    from daemon.modes import Mode
+    from policies.catalogue import AlertRule
+    from policies.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rulebook:
+    """By what one cycle judges, from its first look to its last message."""
+
+    mode: Mode
+    grace: timedelta
+    """How long nothing is removed by itself after a start, an outage or a step of the clock."""
+    host: str
+    """How this machine is called in messages."""
+    policies: Mapping[str, Policy]
+    """By name, in the order in which they are asked."""
+    rules: Mapping[str, AlertRule]
+    """By alert; one that is switched off, or that no policy speaks of, is absent."""
+    protection: Protection
+    ignore: tuple[str, ...]
+    """Globs of container names that no alert may speak of."""
+    log_lines: int
+    """0 if nothing that a container writes may leave this host: neither its log nor its probes' output."""
+    redact: Redactor
+    group_wait: timedelta
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rulebook:
+        """Take from the settings what can change; re.error for a pattern of `[alerts] redact` that is none."""
+        policies: Mapping[str, Policy] = {
+            **settings.enabled_policies(),
+            "deaths": Crashes(),
+            "health": ContainerHealth(),
+            "engine": EngineDown(),
+        }
+        spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
+        return cls(
+            mode=settings.mode,
+            grace=settings.cleanup.grace,
+            host=settings.host_name(),
+            policies=policies,
+            rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},
+            protection=settings.protection(),
+            ignore=settings.alerts.ignore,
+            log_lines=settings.alerts.log_lines,
+            redact=Redactor(settings.alerts.redact),
+            group_wait=settings.alerts.group_wait,
+        )
+
+    def for_one_look(self) -> Rulebook:
+        """Give the same without any wait: whoever looks once wants to hear at once what is wrong now."""
+        rules = {name: replace(rule, hold=timedelta(0)) for name, rule in self.rules.items()}
+        return replace(self, rules=rules, group_wait=timedelta(0))
