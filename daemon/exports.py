@@ -46,8 +46,8 @@ class Exports:
         watch: Watch,
         sender: Sender,
         jobs: Jobs,
-        configuration: Configuration,
         crew: Crew,
+        configuration: Configuration,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -57,8 +57,8 @@ class Exports:
         self._watch = watch
         self._sender = sender
         self._jobs = jobs
-        self._configuration = configuration
         self._crew = crew
+        self._configuration = configuration
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -92,7 +92,7 @@ class Exports:
             jobs=self._jobs.last_success,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
-            configuration=self._configuration.standing,
             restarts=self._crew.restarts,
+            configuration=self._configuration.standing,
             now=self._clock.now(),
         )
