@@ -48,6 +48,7 @@ from daemon.loading import config_file, load
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
+from daemon.outlet import outlet
 from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.recheck import Recheck
@@ -143,7 +144,7 @@ class App:
         self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths)
+        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
             Sources(self._filesystems, self._cgroups, self._containers),
             clock,
@@ -189,8 +190,8 @@ class App:
             sender=self.sender,
             executor=self.executor,
             jobs=self._jobs,
-            configuration=configuration,
             crew=crew,
+            configuration=configuration,
         )
         self.answers = Answers(
             Self(version=_version(), started_at=clock.monotonic()),
@@ -308,8 +309,7 @@ class App:
             return paths
         if engine.data_root:
             paths = {"data-root": Path(engine.data_root), **paths}
-        containerd = Path("/var/lib/containerd")
-        return {**paths, "containerd-root": containerd} if containerd.is_dir() else paths
+        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
@@ -331,6 +331,7 @@ class App:
             sightings=sightings,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            state_fault=lambda: store.degraded,
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
@@ -379,7 +380,11 @@ def _version() -> str:
 
 
 def run(configuration: Configuration) -> int:
-    """Run the daemon until a signal ends it: 0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive."""
+    """
+    Run the daemon until a signal ends it, and read its configuration again at SIGHUP.
+
+    0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive.
+    """
     block_signals()
     name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
@@ -390,19 +395,27 @@ def run(configuration: Configuration) -> int:
         gc.collect()
         gc.freeze()
         app.start()
-        for line in app.banner():
-            print(line, flush=True)  # noqa: T201  the terminal, or the journal, is where a person looks first
+        _greet(app)
         if interval := watchdog_interval(os.environ, os.getpid()):
             watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
             closing.callback(watchdog.close)
-        notifier.ready(app.answers.headline())
+        notifier.ready(_status(app))
         signal = _attend(app, notifier)
         log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
         exit_code = 0 if signal else 1
         end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)
     return exit_code
+
+
+def _greet(app: App) -> None:
+    """Print the banner: the terminal, or the journal, is where a person looks first."""
+    try:
+        for line in app.banner():
+            print(line)  # noqa: T201
+    except OSError as error:
+        log.warning("standard output cannot be written (%s): alerts wait until it can be", error)
 
 
 def _attend(app: App, notifier: Notifier) -> Signals | None:
@@ -419,12 +432,17 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
 
 
 def _reload(app: App, notifier: Notifier) -> None:
-    """Take a changed configuration over, if it is good."""
+    """Read the configuration again, and take it over if it is good."""
     notifier.reloading(app.configuration.clock.monotonic())
     if app.configuration.read_again():
         _set_up_logging(app.configuration)
         app.adopt()
-    notifier.ready(app.answers.headline())
+    notifier.ready(_status(app))
+
+
+def _status(app: App) -> str:
+    rejected = "; the changed configuration is bad and not in force" if app.configuration.standing.problem else ""
+    return app.answers.headline() + rejected
 
 
 def _set_up_logging(configuration: Configuration) -> None:
@@ -453,6 +471,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--plan-json", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    sys.stdout, sys.stderr = outlet(sys.stdout), outlet(sys.stderr)
     try:
         find = partial(config_file, arguments.config, os.environ)
         configuration = Configuration(load(find(), os.environ), find, os.environ, SystemClock())

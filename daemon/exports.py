@@ -48,8 +48,8 @@ class Exports:
         sender: Sender,
         executor: Executor,
         jobs: Jobs,
-        configuration: Configuration,
         crew: Crew,
+        configuration: Configuration,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -60,8 +60,8 @@ class Exports:
         self._sender = sender
         self._executor = executor
         self._jobs = jobs
-        self._configuration = configuration
         self._crew = crew
+        self._configuration = configuration
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -96,7 +96,7 @@ class Exports:
             removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
-            configuration=self._configuration.standing,
             restarts=self._crew.restarts,
+            configuration=self._configuration.standing,
             now=self._clock.now(),
         )

@@ -89,8 +89,8 @@ def a_daemon() -> Iterator[Family]:
         removals={("container", "containers", "removed"): 3},
         cycles=7,
         failures=0,
-        configuration=Standing(taken_at=minute_ago),
         restarts={"watch": 1},
+        configuration=Standing(taken_at=minute_ago),
         now=NOW,
     )
 

@@ -64,8 +64,8 @@ def page(
         removals=REMOVALS,
         cycles=9,
         failures=1,
-        configuration=Standing(taken_at=NOW, problem="[docker] host = 5"),
         restarts={"watch": 2},
+        configuration=Standing(taken_at=NOW, problem="[docker] host = 5"),
         now=NOW,
     )
     return [line for line in render(families).decode().splitlines() if not line.startswith("#")]

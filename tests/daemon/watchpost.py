@@ -220,6 +220,7 @@ class WatchPost:
                 sightings=self.sightings,
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
+                state_fault=lambda: self.store.degraded,
             ),
             self.clock,
             rebooted=self.away.rebooted,
