@@ -83,8 +83,8 @@ class Runs:
                 (plan.hash, self._clock.now().timestamp(), record),
             )
             connection.execute(
-                "DELETE FROM plans"
-                " WHERE hash NOT IN (SELECT hash FROM plans ORDER BY created DESC, rowid DESC LIMIT ?)",
+                "DELETE FROM plans WHERE rowid NOT IN"
+                " (SELECT rowid FROM plans ORDER BY created DESC, rowid DESC LIMIT ?)",
                 (KEPT_PLANS,),
             )
 

@@ -313,6 +313,14 @@ def test_while_docker_takes_its_time_the_executor_beats_and_the_watch_goes_on(de
     deck.engine.relent()
 
 
+def test_each_cycle_hands_over_what_it_would_remove(deck: Deck) -> None:
+    job = deck.job("old-job")
+    deck.look()
+    del deck.engine.containers[job.id]
+    deck.look(COMPARE_EVERY)
+    assert [[removal.object.name for removal in offered] for offered in deck.post.handed_over] == [["old-job"], []]
+
+
 def test_a_follower_hears_of_each_object_and_of_the_end(deck: Deck) -> None:
     hung_removal(deck)
     assert deck.executor.wait_for_news(1, 0, timedelta(0)).state is RunState.RUNNING
