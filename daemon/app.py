@@ -44,6 +44,7 @@ from daemon.loading import config_file, load
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
+from daemon.outlet import outlet
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
@@ -136,7 +137,7 @@ class App:
         self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths)
+        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
             Sources(self._filesystems, self._cgroups, self._containers),
             clock,
@@ -273,8 +274,7 @@ class App:
             return paths
         if engine.data_root:
             paths = {"data-root": Path(engine.data_root), **paths}
-        containerd = Path("/var/lib/containerd")
-        return {**paths, "containerd-root": containerd} if containerd.is_dir() else paths
+        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
@@ -358,8 +358,7 @@ def run(configuration: Configuration) -> int:
         gc.collect()
         gc.freeze()
         app.start()
-        for line in app.banner():
-            print(line, flush=True)  # noqa: T201  the terminal, or the journal, is where a person looks first
+        _greet(app)
         if interval := watchdog_interval(os.environ, os.getpid()):
             watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
@@ -371,6 +370,15 @@ def run(configuration: Configuration) -> int:
         exit_code = 0 if signal else 1
         end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)
     return exit_code
+
+
+def _greet(app: App) -> None:
+    """Print the banner: the terminal, or the journal, is where a person looks first."""
+    try:
+        for line in app.banner():
+            print(line)  # noqa: T201
+    except OSError as error:
+        log.warning("standard output cannot be written (%s): alerts wait until it can be", error)
 
 
 def _attend(app: App, notifier: Notifier) -> Signals | None:
@@ -426,6 +434,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--plan-json", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    sys.stdout, sys.stderr = outlet(sys.stdout), outlet(sys.stderr)
     try:
         find = partial(config_file, arguments.config, os.environ)
         configuration = Configuration(load(find(), os.environ), find, os.environ, SystemClock())

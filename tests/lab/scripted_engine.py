@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>Hello!</html>\n"
+NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
+"""Two kinds of `babble`: of a web server that sits where an engine should, and of nobody that speaks HTTP."""
 _RING = 256
 _BATCHES_PER_SECOND = 100
 _RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
