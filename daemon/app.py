@@ -422,7 +422,7 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
     """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
     while not app.crew.lost:
         app.beats.beat("main")
-        notifier.status(app.answers.headline())
+        notifier.status(_status(app))
         signal = await_signal(MAIN_BEATS)
         if signal is SIGHUP:
             _reload(app, notifier)

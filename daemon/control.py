@@ -164,7 +164,9 @@ def _clear(path: Path) -> None:
 
 def _give_to(path: Path, group: str) -> None:
     try:
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        gid = grp.getgrnam(group).gr_gid
+        if path.stat().st_gid != gid:  # a hardened service may not even ask for what is so already
+            os.chown(path, -1, gid)
     except KeyError:
         log.info("there is no group %s: %s keeps the group of this process", group, path)
     except PermissionError:
