@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
+    from daemon.executor import Executor
     from daemon.jobs import Jobs
     from daemon.reload import Configuration
     from daemon.sampler import Sampler
@@ -45,6 +46,7 @@ class Exports:
         sampler: Sampler,
         watch: Watch,
         sender: Sender,
+        executor: Executor,
         jobs: Jobs,
         crew: Crew,
         configuration: Configuration,
@@ -56,6 +58,7 @@ class Exports:
         self._sampler = sampler
         self._watch = watch
         self._sender = sender
+        self._executor = executor
         self._jobs = jobs
         self._crew = crew
         self._configuration = configuration
@@ -90,6 +93,7 @@ class Exports:
             reader=self._reader.stats,
             sinks=self._sender.stats,
             jobs=self._jobs.last_success,
+            removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             restarts=self._crew.restarts,
