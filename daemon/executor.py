@@ -248,7 +248,8 @@ class Executor:
             self._end(order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
             raise
         finally:
-            self._order = None  # whatever ended it: it is not begun again
+            if self._order is order:  # and not the next one, which may have come since this one ended
+                self._order = None  # whatever ended it: it is not begun again
 
     def _tend(self) -> None:
         """Keep the lock and the time of grace up to date."""
