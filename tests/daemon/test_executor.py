@@ -269,6 +269,15 @@ def test_an_object_that_failed_is_not_tried_by_itself_for_a_while(deck: Deck) ->
     assert outcomes(deck.apply(deck.plan())) == {"busy": Outcome.REMOVED}, "a person need not wait"
 
 
+def test_an_object_that_failed_waits_though_there_are_rounds_without_an_offer(deck: Deck) -> None:
+    deck.adopt(grace=timedelta(0))
+    busy = deck.job("busy")
+    deck.engine.statuses[f"/containers/{busy.id}"] = 409
+    assert outcomes(deck.by_itself()) == {"busy": Outcome.IN_USE}
+    deck.executor.round()  # the thread looks every 5 s, a cycle offers every 15 s
+    assert deck.by_itself(15 * SECOND) is None
+
+
 def test_what_was_seen_before_the_end_of_a_run_is_not_believed_after_it(deck: Deck) -> None:
     deck.adopt(grace=timedelta(0))
     deck.job("old-job")
@@ -340,6 +349,7 @@ class AsksAgain(logging.Handler):
         self._plan = plan
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Look at one line of the log."""
         if record.getMessage().startswith("run 1 done"):
             self._deck.executor.submit(self._plan, "grace")
 
