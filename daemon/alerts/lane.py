@@ -96,6 +96,8 @@ class Lane:
     ) -> None:
         self.sink = sink
         self.stats = SinkStats(name=sink.name)
+        self.dismissed = threading.Event()
+        """Set once the sink is to get no further message: what is due for it stays due."""
         self._store = store
         self._clock = clock
         self._host = host
@@ -116,7 +118,8 @@ class Lane:
     def send_due(self) -> float:
         """Send what may go now; give the seconds until it makes sense to look again, if nothing new comes."""
         until = self._clock.monotonic() + ROUND_SECONDS
-        while True:
+        seconds = IDLE_SECONDS
+        while not self.dismissed.is_set():
             seconds = max(self._paused_until - self._clock.monotonic(), self._bucket.wait())
             if seconds > 0:
                 break

@@ -51,7 +51,6 @@ class _Courier:
     def __init__(self, lane: Lane, crew: Crew) -> None:
         self.lane = lane
         self.wake = threading.Event()
-        self.dismissed = threading.Event()
         self.worker = crew.worker(f"sender-{lane.sink.name}", self._run)
 
     def stop(self) -> None:
@@ -60,12 +59,12 @@ class _Courier:
         self.wake.set()
 
     def dismiss(self) -> None:
-        """End without another look; returns at once."""
-        self.dismissed.set()
+        """End without another message; returns at once."""
+        self.lane.dismissed.set()
         self.stop()
 
     def _run(self) -> None:
-        while not self.dismissed.is_set():
+        while not self.lane.dismissed.is_set():
             self.wake.clear()  # first, so that whatever comes while we look wakes us again
             closing = self.worker.stopping.is_set()
             pause = self._work()

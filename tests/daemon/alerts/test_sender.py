@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from tests.fakes.sink import FakeSink
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from daemon.alerts.message import Message
+    from daemon.alerts.sink import Outcome
 
 CLOCK = SystemClock()
 
@@ -105,6 +109,34 @@ def test_a_sink_that_is_added_gets_messages_and_one_that_is_taken_away_gets_no_m
     assert sending.sinks == ("console",)
     sending.close()
     assert old.shown == []
+
+
+class HeldUpSink(FakeSink):
+    """Takes its messages only once it is let."""
+
+    def __init__(self) -> None:
+        super().__init__("slack")
+        self.let = threading.Event()
+
+    def send(self, message: Message) -> Outcome:
+        """Keep the headline, then wait."""
+        outcome = super().send(message)
+        self.let.wait(10)
+        return outcome
+
+
+def test_a_sink_that_is_taken_away_gets_no_message_after_the_one_that_is_on_its_way(store: Store) -> None:
+    sink = HeldUpSink()
+    sending = sender(store, sink)
+    post(store, Story(), "slack")
+    sending.start()
+    assert sink.wait_for(1)
+    courier = sending._couriers["slack"]
+    sending.adopt([], "h")
+    sink.let.set()
+    courier.worker.join(timedelta(seconds=10))
+    assert len(sink.shown) == 1
+    assert outbox.backlog(store, "slack").depth == 1, "the other waits, for as long as it is news"
 
 
 def test_a_test_message_says_what_came_back(store: Store) -> None:
