@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collectors.disk import Filesystems, Measurement
+from collectors.disk import Filesystems, Measurement, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 def test_a_filesystem_is_measured_where_it_is_mounted(small: Path) -> None:
     (small / "docker").mkdir()
     (small / "docker" / "layer").write_bytes(bytes(2 * MIB))
-    [filesystem] = Filesystems(lambda: {"data-root": small / "docker"}).measure().filesystems
+    [filesystem] = Filesystems(lambda: [Place("data-root", small / "docker")]).measure().filesystems
     assert filesystem.mountpoint == str(small)
     assert filesystem.device == small.stat().st_dev
     assert filesystem.size_bytes == 8 * MIB
@@ -39,20 +39,20 @@ def test_a_filesystem_is_measured_where_it_is_mounted(small: Path) -> None:
 
 
 def test_paths_on_one_filesystem_are_one_entry_with_all_roles(small: Path, tmp_path: Path) -> None:
-    paths = {"data-root": small, "os-root": tmp_path, "state": small}
-    roles = [filesystem.roles for filesystem in Filesystems(lambda: paths).measure().filesystems]
+    places = [Place("data-root", small), Place("os-root", tmp_path), Place("state", small)]
+    roles = [filesystem.roles for filesystem in Filesystems(lambda: places).measure().filesystems]
     assert roles == [("data-root", "state"), ("os-root",)]
 
 
 def test_a_link_leads_to_the_filesystem_behind_it(small: Path, tmp_path: Path) -> None:
     (tmp_path / "docker").symlink_to(small)
-    [filesystem] = Filesystems(lambda: {"data-root": tmp_path / "docker"}).measure().filesystems
+    [filesystem] = Filesystems(lambda: [Place("data-root", tmp_path / "docker")]).measure().filesystems
     assert filesystem.mountpoint == str(small)
 
 
 def test_a_missing_path_is_an_error_and_the_others_are_measured(tmp_path: Path) -> None:
     missing = tmp_path / "not there"
-    measured = Filesystems(lambda: {"data-root": missing, "os-root": tmp_path}).measure()
+    measured = Filesystems(lambda: [Place("data-root", missing), Place("os-root", tmp_path)]).measure()
     assert measured.errors == {"data-root": f"{missing}: No such file or directory"}
     assert [filesystem.roles for filesystem in measured.filesystems] == [("os-root",)]
 
@@ -70,7 +70,8 @@ class StuckPath(type(Path())):  # type: ignore[misc]  # the concrete class depen
 
 def test_a_filesystem_that_hangs_costs_itself_only_and_is_back_once_it_answers(tmp_path: Path) -> None:
     stuck = StuckPath(tmp_path)
-    filesystems = Filesystems(lambda: {"data-root": stuck, "os-root": Path("/")}, patience=0.05)
+    places = [Place("data-root", stuck), Place("os-root", Path("/"))]
+    filesystems = Filesystems(lambda: places, patience=0.05)
     for _ in range(2):
         measured = filesystems.measure()
         assert [filesystem.roles for filesystem in measured.filesystems] == [("os-root",)]
