@@ -39,6 +39,7 @@ class Jobs:
     def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
         self._clock = clock
         self._last_success: dict[str, float] = {}
+        self._overdue: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={lane: _Lane() for lane in {job.lane for job in jobs}},
@@ -67,12 +68,17 @@ class Jobs:
         self._scheduler.shutdown(wait=False)
 
     def _heard(self, event: JobEvent) -> None:
+        if event.code not in {EVENT_JOB_EXECUTED, EVENT_JOB_ERROR}:
+            # Said once: Docker may take ten minutes to measure its disks, and this comes with every interval.
+            if event.job_id not in self._overdue:
+                self._overdue.add(event.job_id)
+                log.warning("job %s did not run: the last run of it has not ended", event.job_id)
+            return
+        self._overdue.discard(event.job_id)
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
-        elif event.code == EVENT_JOB_ERROR:
-            log.error("job %s failed: %s", event.job_id, event.exception)
         else:
-            log.warning("job %s did not run: the last run of it has not ended", event.job_id)
+            log.error("job %s failed: %s", event.job_id, event.exception)
 
 
 class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types

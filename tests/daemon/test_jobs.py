@@ -65,6 +65,27 @@ def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
     held.set()
 
 
+def test_of_a_job_that_still_runs_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    held, ran = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        ran.release()
+        held.wait(30)
+
+    told = "job slow did not run: the last run of it has not ended"
+    others = threading.Semaphore(0)
+    jobs = Jobs([a_job(hang, "slow", "usage"), a_job(others.release)], FakeClock())
+    jobs.start()
+    assert wait_until(lambda: told in caplog.messages, "the warning")
+    for _ in range(5):
+        assert others.acquire(timeout=10)
+    assert caplog.messages.count(told) == 1
+    held.set()
+    assert ran.acquire(timeout=10)
+    assert ran.acquire(timeout=10)
+    jobs.close()
+
+
 def test_the_process_ends_though_a_job_hangs() -> None:
     program = """
 import threading
