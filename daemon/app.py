@@ -22,7 +22,7 @@ from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history
+from daemon import absence, banner, history, steady
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
@@ -101,6 +101,7 @@ class App:
         self._beats = beats
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
+        self._steady = steady.load(self.store, clock)
         connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
 
         self.engine = EngineWatch(
@@ -120,7 +121,9 @@ class App:
             partial(beats.beat, "sampler"),
             self._wake,
         )
-        self.sender = Sender(self.store, _routes(settings), clock, host=book.host, beat=partial(beats.beat, "sender"))
+        self.sender = Sender(
+            self.store, _routes(settings), self._steady, host=book.host, beat=partial(beats.beat, "sender")
+        )
         patiently = partial(EngineApi.connect, endpoint, SLOW_PATIENCE)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         self.watch = self._watch(connect, book.for_one_look() if once else book)
@@ -134,16 +137,23 @@ class App:
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
-                Job("prune-store", self._prune, timedelta(hours=1), "fast"),
+                # Soon after the start too: else one that is restarted every half an hour would never do it.
+                Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
-                Job("measure-usage", self.disks.usage.measure, timedelta(seconds=30), "usage"),
-                Job("measure-logs", self.disks.logs.measure, LOGS_EVERY, "logs"),
+                Job(
+                    "measure-usage",
+                    self.disks.usage.measure,
+                    timedelta(seconds=30),
+                    "usage",
+                    first=timedelta(seconds=10),
+                ),
+                Job("measure-logs", self.disks.logs.measure, LOGS_EVERY, "logs", first=timedelta(seconds=10)),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "memory"),
             ],
             clock,
         )
         exports = Exports(
-            clock=clock,
+            clock=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
@@ -249,8 +259,8 @@ class App:
         store, clock = self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
         away = absence.load(store, clock)
-        deaths = history.deaths_since(store, clock.now() - SHOWN_FOR)
-        kills = history.kills_since(store, clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
+        kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
         eyes = Eyes(
             lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
             engine=self.engine,
@@ -270,13 +280,14 @@ class App:
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,
+            steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
             beat=partial(self._beats.beat, "watch"),
         )
 
     def _prune(self) -> None:
-        now = self._clock.now()
+        now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
 

@@ -9,24 +9,27 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from tests.fakes.clock import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 Json = dict[str, Any]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 _RING = 256
+_BATCHES_PER_SECOND = 100
 _RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
 
 
@@ -126,11 +129,22 @@ class ScriptedContainer:
         } | self.inspect_extra
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptedEvent:
+    """One event that is still to be stamped."""
+
+    action: str
+    id: str = "c" * 64
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "container"
+
+
 class ScriptedEngine:
     """
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
-    State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
+    State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id, `disk_usage` (JSON of its df, of
+    which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds).
     Proof: `requests`, counted by method and path without its version.
@@ -140,6 +154,8 @@ class ScriptedEngine:
         self.socket_path = socket_path
         self.api_version = api_version
         self.now = NOW
+        self.bond: Mapping[str, str] = {}
+        """Nothing of this engine outlives the test, so nothing has to be bound to it."""
         self.containers: dict[str, ScriptedContainer] = {}
         self.images: list[Json] = []
         self.last_tagged: dict[str, str] = {}
@@ -150,6 +166,8 @@ class ScriptedEngine:
             "CgroupDriver": "systemd",
             "CgroupVersion": "2",
         }
+        self.disk_usage: Json = {}
+        self.usage_asked: list[list[str]] = []
         self.components: list[Json] = [{"Name": "Engine"}]
         self.statuses: dict[str, int] = {}
         self.slow = 0.0
@@ -169,6 +187,11 @@ class ScriptedEngine:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens, by the name that a private engine has for it."""
+        return self.socket_path
 
     @property
     def host(self) -> str:
@@ -213,22 +236,19 @@ class ScriptedEngine:
 
     def emit(self, action: str, container: str = "c" * 64, *, kind: str = "container", **attributes: str) -> Json:
         """Send an event, stamped with this engine's clock, which then moves on by a millisecond."""
-        with self._changed:
-            self.now += timedelta(milliseconds=1)
-            nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
-            event: Json = {
-                "Type": kind,
-                "Action": action,
-                "Actor": {"ID": container, "Attributes": attributes},
-                "scope": "local",
-                "time": nanos // 1_000_000_000,
-                "timeNano": nanos,
-            }
-            if self._api < (1, 52):
-                event |= {"status": action, "id": container, "from": "bb:latest"}
-            self._ring.append(event)
+        event = self._happen(ScriptedEvent(action, container, attributes, kind), timedelta(milliseconds=1))
         self.emit_raw(json.dumps(event).encode() + b"\n")
         return event
+
+    def pour(self, events: Iterable[ScriptedEvent], per_second: int) -> None:
+        """Send events at this rate, a hundred batches a second; this engine's clock moves with them."""
+        coming, apart, never = iter(events), timedelta(seconds=1 / per_second), threading.Event()
+        deadline = time.monotonic()
+        while batch := list(islice(coming, max(per_second // _BATCHES_PER_SECOND, 1))):
+            lines = [json.dumps(self._happen(event, apart)).encode() + b"\n" for event in batch]
+            self.emit_raw(b"".join(lines))
+            deadline += len(batch) / per_second
+            never.wait(max(0.0, deadline - time.monotonic()))
 
     def emit_raw(self, data: bytes) -> None:
         """Send bytes to all open streams; they are not remembered."""
@@ -293,6 +313,35 @@ class ScriptedEngine:
             case _:
                 return None
 
+    def _happen(self, told: ScriptedEvent, apart: timedelta) -> Json:
+        """Move the clock on, and give the event as it is told and remembered."""
+        with self._changed:
+            self.now += apart
+            nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
+            event: Json = {
+                "Type": told.kind,
+                "Action": told.action,
+                "Actor": {"ID": told.id, "Attributes": told.attributes},
+                "scope": "local",
+                "time": nanos // 1_000_000_000,
+                "timeNano": nanos,
+            }
+            if self._api < (1, 52):
+                event |= {"status": told.action, "id": told.id, "from": "bb:latest"}
+            self._ring.append(event)
+        return event
+
+    def measured(self, types: list[str]) -> Json:
+        """Give what takes space; engines that know types give what was not asked for as null."""
+        self.usage_asked.append(types)
+        if not types or self._api < (1, 42):
+            return self.disk_usage
+        asked = tuple(word.title().replace("-", "") for word in types)
+        return {
+            key: value if key == "LayersSize" or key.startswith(asked) else None
+            for key, value in self.disk_usage.items()
+        }
+
     def _version(self) -> Json:
         return {
             "Version": _RELEASES.get(self.api_version, "0.0.0"),
@@ -347,6 +396,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._bytes(200, b"OK", "text/plain")
         elif path == "/events":
             self._events(engine, {name: values[-1] for name, values in parse_qs(url.query).items()})
+        elif path == "/system/df":
+            self._json(200, engine.measured(parse_qs(url.query).get("type", [])))
         elif path.endswith("/logs") and path.split("/")[2] in engine.logs:
             self._bytes(200, engine.logs[path.split("/")[2]], "application/octet-stream")
         elif (found := engine.answer(path)) is not None:
