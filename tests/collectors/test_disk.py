@@ -86,3 +86,55 @@ def measured_until_whole(filesystems: Filesystems) -> Measurement:
     while (measured := filesystems.measure()).errors:
         pass
     return measured
+
+
+@pytest.fixture
+def countless(tmp_path: Path) -> Iterator[Path]:
+    """Mount a filesystem that counts no inodes, as btrfs does not, and give its mount point."""
+    point = tmp_path / "countless"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=0", "shipkeeper-test", str(point)], check=True)
+    yield point
+    subprocess.run(["umount", str(point)], check=True)
+
+
+def test_a_filesystem_without_an_inode_count_has_none_free_and_none_used(countless: Path) -> None:
+    [filesystem] = Filesystems(lambda: [Place("data-root", countless)]).measure().filesystems
+    assert (filesystem.inodes, filesystem.inodes_free) == (None, None)
+
+
+def test_a_filesystem_that_turned_read_only_says_so(small: Path) -> None:
+    filesystems = Filesystems(lambda: [Place("data-root", small)])
+    assert not filesystems.measure().filesystems[0].read_only
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    assert filesystems.measure().filesystems[0].read_only
+
+
+def test_a_data_root_that_was_unmounted_lies_on_the_filesystem_below(tmp_path: Path) -> None:
+    point = tmp_path / "data"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "shipkeeper-test", str(point)], check=True)
+    filesystems = Filesystems(lambda: [Place("data-root", point)])
+    [mounted] = filesystems.measure().filesystems
+    subprocess.run(["umount", str(point)], check=True)
+    [below] = filesystems.measure().filesystems
+    assert mounted.mountpoint == str(point)
+    assert below.mountpoint != str(point)
+    assert below.device == tmp_path.stat().st_dev
+
+
+def test_of_several_paths_the_first_that_exists_counts(small: Path, tmp_path: Path) -> None:
+    place = Place("containerd-root", tmp_path / "missing", (small, tmp_path))
+    [filesystem] = Filesystems(lambda: [place]).measure().filesystems
+    assert filesystem.mountpoint == str(small)
+
+
+def test_a_path_that_need_not_be_there_is_no_error(tmp_path: Path) -> None:
+    measured = Filesystems(lambda: [Place("containerd-root", tmp_path / "missing", optional=True)]).measure()
+    assert measured == Measurement((), {})
+
+
+def test_a_volume_is_named_only_where_it_has_a_filesystem_to_itself(small: Path, tmp_path: Path) -> None:
+    places = [Place("os-root", tmp_path), Place("volume", tmp_path), Place("volume", small)]
+    roles = [filesystem.roles for filesystem in Filesystems(lambda: places).measure().filesystems]
+    assert roles == [("os-root",), ("volume",)]
