@@ -49,7 +49,7 @@ class Trends:
                 points.popleft()
             if not points:
                 del self._points[identity]
-        rates = {identity: growth.bytes_per_second(points) for identity, points in self._points.items()}
+        rates = {identity: growth.bytes_per_second(list(points)) for identity, points in self._points.items()}
         self._rates = MappingProxyType({identity: rate for identity, rate in rates.items() if rate is not None})
 
     def rate(self, filesystem: Filesystem) -> float | None:
