@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collectors.disk_families import filesystem_families, growth_families, log_families, usage_families
+from collectors.disk_families import filesystem_families, growth_families, usage_families
 from collectors.facts import DiskKind
 from policies import growth
 from policies.disk_causes import causes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from collectors.facts import DiskUse, Engine, Filesystem
@@ -56,10 +56,10 @@ class Disks:
         """Give the metric families of what takes their space."""
         return usage_families(self.uses(), self.usage.latest.usages, self._measured())
 
-    def log_families(self) -> Iterator[Family]:
+    def log_families(self) -> Iterable[Family]:
         """Give the metric families of the log of each container."""
         logs = self.logs.latest
-        return log_families(logs.sizes if logs else ())
+        return logs.families if logs else ()
 
     def _growing(self, filesystems: Sequence[Filesystem]) -> Iterator[tuple[Filesystem, float, timedelta | None]]:
         for each in filesystems:
@@ -73,6 +73,6 @@ class Disks:
         measured: dict[DiskKind, datetime | None] = dict.fromkeys(usage.errors)
         for kind, told in usage.usages.items():
             measured[kind] = told.at if told.size_bytes is not None else None
-        if logs:
-            measured[DiskKind.CONTAINER_LOGS] = logs.at if logs.total_bytes is not None else None
+        if self.logs.begun:
+            measured[DiskKind.CONTAINER_LOGS] = logs.at if logs and logs.total_bytes is not None else None
         return measured

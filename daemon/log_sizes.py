@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from collectors.disk_families import log_families
 from collectors.log_files import log_bytes
 from policies import words
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collectors.facts import Container
+    from collectors.families import Family
     from daemon.clock import Clock
     from daemon.snapshot import Snapshot
 
@@ -32,6 +34,8 @@ class LogSizes:
 
     at: datetime
     sizes: tuple[tuple[Container, int], ...]
+    families: tuple[Family, ...]
+    """The sizes as metrics, rendered once and not in every scrape."""
     problem: str = ""
 
     @property
@@ -56,6 +60,11 @@ class LogLane:
             return None
         return self._measured[1]
 
+    @property
+    def begun(self) -> bool:
+        """True once logs were measured, be it long ago."""
+        return self._measured is not None
+
     def measure(self) -> None:
         """Look at the logs of all containers; nothing is measured while Docker does not tell of them."""
         snapshot = self._snapshot()
@@ -76,7 +85,8 @@ class LogLane:
             if size is not None:
                 sizes.append((container, size))
         self._tell(problem)
-        self._measured = began, LogSizes(at=self._clock.now(), sizes=tuple(sizes), problem=problem)
+        found = LogSizes(at=self._clock.now(), sizes=tuple(sizes), families=tuple(log_families(sizes)), problem=problem)
+        self._measured = began, found
 
     def _tell(self, problem: str) -> None:
         """Say once that logs cannot be measured, and once that they can be again."""
