@@ -148,4 +148,4 @@ def _mountpoint(path: Path) -> str:
     device = path.stat().st_dev
     while path != path.parent and path.parent.stat().st_dev == device:
         path = path.parent
-    return str(path)
+    return os.fsencode(path).decode(errors="replace")  # a path can hold bytes that are no text

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
@@ -44,6 +45,7 @@ class Exports:
         watch: Watch,
         sender: Sender,
         jobs: Jobs,
+        crew: Crew,
         configuration: Configuration,
     ) -> None:
         self._clock = clock
@@ -54,6 +56,7 @@ class Exports:
         self._watch = watch
         self._sender = sender
         self._jobs = jobs
+        self._crew = crew
         self._configuration = configuration
 
     def collectors(self) -> Sequence[NamedCollector]:
@@ -86,6 +89,7 @@ class Exports:
             jobs=self._jobs.last_success,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
+            restarts=self._crew.restarts,
             configuration=self._configuration.standing,
             now=self._clock.now(),
         )

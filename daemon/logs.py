@@ -17,14 +17,8 @@ if TYPE_CHECKING:
 
 _HIDDEN = "***"
 
-# Libraries that tell at INFO or DEBUG what is theirs alone; slack_sdk would show the webhook's address. Of what
-# APScheduler warns, a job that still runs, we tell ourselves, and only once.
-_TALKATIVE = {
-    "apscheduler": logging.ERROR,
-    "docker": logging.WARNING,
-    "slack_sdk": logging.WARNING,
-    "urllib3": logging.WARNING,
-}
+# Libraries that tell at INFO or DEBUG what is theirs alone; slack_sdk would show the webhook's address.
+_TALKATIVE = ("apscheduler", "docker", "slack_sdk", "urllib3")
 
 # The priorities of syslog, which the journal reads from a prefix.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
@@ -34,8 +28,8 @@ def set_up_logging(log: Log, secrets: Sequence[str], environ: Mapping[str, str],
     """Send all logging to `stream`, in the form that suits what `stream` is; replaces an earlier set-up."""
     logging.basicConfig(level=log.level.upper(), handlers=[log_handler(log, secrets, environ, stream)], force=True)
     logging.captureWarnings(capture=True)
-    for name, level in _TALKATIVE.items():
-        logging.getLogger(name).setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def log_handler(log: Log, secrets: Sequence[str], environ: Mapping[str, str], stream: TextIO) -> logging.Handler:

@@ -20,6 +20,7 @@ from daemon.snapshot import Snapshot
 from daemon.trends import Trends
 from tests.collectors.test_disk_usage import LEGACY
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.policies.build import facts
@@ -39,7 +40,7 @@ class Host:
         view = FakeEngineView()
         places = [Place(role, Path("/")) for role in ("data-root", "volumes", "logs")]
         sources = Sources(Filesystems(lambda: places), CgroupReader(), list)
-        self.sampler = Sampler(sources, self.clock, lambda: None, lambda: None)
+        self.sampler = Sampler(sources, self.clock, lambda: None, a_crew(self.clock))
         world = facts()
         seen = Snapshot(facts=world, decision=decide({}, world), alerts={}, counters={}, complete=True)
         self.disks = Disks(
