@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
+    from daemon.executor import Executor
     from daemon.jobs import Jobs
     from daemon.reload import Configuration
     from daemon.watch import Watch
@@ -44,6 +45,7 @@ class Exports:
         disks: Disks,
         watch: Watch,
         sender: Sender,
+        executor: Executor,
         jobs: Jobs,
         crew: Crew,
         configuration: Configuration,
@@ -55,6 +57,7 @@ class Exports:
         self._disks = disks
         self._watch = watch
         self._sender = sender
+        self._executor = executor
         self._jobs = jobs
         self._crew = crew
         self._configuration = configuration
@@ -87,6 +90,7 @@ class Exports:
             reader=self._reader.stats,
             sinks=self._sender.stats,
             jobs=self._jobs.last_success,
+            removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             restarts=self._crew.restarts,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +10,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from collectors.facts import DiskKind
+from daemon.disk_lines import disk_lines
+from daemon.lines import BAD, GOOD, WARNING, Line
+from daemon.run_lines import cleanup_lines
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-BAD, WARNING, GOOD = "red", "yellow", "green"
-
 _LABEL_WIDTH = 13
-_KINDS = {DiskKind.OTHER: "not Docker's"}
-_WORTH_SAYING = timedelta(days=30)
-"""A filesystem that is full later than this fills so slowly that its growth may be anything."""
 _SEVERITY_STYLES = {"critical": BAD, "warning": WARNING}
-_LEVEL_STYLES = {"critical": BAD, "act": WARNING, "warn": WARNING}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line, and the colour that it has where there are colours."""
-
-    text: str
-    style: str = ""
 
 
 def show(lines: Iterable[Line]) -> None:
@@ -54,9 +41,10 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield _docker_line(status["docker"])
     counts = ", ".join(f"{count} {_said(state)}" for state, count in status["containers"].items() if count)
     yield _labelled("containers", counts or "none")
-    yield from _labelled_block("filesystems", list(_disk_lines(status)))
+    yield from _labelled_block("filesystems", list(disk_lines(status)))
     yield from _labelled_block("alerts", list(alert_lines(status["alerts"])))
     yield from _labelled_block("policies", [_policy_line(each) for each in status["policies"]])
+    yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
     yield from _labelled_block("sinks", [_sink_line(each) for each in status["sinks"]])
     yield _store_line(status["store"])
     yield from _configuration_lines(status["configuration"])
@@ -87,45 +75,6 @@ def _docker_line(docker: Mapping[str, Any]) -> Line:
         return _labelled("docker", f"up {since} · {_said(docker['version'])}, API {_said(docker['api_version'])}")
     why = f" · {_said(docker['why'])}" if docker["why"] else ""
     return _labelled("docker", f"{_said(docker['state'])} {since}{why}", BAD)
-
-
-def _disk_lines(status: Mapping[str, Any]) -> Iterator[Line]:
-    """Say of each filesystem how full it is, and below that of what."""
-    for filesystem in status["filesystems"]:
-        yield _filesystem_line(filesystem)
-        yield from _use_lines(filesystem["mountpoint"], "", status["disk_usage"])
-    yield from _use_lines(None, "on a filesystem that is not known: ", status["disk_usage"])
-
-
-def _use_lines(mountpoint: str | None, label: str, uses: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    said = []
-    for use in uses:
-        if use["mountpoint"] != mountpoint or (use["size_bytes"] == 0 and use["kind"] != DiskKind.OTHER):
-            continue
-        kind = _KINDS.get(use["kind"], use["kind"].replace("_", " "))
-        freed = f" ({words.size(use['reclaimable_bytes'])} unused)" if use["reclaimable_bytes"] else ""
-        said.append(f"{_said(kind)} {words.size(use['size_bytes'])}{freed}")
-    if said:
-        yield Line(f"  {label}{' · '.join(said)}")
-
-
-def _filesystem_line(filesystem: Mapping[str, Any]) -> Line:
-    left, of = words.size(filesystem["available_bytes"]), words.size(filesystem["size_bytes"])
-    ratio = filesystem["free_ratio"]
-    share = f" ({ratio * 100:.0f} %)" if ratio is not None else ""
-    roles = _said(", ".join(filesystem["roles"]))
-    level = filesystem["level"]
-    text = f"{_said(filesystem['mountpoint'])} · {_said(level)} · {left}{share} left of {of}{_ahead(filesystem)}"
-    read_only = " · read-only" if filesystem["read_only"] else ""
-    return Line(f"{text} · {roles}{read_only}", _LEVEL_STYLES.get(level, ""))
-
-
-def _ahead(filesystem: Mapping[str, Any]) -> str:
-    """Say when a filesystem will be full, if that is near enough to matter."""
-    seconds = filesystem["full_in_seconds"]
-    if seconds is None or seconds > _WORTH_SAYING.total_seconds():
-        return ""
-    return f", full in about {words.about(timedelta(seconds=seconds))}"
 
 
 def _policy_line(policy: Mapping[str, Any]) -> Line:

@@ -16,14 +16,12 @@ from daemon.engine_watch import EngineWatch
 from daemon.unit_state import UnitState
 from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
-from tests.lab.scripted_engine import ScriptedEngine
+from tests.lab.scripted_engine import HTML, NOISE, ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>Hello!</html>\n"
-NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
 STOPPED_UNIT = "Id=docker.service\nLoadState=loaded\nActiveState=inactive\n\nId=docker.socket\nActiveState=active\n"
 ACTIVE_UNIT = STOPPED_UNIT.replace("inactive", "active")
 NOT_SYSTEMD = UnitState(concerns_us=False)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.clock import SystemClock
 from tests.integration.daemon_under_test import DaemonUnderTest, ends_of
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
@@ -30,6 +30,7 @@ STEPS = ((Suite.TRIXIE, "26."), (Suite.SID, "28."))
 def test_an_engine_upgraded_in_place_from_20_to_26_to_28_keeps_its_containers_and_their_stories(
     slack: FakeSlack, tmp_path: Path
 ) -> None:
+    begun = time.monotonic()
     with PrivateEngine(Suite.BOOKWORM) as engine, DaemonUnderTest(tmp_path, engine, slack) as keeper:
         dangling = engine.import_image(IMAGE, b"older")
         engine.import_image(IMAGE, b"newer")
@@ -37,7 +38,8 @@ def test_an_engine_upgraded_in_place_from_20_to_26_to_28_keeps_its_containers_an
         engine.run(["sh", "-c", "exit 3"], name="before")
         keeper.wait_for("container-crashed", "before")
         wait_until(lambda: states(keeper) == {"service": "running", "before": "exited"}, "the containers on the page")
-        seen_by = SystemClock().now().timestamp()
+        wait_until(lambda: dangling[7:19] in keeper.command("plan", "--explain").stdout, "the image in the plan")
+        seen_after = time.monotonic() - begun
         for suite, version in STEPS:
             upgrade(keeper, engine, suite)
             assert keeper.status()["docker"]["version"].startswith(version)
@@ -54,8 +56,8 @@ def test_an_engine_upgraded_in_place_from_20_to_26_to_28_keeps_its_containers_an
         assert ends_of(keeper, "service") <= {"api", "engine"}, "the engine stopped it, or took it along"
         assert keeper.stop() == 0
         with closing(sqlite3.connect(tmp_path / "state" / "state.db")) as store:
-            first_seen = dict(store.execute("SELECT id, first_seen FROM sightings").fetchall())
-        assert first_seen[dangling] < seen_by, "an upgrade made an old image young"
+            watched_at_first = dict(store.execute("SELECT id, watched_at_first FROM sightings").fetchall())
+        assert watched_at_first[dangling] <= seen_after, "an upgrade made an old image young"
 
 
 def upgrade(keeper: DaemonUnderTest, engine: PrivateEngine, suite: Suite) -> None:

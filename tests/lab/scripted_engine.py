@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>Hello!</html>\n"
+NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
+"""Two kinds of `babble`: of a web server that sits where an engine should, and of nobody that speaks HTTP."""
 _RING = 256
 _BATCHES_PER_SECOND = 100
 _RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
@@ -147,7 +150,7 @@ class ScriptedEngine:
     which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
-    Proof: `requests`, counted by method and path without its version.
+    Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE as it was sent.
     """
 
     def __init__(self, socket_path: Path, api_version: str = "1.51") -> None:
@@ -174,6 +177,7 @@ class ScriptedEngine:
         self.babble = b""
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.deleted: list[str] = []
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
         self._changed = threading.Condition()
@@ -215,7 +219,9 @@ class ScriptedEngine:
     def crash(self) -> None:
         """Be gone at once: all connections end, the socket stays and refuses."""
         self.thaw()
-        self._ended.set()
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
         self.cut_streams()
         if self._server is not None:
             self._server.end()
@@ -230,6 +236,12 @@ class ScriptedEngine:
     def freeze(self) -> None:
         """Accept and never answer."""
         self._thawed.clear()
+
+    def relent(self) -> None:
+        """Answer what `hung_paths` left without an answer."""
+        with self._changed:
+            self.hung_paths.clear()
+            self._changed.notify_all()
 
     def thaw(self) -> None:
         """Answer again, what waited first."""
@@ -292,14 +304,36 @@ class ScriptedEngine:
             self.requests[method, path] += 1
             self._changed.notify_all()
         self._thawed.wait()
-        if any(fnmatch(path, pattern) for pattern in self.hung_paths):
-            self._ended.wait()
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended.is_set() or not self._hangs(path))
         if self.slow:
             threading.Event().wait(self.slow)
         return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)
 
-    def answer(self, path: str) -> object | None:
-        """Give the JSON at a path, or `None`."""
+    def _hangs(self, path: str) -> bool:
+        return any(fnmatch(path, pattern) for pattern in self.hung_paths)
+
+    def remove(self, path: str, sent: str) -> tuple[int, object]:
+        """Do what a DELETE asks for as the engine does it without force; `sent` is its path as it was sent."""
+        self.deleted.append(sent)
+        kind, _, id_ = path.strip("/").partition("/")
+        if kind == "containers" and id_ in self.containers:
+            if self.containers[id_].state in {"running", "paused", "restarting"}:
+                return 409, {"message": f"cannot remove container {id_}: container is running"}
+            del self.containers[id_]
+            return 204, None
+        found = next((image for image in self.images if image["Id"] == id_), None)
+        if kind == "images" and found is not None:
+            if len(found["RepoTags"] or ()) > 1:
+                return 409, {
+                    "message": f"conflict: unable to delete {id_}: image is referenced in multiple repositories"
+                }
+            self.images.remove(found)
+            return 200, [{"Deleted": id_}]
+        return 404, {"message": f"no such thing: {path}"}
+
+    def answer(self, path: str, types: list[str]) -> object | None:
+        """Give the JSON at a path, or `None`; of df that of these types."""
         match path.strip("/").split("/"):
             case ["version" | "info" as page]:
                 return self.info if page == "info" else self._version()
@@ -307,8 +341,8 @@ class ScriptedEngine:
                 return [self._listed(container) for container in self.containers.values()]
             case ["containers", id_, "json"] if id_ in self.containers and self.containers[id_].state != "removing":
                 return self.containers[id_].inspected()
-            case ["images", "json"]:
-                return self.images
+            case ["images", "json"] | ["system", "df"]:
+                return self.images if "images" in path else self.measured(types)
             case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
                 return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
             case _:
@@ -393,6 +427,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(engine.babble)
         elif status:
             self._json(status, {"message": f"scripted {status}"})
+        elif self.command == "DELETE":
+            self._json(*engine.remove(path, self.path))
         elif self.command != "GET":
             self._json(204, None)
         elif version and (int(version[1]), int(version[2])) > tuple(map(int, engine.api_version.split("."))):
@@ -401,11 +437,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._bytes(200, b"OK", "text/plain")
         elif path == "/events":
             self._events(engine, {name: values[-1] for name, values in parse_qs(url.query).items()})
-        elif path == "/system/df":
-            self._json(200, engine.measured(parse_qs(url.query).get("type", [])))
         elif path.endswith("/logs") and path.split("/")[2] in engine.logs:
             self._bytes(200, engine.logs[path.split("/")[2]], "application/octet-stream")
-        elif (found := engine.answer(path)) is not None:
+        elif (found := engine.answer(path, parse_qs(url.query).get("type", []))) is not None:
             self._json(200, found)
         else:
             self._json(404, {"message": f"no such thing: {path}"})
