@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collectors.facts import Filesystem
+from collectors.mounts import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +27,14 @@ class Place:
     A path whose filesystem matters, and the role in which it does; several places may share a role.
 
     Of `path` and `or_else` the first that exists counts. Where none does that is an error, unless it is `optional`.
+    One that we may not look at is an error, unless `if_forbidden` names another to look at instead.
     """
 
     role: str
     path: Path
     or_else: tuple[Path, ...] = ()
     optional: bool = False
+    if_forbidden: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +71,18 @@ class _Probe:
         # Also to find out which path is there may take for ever.
         for path in (self.place.path, *self.place.or_else):
             try:
-                found = path.resolve(strict=True)
-                self.look = _Look(found.stat().st_dev, _mountpoint(found), os.statvfs(found))
+                self.look = _look(path)
             except (FileNotFoundError, NotADirectoryError) as error:
                 self.error = self.error or f"{path}: {error.strerror}"
+                continue
+            except PermissionError as error:
+                self.error = f"{path}: {error.strerror}"
+                if self.place.if_forbidden is not None:
+                    with suppress(OSError):  # what was forbidden first is the better reason
+                        self.look = _look(self.place.if_forbidden)
             except OSError as error:
                 self.error = f"{path}: {error.strerror}"
-                return
-            else:
-                return
+            return
         if self.place.optional:
             self.error = ""
 
@@ -119,17 +126,24 @@ class Filesystems:
                 looks[place] = probe.look
             elif probe.error:
                 errors[place.role] = probe.error
-        return Measurement(tuple(_merged(looks)), errors)
+        read_only = {mount.point: mount.read_only for mount in mounts()}
+        return Measurement(tuple(_merged(looks, read_only)), errors)
 
 
-def _merged(looks: Mapping[Place, _Look]) -> Iterator[Filesystem]:
+def _look(path: Path) -> _Look:
+    found = path.resolve(strict=True)
+    return _Look(found.stat().st_dev, _mountpoint(found), os.statvfs(found))
+
+
+def _merged(looks: Mapping[Place, _Look], read_only: Mapping[str, bool]) -> Iterator[Filesystem]:
     for device in dict.fromkeys(look.device for look in looks.values()):
         here = {place: look for place, look in looks.items() if look.device == device}
         roles = tuple(role for role in dict.fromkeys(place.role for place in here) if role != VOLUME)
-        yield _filesystem(next(iter(here.values())), roles or (VOLUME,))
+        look = next(iter(here.values()))
+        yield _filesystem(look, roles or (VOLUME,), read_only=read_only.get(look.mountpoint))
 
 
-def _filesystem(look: _Look, roles: tuple[str, ...]) -> Filesystem:
+def _filesystem(look: _Look, roles: tuple[str, ...], *, read_only: bool | None) -> Filesystem:
     space = look.space
     return Filesystem(
         mountpoint=look.mountpoint,
@@ -140,7 +154,7 @@ def _filesystem(look: _Look, roles: tuple[str, ...]) -> Filesystem:
         available_bytes=space.f_bavail * space.f_frsize,
         inodes=space.f_files or None,
         inodes_free=space.f_ffree if space.f_files else None,
-        read_only=bool(space.f_flag & os.ST_RDONLY),
+        read_only=read_only,
     )
 
 

@@ -57,8 +57,8 @@ def filesystem_families(filesystems: Sequence[Filesystem], errors: Mapping[str, 
     yield Family(
         f"{prefix}read_only",
         "gauge",
-        "1 if nothing can be written to the filesystem.",
-        [(block, each.read_only) for block, each in rows],
+        "1 if nobody can write to the filesystem.",
+        [(block, each.read_only) for block, each in rows if each.read_only is not None],
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from collectors.disk import VOLUME, Place
+from collectors.mounts import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from collectors.facts import Engine
 
@@ -18,7 +18,6 @@ MOST_VOLUMES: Final = 50
 """Volumes with a mount of their own that are looked at."""
 
 _SYSTEM_SOCKETS: Final = ("", "/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock")
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 class DiskPlaces:
@@ -44,11 +43,16 @@ class DiskPlaces:
         if not engine.data_root:
             return (*ours, self._containerd_root(engine))
         data = Path(engine.data_root)
+        mounted = self._mounted(engine.data_root)
+        volumes = [point for point in mounted if point.startswith(f"{data}/volumes/")]
         return (
             Place("data-root", data),
-            Place("volumes", data / "volumes", (data,)),
-            Place("logs", data / "containers", (data,)),
-            *(Place(VOLUME, path) for path in self._mounted_volumes(data)),
+            *(
+                # Only root may look into the folder. Unless a mount is there, its parts lie where it lies itself.
+                Place(role, path, (data,), if_forbidden=None if str(path) in mounted else data)
+                for role, path in (("volumes", data / "volumes"), ("logs", data / "containers"))
+            ),
+            *(Place(VOLUME, Path(point)) for point in volumes[:MOST_VOLUMES]),
             *ours,
             self._containerd_root(engine),
         )
@@ -70,7 +74,8 @@ class DiskPlaces:
         if not engine.containerd_address:
             roots = (*own[:1], system)
         first, *others = (each / f"io.containerd.snapshotter.v1.{engine.storage_driver}" for each in roots)
-        return Place("containerd-root", first, tuple(others))
+        forbidden = system if roots == (system,) else None
+        return Place("containerd-root", first, tuple(others), if_forbidden=forbidden)
 
     def _system_containerd(self) -> Path:
         """Give the folder that containerd's configuration names, or its default."""
@@ -81,16 +86,6 @@ class DiskPlaces:
         named = settings.get("root")
         return Path(named) if isinstance(named, str) and named else self._root / "var/lib/containerd"
 
-    def _mounted_volumes(self, data: Path) -> list[Path]:
-        return sorted(self._mounts(f"{data}/volumes/"))[:MOST_VOLUMES]
-
-    def _mounts(self, below: str) -> Iterator[Path]:
-        try:
-            lines = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError:
-            return
-        for line in lines.splitlines():
-            # The 5th word is the mount point; blanks in it are written in octal.
-            point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ", 5)[4]) if below in line else ""
-            if point.startswith(below):
-                yield Path(point)
+    def _mounted(self, below: str) -> list[str]:
+        """Give what is mounted below a folder."""
+        return sorted({mount.point for mount in mounts(self._root) if mount.point.startswith(f"{below}/")})

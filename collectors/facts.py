@@ -248,7 +248,8 @@ class Filesystem:
     inodes: int | None
     """`None` where the filesystem has no inode count (btrfs)."""
     inodes_free: int | None
-    read_only: bool = False
+    read_only: bool | None = None
+    """Nobody can write to it, not only we; `None` where the kernel does not tell."""
 
     @property
     def free_ratio(self) -> float:

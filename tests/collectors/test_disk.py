@@ -138,3 +138,28 @@ def test_a_volume_is_named_only_where_it_has_a_filesystem_to_itself(small: Path,
     places = [Place("os-root", tmp_path), Place("volume", tmp_path), Place("volume", small)]
     roles = [filesystem.roles for filesystem in Filesystems(lambda: places).measure().filesystems]
     assert roles == [("os-root",), ("volume",)]
+
+
+def test_a_mount_that_is_read_only_for_us_alone_does_not_make_the_filesystem_so(small: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(small)], check=True)
+    [filesystem] = Filesystems(lambda: [Place("data-root", small)]).measure().filesystems
+    assert filesystem.read_only is False
+
+
+class ForbiddenPath(type(Path())):  # type: ignore[misc]  # the concrete class depends on the platform
+    """A path below a folder that we may not look into; root may look into every one."""
+
+    def resolve(self, *, strict: bool = False) -> Path:
+        """Be refused."""
+        if strict:
+            raise PermissionError(13, "Permission denied", str(self))
+        return Path(str(self))
+
+
+def test_where_we_may_not_look_the_place_named_instead_counts(small: Path) -> None:
+    shut = ForbiddenPath(small / "volumes")
+    measured = Filesystems(lambda: [Place("volumes", shut, if_forbidden=small)]).measure()
+    assert [filesystem.mountpoint for filesystem in measured.filesystems] == [str(small)]
+    assert measured.errors == {}
+    measured = Filesystems(lambda: [Place("volumes", shut, (small,))]).measure()
+    assert measured == Measurement((), {"volumes": f"{shut}: Permission denied"})

@@ -26,8 +26,8 @@ def places(engine: Engine | None, root: Path) -> dict[str, Place]:
 def test_docker_keeps_data_volumes_and_logs_where_it_says(tmp_path: Path) -> None:
     found = places(GRAPH, tmp_path)
     assert list(found) == ["data-root", "volumes", "logs", "os-root", "state", "containerd-root"]
-    assert found["volumes"] == Place("volumes", Path("/data/volumes"), (Path("/data"),))
-    assert found["logs"] == Place("logs", Path("/data/containers"), (Path("/data"),))
+    assert found["volumes"] == Place("volumes", Path("/data/volumes"), (Path("/data"),), if_forbidden=Path("/data"))
+    assert found["logs"] == Place("logs", Path("/data/containers"), (Path("/data"),), if_forbidden=Path("/data"))
 
 
 def test_of_an_engine_elsewhere_nothing_is_in_reach(tmp_path: Path) -> None:
@@ -44,8 +44,9 @@ def test_beside_dockers_own_store_containerds_root_may_be_missing(tmp_path: Path
 
 
 def test_layers_of_the_systems_containerd_lie_in_its_default_root(tmp_path: Path) -> None:
+    root = tmp_path / "var/lib/containerd"
     found = places(replace(CONTAINERD, containerd_address=SYSTEM), tmp_path)["containerd-root"]
-    assert found == Place("containerd-root", tmp_path / "var/lib/containerd" / SNAPSHOTS)
+    assert found == Place("containerd-root", root / SNAPSHOTS, if_forbidden=root)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,13 @@ def test_a_volume_with_a_mount_of_its_own_is_a_place(tmp_path: Path) -> None:
     mountinfo(tmp_path, "/data/volumes/a/_data", r"/data/volumes/b\040c/_data", "/data/overlay2/x/merged", "/database")
     volumes = [place for place in DiskPlaces(STATE, lambda: GRAPH, tmp_path).places() if place.role == "volume"]
     assert [str(place.path) for place in volumes] == ["/data/volumes/a/_data", "/data/volumes/b c/_data"]
+
+
+def test_volumes_on_a_mount_that_we_may_not_look_at_lie_nowhere_else(tmp_path: Path) -> None:
+    mountinfo(tmp_path, "/data/volumes")
+    found = places(GRAPH, tmp_path)
+    assert found["volumes"].if_forbidden is None
+    assert found["logs"].if_forbidden == Path("/data")
 
 
 def test_no_more_volumes_are_looked_at_than_can_be(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ ROOT = Filesystem(
     available_bytes=35 << 30,
     inodes=6553600,
     inodes_free=6000000,
+    read_only=False,
 )
 
 
