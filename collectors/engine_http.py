@@ -20,7 +20,7 @@ from collectors.json_fields import sound
 from collectors.unix_socket import UnixSocketAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
 _FORBIDDEN: Final = 403
@@ -88,7 +88,7 @@ class Transport:
         return f"https://{address}"
 
     def get(
-        self, path: str, params: Mapping[str, str | int] | None = None, *, stream: bool = False
+        self, path: str, params: Mapping[str, str | int | Sequence[str]] | None = None, *, stream: bool = False
     ) -> requests.Response | None:
         """
         Ask for a path; `None` when it is not there (404).
@@ -109,7 +109,7 @@ class Transport:
         except (requests.RequestException, OSError) as error:
             raise unavailable(error, self.endpoint.host) from error
 
-    def json(self, path: str, params: Mapping[str, str | int] | None = None) -> object:
+    def json(self, path: str, params: Mapping[str, str | int | Sequence[str]] | None = None) -> object:
         """Ask for a JSON document; `None` when it is not there (404). Raises as `get`, and EngineProtocolError."""
         response = self.get(path, params)
         if response is None:

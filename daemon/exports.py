@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collectors.containers import ContainerCollector
-from collectors.disk import filesystem_families
 from collectors.engine_families import engine_families
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.crew import Crew
+    from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.executor import Executor
     from daemon.jobs import Jobs
     from daemon.reload import Configuration
-    from daemon.sampler import Sampler
     from daemon.watch import Watch
 
 
@@ -43,7 +42,7 @@ class Exports:
         cgroups: CgroupReader,
         engine: EngineWatch,
         reader: EventReader,
-        sampler: Sampler,
+        disks: Disks,
         watch: Watch,
         sender: Sender,
         executor: Executor,
@@ -55,7 +54,7 @@ class Exports:
         self._cgroups = cgroups
         self._engine = engine
         self._reader = reader
-        self._sampler = sampler
+        self._disks = disks
         self._watch = watch
         self._sender = sender
         self._executor = executor
@@ -70,7 +69,9 @@ class Exports:
             NamedCollector("docker", lambda: engine_families(self._engine.engine)),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
-            NamedCollector("filesystems", self._filesystem_families),
+            NamedCollector("filesystems", self._disks.filesystem_families),
+            NamedCollector("disk_usage", self._disks.usage_families),
+            NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("self", self._self_families),
         )
 
@@ -82,10 +83,6 @@ class Exports:
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
         return counter_families(snapshot.counters if snapshot else {})
-
-    def _filesystem_families(self) -> Iterable[Family]:
-        sample = self._sampler.latest
-        return filesystem_families(sample.filesystems, sample.errors) if sample else ()
 
     def _self_families(self) -> Iterable[Family]:
         return self_families(

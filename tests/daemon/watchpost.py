@@ -63,7 +63,7 @@ class FixedDisks(Sources):
     """Filesystems as a test wants them, and no cgroups."""
 
     def __init__(self) -> None:
-        super().__init__(Filesystems(dict), CgroupReader(), list)
+        super().__init__(Filesystems(list), CgroupReader(), list)
         self.filesystems: tuple[Filesystem, ...] = ()
         self.oom_kills: dict[str, int] = {}
 
