@@ -53,6 +53,7 @@ from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
 from daemon.watch import Watch
+from daemon.web.access import Access
 from daemon.web.exposition import Exposition, process_registry
 from daemon.web.pages import LandingPage, MetricsPage, ReadyPage, healthy_page
 from daemon.web.server import WebServer
@@ -127,6 +128,7 @@ class App:
             ],
             clock,
         )
+        self._access = Access(settings.web.config_file, clock)
         exports = Exports(
             clock=clock,
             cgroups=self._cgroups,
@@ -156,6 +158,7 @@ class App:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(self.answers.not_ready),
             },
+            self._access,
         )
         self._control = ControlServer(
             settings.control_socket(os.environ, os.geteuid()),
@@ -191,6 +194,7 @@ class App:
         settings = self.configuration.settings
         book = Rulebook.of(settings)
         self.sender.adopt(_routes(settings), book.host)
+        self.web.adopt(settings.web.config_file)
         self.watch.adopt(book)
 
     def once(self) -> Snapshot:
@@ -209,7 +213,7 @@ class App:
 
     def banner(self) -> Iterator[str]:
         """Say what is on, what is off, and how to switch it on."""
-        return banner.lines(self.configuration.settings, self.web.address, self.store, _version())
+        return banner.lines(self.configuration.settings, self.web.url, self.store, _version())
 
     def stale(self) -> tuple[str, ...]:
         """Name the threads that show no sign of life."""

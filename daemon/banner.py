@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from daemon.store import Store
 
 
-def lines(settings: Settings, address: str, store: Store, version: str) -> Iterator[str]:
+def lines(settings: Settings, url: str, store: Store, version: str) -> Iterator[str]:
     """Give the lines in the order in which a newcomer asks."""
     yield f"shipkeeper {version} watches {settings.docker.host} as {settings.host_name()}"
     yield f"  mode      {settings.mode}: nothing is removed; `shipkeeper plan` shows what a cleanup would remove"
-    yield f"  metrics   http://{address}/metrics"
+    yield f"  metrics   {url}/metrics"
     if settings.slack.webhook_url.get_secret_value():
         yield "  alerts    this terminal or journal, and Slack; `shipkeeper alerts test` sends a message to each"
     else:

@@ -16,6 +16,7 @@ lab)
     need e2fsprogs command -v mkfs.ext4
     need mount command -v losetup
     need util-linux command -v nsenter
+    need openssl command -v openssl
     ;;
 esac
 
