@@ -25,6 +25,7 @@ from collectors.facts import EngineState
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from collectors.engine_calls import EngineCalls
     from collectors.facts import Container, Engine, Image
 
 __all__ = [
@@ -83,14 +84,14 @@ class EngineApi:
         self.podman = said.podman
 
     @classmethod
-    def connect(cls, endpoint: Endpoint, timeout: timedelta) -> EngineApi:
+    def connect(cls, endpoint: Endpoint, timeout: timedelta, calls: EngineCalls | None = None) -> EngineApi:
         """
-        Greet an engine and settle the version of the API; `timeout` holds for each answer.
+        Greet an engine and settle the version of the API; `timeout` holds for each answer, `calls` counts them.
 
         Raises EngineUnavailable, also for an engine that we cannot serve, and EngineProtocolError when what
         answers is no engine.
         """
-        transport = Transport(endpoint, timeout)
+        transport = Transport(endpoint, timeout, calls)
         try:
             said = engine_parse.versions(transport.json("/version"))
             _check_supported(said)
@@ -176,7 +177,7 @@ class EngineApi:
         What the engine still remembers comes first. The stream has a connection of its own, outlives this
         object and belongs to the caller. Silent for longer than `quiet_after` it ends.
         """
-        transport = Transport(self._transport.endpoint, quiet_after)
+        transport = Transport(self._transport.endpoint, quiet_after, self._transport.calls)
         params = {"since": since, "filters": json.dumps({"type": list(EVENT_TYPES)})}
         try:
             response = transport.get(self._versioned("/events"), params, stream=True)

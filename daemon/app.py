@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import platform
 import sys
 from contextlib import ExitStack
 from datetime import timedelta
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history
+from daemon import absence, banner, history, steady
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
@@ -34,6 +36,7 @@ from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
 from daemon.exports import Exports
+from daemon.fingerprint import fingerprint
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
@@ -52,6 +55,7 @@ from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
+from daemon.vitals import Vitals
 from daemon.watch import Watch
 from daemon.web.access import Access
 from daemon.web.exposition import Exposition, process_registry
@@ -96,10 +100,12 @@ class App:
         self._beats = beats
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
-        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
+        self._steady = steady.load(self.store, clock)
+        calls = EngineCalls()
+        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE, calls)
 
         self.engine = EngineWatch(
-            partial(EngineApi.connect, endpoint, PING_PATIENCE),
+            partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
@@ -115,33 +121,38 @@ class App:
             partial(beats.beat, "sampler"),
             self._wake,
         )
-        self.sender = Sender(self.store, _routes(settings), clock, host=book.host, beat=partial(beats.beat, "sender"))
+        self.sender = Sender(
+            self.store, _routes(settings), self._steady, host=book.host, beat=partial(beats.beat, "sender")
+        )
         self._layers = LayerSizes(
-            partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
+            partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls), lambda: self.watch.snapshot, clock
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
-                Job("prune-store", self._prune, timedelta(hours=1), "fast"),
+                # Soon after the start too: else one that is restarted every half an hour would never do it.
+                Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
             ],
             clock,
         )
+        self._version, self._config_hash = _version(), fingerprint(settings)
         self._access = Access(settings.web.config_file, clock)
         exports = Exports(
-            clock=clock,
+            clock=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
             sampler=self.sampler,
             watch=self.watch,
             sender=self.sender,
-            jobs=self._jobs,
             configuration=configuration,
+            calls=calls,
+            vitals=self._vitals,
         )
         self.answers = Answers(
-            Self(version=_version(), started_at=clock.monotonic()),
+            Self(version=self._version, started_at=clock.monotonic()),
             clock=clock,
             watch=self.watch,
             engine=self.engine,
@@ -192,6 +203,7 @@ class App:
     def adopt(self) -> None:
         """Take over a configuration that was read again."""
         settings = self.configuration.settings
+        self._config_hash = fingerprint(settings)
         book = Rulebook.of(settings)
         self.sender.adopt(_routes(settings), book.host)
         self.web.adopt(settings.web.config_file)
@@ -218,6 +230,17 @@ class App:
     def stale(self) -> tuple[str, ...]:
         """Name the threads that show no sign of life."""
         return self._beats.stale()
+
+    def _vitals(self) -> Vitals:
+        return Vitals(
+            version=self._version,
+            python=platform.python_version(),
+            config_hash=self._config_hash,
+            beats=self._beats.ages(),
+            deadlines={name: deadline.total_seconds() for name, deadline in DEADLINES.items()},
+            jobs=self._jobs.stats,
+            web=self.web.stats,
+        )
 
     def _wake(self) -> None:
         self.watch.wake()
@@ -248,8 +271,8 @@ class App:
         store, clock = self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
         away = absence.load(store, clock)
-        deaths = history.deaths_since(store, clock.now() - SHOWN_FOR)
-        kills = history.kills_since(store, clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
+        kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
         eyes = Eyes(
             lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
             engine=self.engine,
@@ -269,13 +292,14 @@ class App:
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,
+            steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
             beat=partial(self._beats.beat, "watch"),
         )
 
     def _prune(self) -> None:
-        now = self._clock.now()
+        now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
 

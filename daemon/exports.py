@@ -9,26 +9,32 @@ from collectors.disk import filesystem_families
 from collectors.engine_families import engine_families
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
+from daemon.vitals import vital_families
 from daemon.web.exposition import NamedCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from collectors.cgroup import CgroupReader
+    from collectors.engine_calls import EngineCalls
     from collectors.facts import Container
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
-    from daemon.jobs import Jobs
     from daemon.reload import Configuration
     from daemon.sampler import Sampler
+    from daemon.vitals import Vitals
     from daemon.watch import Watch
 
 
 class Exports:
-    """Reads every part through what it has published; only cgroup and network files are read at the scrape itself."""
+    """
+    Reads every part through what it has published; only cgroup and network files are read at the scrape itself.
+
+    `clock` is the one that the outbox is dated by.
+    """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each part by name
         self,
@@ -40,8 +46,9 @@ class Exports:
         sampler: Sampler,
         watch: Watch,
         sender: Sender,
-        jobs: Jobs,
         configuration: Configuration,
+        calls: EngineCalls,
+        vitals: Callable[[], Vitals],
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -50,18 +57,21 @@ class Exports:
         self._sampler = sampler
         self._watch = watch
         self._sender = sender
-        self._jobs = jobs
         self._configuration = configuration
+        self._calls = calls
+        self._vitals = vitals
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
         containers = ContainerCollector(self._cgroups, self._shown_containers)
         return (
             NamedCollector("docker", lambda: engine_families(self._engine.engine)),
+            NamedCollector("docker_api", self._calls.families),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
             NamedCollector("filesystems", self._filesystem_families),
             NamedCollector("self", self._self_families),
+            NamedCollector("vitals", lambda: vital_families(self._vitals())),
         )
 
     def _shown_containers(self) -> Sequence[Container]:
@@ -82,7 +92,6 @@ class Exports:
             self._watch.snapshot,
             reader=self._reader.stats,
             sinks=self._sender.stats,
-            jobs=self._jobs.last_success,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             configuration=self._configuration.standing,

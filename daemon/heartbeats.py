@@ -28,6 +28,12 @@ class Heartbeats:
         with self._lock:
             self._last[name] = self._clock.monotonic()
 
+    def ages(self) -> dict[str, float]:
+        """Give how long ago each part last beat, in seconds."""
+        with self._lock:
+            now = self._clock.monotonic()
+            return {name: now - last for name, last in self._last.items()}
+
     def stale(self) -> tuple[str, ...]:
         """Give the parts whose last beat is longer ago than their deadline."""
         with self._lock:

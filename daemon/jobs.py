@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
@@ -13,13 +15,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from apscheduler.events import JobEvent
 
     from daemon.clock import Clock
 
 log = logging.getLogger(__name__)
+
+_CLOCK_STEP = timedelta(seconds=2)
+_LONGEST_WAIT = 60.0
+"""Seconds after which the clock is looked at again, whatever is due when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,19 @@ class Job:
     every: timedelta
     lane: str
     """Jobs of one lane run one after the other: `fast` is for the store, `docker` for what waits for the engine."""
+    first: timedelta | None = None
+    """How long after the start it runs for the first time, where that must not wait for `every`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStats:
+    """How the jobs have gone, each by the job's name."""
+
+    last_success: Mapping[str, float]
+    """When it last ended well, as a Unix time; absent before the first time."""
+    seconds: Mapping[str, float]
+    """What its last run took, well ended or not; absent before the first time."""
+    failures: Mapping[str, int]
 
 
 class Jobs:
@@ -39,7 +58,10 @@ class Jobs:
     def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
         self._clock = clock
         self._last_success: dict[str, float] = {}
-        self._scheduler = BackgroundScheduler(
+        self._durations: dict[str, float] = {}
+        self._failures = dict.fromkeys((job.name for job in jobs), 0)
+        self._scheduler = _Scheduler(
+            clock,
             timezone="UTC",
             executors={lane: _Lane() for lane in {job.lane for job in jobs}},
             # The default grace of one second turns a busy minute into a skipped run.
@@ -47,16 +69,21 @@ class Jobs:
         )
         for job in jobs:
             self._scheduler.add_job(
-                job.work, "interval", seconds=job.every.total_seconds(), id=job.name, executor=job.lane
+                partial(self._timed, job),
+                "interval",
+                seconds=job.every.total_seconds(),
+                start_date=clock.now() + job.first if job.first else None,
+                id=job.name,
+                executor=job.lane,
             )
         self._scheduler.add_listener(
             self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
         )
 
     @property
-    def last_success(self) -> Mapping[str, float]:
-        """When each job last ended well, as a Unix time; absent before the first time."""
-        return dict(self._last_success)
+    def stats(self) -> JobStats:
+        """How they have gone so far."""
+        return JobStats(dict(self._last_success), dict(self._durations), dict(self._failures))
 
     def start(self) -> None:
         """Start the scheduler's thread."""
@@ -66,13 +93,48 @@ class Jobs:
         """Start no more jobs; one that hangs is left behind, for it may wait for a stuck disk."""
         self._scheduler.shutdown(wait=False)
 
+    def _timed(self, job: Job) -> None:
+        began = self._clock.monotonic()
+        try:
+            job.work()
+        finally:
+            self._durations[job.name] = self._clock.monotonic() - began
+
     def _heard(self, event: JobEvent) -> None:
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
         elif event.code == EVENT_JOB_ERROR:
+            self._failures[event.job_id] += 1
             log.error("job %s failed: %s", event.job_id, event.exception)
         else:
             log.warning("job %s did not run: the last run of it has not ended", event.job_id)
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has no types
+    """
+    Moves what is due along with a wall clock that is set.
+
+    APScheduler knows the wall clock alone: one set back would halt every job for as long, one set forward makes
+    it count a year of missed runs one by one.
+    """
+
+    def __init__(self, clock: Clock, **options: Any) -> None:
+        self._clock = clock
+        self._offset = self._wall_minus_monotonic()
+        super().__init__(**options)
+
+    def _process_jobs(self) -> float | None:
+        offset = self._wall_minus_monotonic()
+        step = timedelta(seconds=offset - self._offset)
+        if abs(step) > _CLOCK_STEP:
+            self._offset = offset
+            for job in self.get_jobs():
+                job.modify(next_run_time=job.next_run_time + step)
+        wait: float | None = super()._process_jobs()
+        return wait if wait is None else min(wait, _LONGEST_WAIT)
+
+    def _wall_minus_monotonic(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import ContainerState, SourceName
 from daemon import absence
-from daemon.alerts import lifecycle, outbox
+from daemon.alerts import lifecycle, missed, outbox
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from collectors.facts import Facts
+    from collectors.facts import Death, Facts
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
     from daemon.sightings import Sightings
+    from daemon.steady import SteadyClock
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Watch:
         sightings: Sightings,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
+        steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
         beat: Callable[[], None],
@@ -80,10 +82,12 @@ class Watch:
         self._sightings = sightings
         self._sinks = sinks
         self._clock = clock
+        self._steady = steady
         self._notify = notify
         self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
+        self._missed: list[Death] = []
         self._stepped = clock.monotonic()
         self._away = away
         self._saved = clock.monotonic()
@@ -164,6 +168,7 @@ class Watch:
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
+        self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
         decision = decide(book.policies, observation.facts)
         step = self._step(observation.facts, decision, book)
         self._record(step, observation.facts.now, book.group_wait)
@@ -218,14 +223,25 @@ class Watch:
         if not (self._unsaved or step.changed or step.notices or due):
             return
 
+        summary = missed.sum_up(self._missed)
+        sinks = self._sinks()
+
         def action(connection: sqlite3.Connection) -> None:
-            self._unsaved.save(connection)
+            self._unsaved.save(connection, self._steady)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             absence.save(connection, self._clock)
-            outbox.save(connection, step.changed, step.notices, self._sinks(), group_wait, now)
+            self._steady.save(connection)
+            at = self._steady.now()
+            outbox.save(connection, step.changed, step.notices, sinks, group_wait, at)
+            if summary:
+                outbox.save_summary(connection, summary, sinks, at)
 
         self._store.write(action)
+        if summary:
+            log.warning("%s", summary.journal())
+            self._notify()
+        self._missed.clear()
         self._unsaved.saved()
         self._counters.saved()
         self._sightings.saved()

@@ -17,6 +17,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
 from daemon.web.exchange import Peer, Request, Response
+from daemon.web.lag import LoopLag
 
 if TYPE_CHECKING:
     import ssl
@@ -62,6 +63,7 @@ class Listener:
         self._sock = sock
         self._answer = answer
         self._name = name
+        self.lag = LoopLag()
         self._body_limit = body_limit
         self._deadline = deadline
         self._tls = tls
@@ -88,6 +90,7 @@ class Listener:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.lag.watch(self._loop)
         server = _Server(
             self._receive,
             no_keep_alive=True,

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Answer, Request, Response
+from daemon.web.holder import holder
 from daemon.web.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from daemon.web.access import Access
+    from daemon.web.access import Access, AccessStats
 
 _GZIP_FROM = 1024
 _GZIP_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WebStats:
+    """What the metrics tell of the web server; `loop_lag_seconds` is the worst of the last minute."""
+
+    access: AccessStats
+    loop_lag_seconds: float | None
 
 
 class WebServer:
@@ -46,6 +56,11 @@ class WebServer:
     def url(self) -> str:
         """Where a browser finds it."""
         return f"{'https' if self._access.tls() else 'http'}://{self.address}"
+
+    @property
+    def stats(self) -> WebStats:
+        """How it is doing."""
+        return WebStats(self._access.stats, self._listener.lag.worst if self._listener else None)
 
     def start(self) -> None:
         """Bind and serve; ShipkeeperError names an address that cannot be had, or a bad web configuration."""
@@ -108,7 +123,21 @@ def _bound(listen: str) -> socket.socket:
             raise
     except OSError as error:
         raise ShipkeeperError(
-            f"cannot listen on {listen}: {error.strerror}\n"
-            "  cure: stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+            f"cannot listen on {listen}: {error.strerror}{_by(error, port)}\n  cure: {_cure(error)}"
         ) from error
     return sock
+
+
+def _by(error: OSError, port: str) -> str:
+    named = holder(int(port)) if error.errno == errno.EADDRINUSE else ""
+    return f" by {named}" if named else ""
+
+
+def _cure(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+        case errno.EACCES:
+            return "only root may take a port below 1024; set another one in [web] listen"
+        case _:
+            return "this host has no such address (ip address shows which it has); set one of those in [web] listen"

@@ -315,28 +315,6 @@ def test_ends_that_the_machine_took_along_in_our_absence_are_no_crashes(
     again.close()
 
 
-def test_old_ends_that_are_found_after_an_absence_are_named_in_one_line(
-    post: WatchPost, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    etl, api = post.engine.add("etl"), post.engine.add("api")
-    clean, fresh = post.engine.add("clean"), post.engine.add("fresh")
-    post.cycle()
-    post.die(etl, 1, told=False)
-    post.die(api, 139, told=False)
-    post.die(clean, 0, told=False)
-    again = post.restarted(5 * HOUR)
-    again.die(fresh, 2, told=False)
-    seen = again.look(MINUTE)
-    assert [death.name for death in seen.facts.deaths] == ["fresh"]
-    [line] = [line for line in caplog.messages if line.startswith("while nobody watched")]
-    assert "2 containers ended badly, too long ago for an alert" in line
-    assert "etl (exited 1" in line
-    assert "5 h 1 min ago" in line
-    assert "fresh" not in line
-    again.close()
-
-
 @pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR])
 def test_deaths_grow_old_by_time_that_passes_not_by_the_wall_clock(post: WatchPost, step: timedelta) -> None:
     web = post.engine.add("web")
