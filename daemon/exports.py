@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.reload import Configuration
@@ -49,6 +50,7 @@ class Exports:
         configuration: Configuration,
         calls: EngineCalls,
         vitals: Callable[[], Vitals],
+        crew: Crew,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -60,6 +62,7 @@ class Exports:
         self._configuration = configuration
         self._calls = calls
         self._vitals = vitals
+        self._crew = crew
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -95,5 +98,6 @@ class Exports:
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             configuration=self._configuration.standing,
+            restarts=self._crew.restarts,
             now=self._clock.now(),
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.base import BaseExecutor, run_job
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from apscheduler.events import JobEvent
 
     from daemon.clock import Clock
+    from daemon.crew import Crew, Worker
 
 log = logging.getLogger(__name__)
 
+_BEAT_EVERY = timedelta(seconds=30)
+_TICK_SECONDS = 5.0
 _CLOCK_STEP = timedelta(seconds=2)
-_LONGEST_WAIT = 60.0
-"""Seconds after which the clock is looked at again, whatever is due when."""
+"""The wall clock has been set when it moves by so much more or less than time has passed."""
+_CLOSING = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +56,26 @@ class JobStats:
 
 
 class Jobs:
-    """Runs jobs in UTC; a late job still runs, a job that still runs is not started twice."""
+    """
+    Runs jobs in UTC; a late job still runs, a job that still runs is not started twice.
 
-    def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
+    Each lane beats by a small job of its own, so one that is held up is noticed.
+    """
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock, crew: Crew) -> None:
         self._clock = clock
+        self._beats = crew.beats
         self._last_success: dict[str, float] = {}
         self._durations: dict[str, float] = {}
         self._failures = dict.fromkeys((job.name for job in jobs), 0)
-        self._scheduler = _Scheduler(
-            clock,
-            timezone="UTC",
-            executors={lane: _Lane() for lane in {job.lane for job in jobs}},
-            # The default grace of one second turns a busy minute into a skipped run.
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
-        for job in jobs:
-            self._scheduler.add_job(
-                partial(self._timed, job),
-                "interval",
-                seconds=job.every.total_seconds(),
-                start_date=clock.now() + job.first if job.first else None,
-                id=job.name,
-                executor=job.lane,
-            )
-        self._scheduler.add_listener(
-            self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
-        )
+        lanes = sorted({job.lane for job in jobs})
+        self._hearts = [
+            Job(f"beat-{lane}", partial(crew.beats.beat, f"lane-{lane}"), _BEAT_EVERY, lane) for lane in lanes
+        ]
+        self._jobs = [*(replace(job, work=partial(self._timed, job)) for job in jobs), *self._hearts]
+        self._turns = {lane: threading.Lock() for lane in lanes}
+        self._scheduler: _Scheduler | None = None
+        self._worker = crew.worker("scheduler", self._run)
 
     @property
     def stats(self) -> JobStats:
@@ -87,11 +84,45 @@ class Jobs:
 
     def start(self) -> None:
         """Start the scheduler's thread."""
-        self._scheduler.start()
+        for heart in self._hearts:
+            heart.work()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the scheduler to start no more jobs; never waits."""
+        self._worker.stop()
+        if self._scheduler is not None:
+            self._scheduler.wakeup()
 
     def close(self) -> None:
         """Start no more jobs; one that hangs is left behind, for it may wait for a stuck disk."""
-        self._scheduler.shutdown(wait=False)
+        self.stop()
+        self._worker.join(_CLOSING)
+        for heart in self._hearts:
+            self._beats.leave(f"lane-{heart.lane}")
+
+    def _run(self) -> None:
+        """Schedule until asked to stop; each life of the thread has a scheduler of its own."""
+        self._scheduler = _Scheduler(
+            self._clock,
+            timezone="UTC",
+            executors={lane: _Lane(turn) for lane, turn in self._turns.items()},
+            # The default grace of one second turns a busy minute into a skipped run.
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        for job in self._jobs:
+            self._scheduler.add_job(
+                job.work,
+                "interval",
+                seconds=job.every.total_seconds(),
+                start_date=self._clock.now() + job.first if job.first else None,
+                id=job.name,
+                executor=job.lane,
+            )
+        self._scheduler.add_listener(
+            self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+        self._scheduler.work(self._worker)
 
     def _timed(self, job: Job) -> None:
         began = self._clock.monotonic()
@@ -101,6 +132,8 @@ class Jobs:
             self._durations[job.name] = self._clock.monotonic() - began
 
     def _heard(self, event: JobEvent) -> None:
+        if event.job_id in {heart.name for heart in self._hearts}:
+            return
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
         elif event.code == EVENT_JOB_ERROR:
@@ -110,9 +143,9 @@ class Jobs:
             log.warning("job %s did not run: the last run of it has not ended", event.job_id)
 
 
-class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has no types
+class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no types
     """
-    Moves what is due along with a wall clock that is set.
+    APScheduler in the thread of a worker; what is due moves along with a wall clock that is set.
 
     APScheduler knows the wall clock alone: one set back would halt every job for as long, one set forward makes
     it count a year of missed runs one by one.
@@ -120,21 +153,40 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has 
 
     def __init__(self, clock: Clock, **options: Any) -> None:
         self._clock = clock
-        self._offset = self._wall_minus_monotonic()
+        self._nudge = threading.Event()
         super().__init__(**options)
 
-    def _process_jobs(self) -> float | None:
-        offset = self._wall_minus_monotonic()
-        step = timedelta(seconds=offset - self._offset)
-        if abs(step) > _CLOCK_STEP:
-            self._offset = offset
-            for job in self.get_jobs():
-                job.modify(next_run_time=job.next_run_time + step)
-        wait: float | None = super()._process_jobs()
-        return wait if wait is None else min(wait, _LONGEST_WAIT)
+    def work(self, worker: Worker) -> None:
+        """Run jobs until the worker is to stop."""
+        ahead = self._ahead()
+        self.start()
+        try:
+            while not worker.stopping.is_set():
+                worker.beat()
+                step, ahead = timedelta(seconds=self._ahead() - ahead), self._ahead()
+                if abs(step) > _CLOCK_STEP:
+                    self._move(step)
+                wait = self._process_jobs()
+                self._nudge.wait(_TICK_SECONDS if wait is None else min(wait, _TICK_SECONDS))
+                self._nudge.clear()
+        finally:
+            self.shutdown(wait=False)
 
-    def _wall_minus_monotonic(self) -> float:
+    def wakeup(self) -> None:
+        """Look at the jobs now; APScheduler calls it too."""
+        self._nudge.set()
+
+    def shutdown(self, *, wait: bool) -> None:
+        """End; APScheduler wants each kind of scheduler to have it."""
+        if self.state != STATE_STOPPED:
+            super().shutdown(wait)
+
+    def _ahead(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()
+
+    def _move(self, step: timedelta) -> None:
+        for job in self.get_jobs():
+            job.modify(next_run_time=job.next_run_time + step)
 
 
 class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
@@ -145,13 +197,14 @@ class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
     the process for as long as its patience lasts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: threading.Lock) -> None:
+        """Take the lock that jobs of this lane hold while they run."""
         super().__init__()
-        self._busy = threading.Lock()
+        self._turn = turn
 
     def _do_submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
         threading.Thread(target=self._run, args=(job, run_times), name=f"job-{job.id}", daemon=True).start()
 
     def _run(self, job: Any, run_times: Sequence[datetime]) -> None:
-        with self._busy:
+        with self._turn:
             self._run_job_success(job.id, run_job(job, "default", run_times, self._logger.name))

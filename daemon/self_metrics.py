@@ -9,7 +9,7 @@ from collectors.families import Family, label_block
 from policies import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from daemon.alerts.lane import SinkStats
@@ -29,6 +29,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     cycles: int,
     failures: int,
     configuration: Standing,
+    restarts: Mapping[str, int],
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
@@ -36,6 +37,12 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     yield Family(f"{_P}cycles_total", "counter", "Cycles of the watch thread that ended well.", [("", cycles)])
     yield Family(f"{_P}cycle_failures_total", "counter", "Cycles that ended in an error.", [("", failures)])
     yield from _configuration(configuration)
+    yield Family(
+        f"{_P}thread_restarts_total",
+        "counter",
+        "Times a thread of the daemon died and was begun again.",
+        [(label_block(thread=name), count) for name, count in restarts.items()],
+    )
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)
 
@@ -71,6 +78,9 @@ def _stream(reader: ReaderStats) -> Iterator[Family]:
     )
     yield Family(
         f"{_P}events_dropped_total", "counter", "Events dropped because the queue was full.", [("", reader.dropped)]
+    )
+    yield Family(
+        f"{_P}event_queue_overflows_total", "counter", "Times the queue of events was full.", [("", reader.overflows)]
     )
     yield Family(
         f"{_P}events_unreadable_total", "counter", "Lines of the stream that were no events.", [("", reader.unreadable)]

@@ -24,10 +24,8 @@ class Vitals:
     version: str
     python: str
     config_hash: int
-    beats: Mapping[str, float]
-    """How long ago each thread last showed a sign of life, in seconds, by name."""
-    deadlines: Mapping[str, float]
-    """Seconds after which a thread counts as hung, by name."""
+    beats: Mapping[str, tuple[float, float]]
+    """How long ago each thread last showed a sign of life, and after how long it counts as hung, in seconds."""
     jobs: JobStats
     web: WebStats
 
@@ -43,13 +41,13 @@ def vital_families(vitals: Vitals) -> Iterator[Family]:
         f"{_P}heartbeat_age_seconds",
         "gauge",
         "How long ago each thread showed a sign of life.",
-        [(label_block(thread=name), age) for name, age in vitals.beats.items()],
+        [(label_block(thread=name), age) for name, (age, _) in vitals.beats.items()],
     )
     yield Family(
         f"{_P}heartbeat_deadline_seconds",
         "gauge",
         "The age from which a thread counts as hung.",
-        [(label_block(thread=name), age) for name, age in vitals.deadlines.items()],
+        [(label_block(thread=name), deadline) for name, (_, deadline) in vitals.beats.items()],
     )
     yield from _jobs(vitals.jobs)
     yield from _web(vitals.web)

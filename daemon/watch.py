@@ -14,6 +14,7 @@ from daemon.alerts import lifecycle, missed, outbox
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
+from daemon.pace import Pace
 from daemon.snapshot import Snapshot
 from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
     from daemon.counters import Counters
+    from daemon.crew import Crew
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
@@ -43,6 +45,7 @@ SOON = timedelta(seconds=5)
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
 FORGET_EVERY = timedelta(hours=1)
+_CLOSING = timedelta(seconds=7)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
@@ -73,7 +76,7 @@ class Watch:
         steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
-        beat: Callable[[], None],
+        crew: Crew,
     ) -> None:
         self._observer = observer
         self._book = book
@@ -84,7 +87,6 @@ class Watch:
         self._clock = clock
         self._steady = steady
         self._notify = notify
-        self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
         self._missed: list[Death] = []
@@ -98,9 +100,9 @@ class Watch:
         self.failures = 0
         """Cycles that ended in an error."""
         self._published: tuple[float, Snapshot] | None = None
+        self._pace = Pace(clock)
         self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._worker = crew.worker("watch", self._run)
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -129,28 +131,35 @@ class Watch:
 
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
-        self._wake.set()
+        if not self._wake.is_set():  # the reader asks with every event
+            self._wake.set()
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after a running cycle; never waits."""
+        self._worker.stop()
+        self._wake.set()
 
     def close(self) -> None:
         """Let a running cycle end, then stop."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
-        self._observer.close()
+        self.stop()
+        self._worker.join(_CLOSING)
+        if not self._worker.alive:
+            self._observer.close()
 
     def _run(self) -> None:
         pause = timedelta(0)
-        while not self._stopping.is_set():
-            self._beat()
+        while not self._worker.stopping.is_set():
+            self._worker.beat()
             self._wake.wait(pause.total_seconds())
+            self._worker.stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
             self._wake.clear()
-            if self._stopping.is_set():
+            if self._worker.stopping.is_set():
                 return
+            begun = self._clock.monotonic()
             try:
                 pause = self.cycle()
             except Exception:
@@ -159,6 +168,7 @@ class Watch:
                 self._published = None
                 log.exception("a cycle failed; the next one starts from the facts again")
                 pause = SOON
+            self._pace.worked(self._clock.monotonic() - begun)
 
     def cycle(self) -> timedelta:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""

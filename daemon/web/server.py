@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from daemon.crew import Crew
     from daemon.web.access import Access, AccessStats
 
 _GZIP_FROM = 1024
@@ -40,9 +41,10 @@ class WebServer:
     not admit, whatever it asks for.
     """
 
-    def __init__(self, listen: str, pages: Mapping[str, Answer], access: Access) -> None:
+    def __init__(self, listen: str, pages: Mapping[str, Answer], access: Access, crew: Crew) -> None:
         self._listen = listen
         self._access = access
+        self._crew = crew
         self._pages = dict(pages)
         self._listener: Listener | None = None
         self._address = ""
@@ -68,8 +70,13 @@ class WebServer:
         sock = _bound(self._listen)
         host, port = sock.getsockname()[:2]
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._listener = Listener(sock, self._answer, name="web", tls=self._access.tls)
+        self._listener = Listener(sock, self._answer, name="web", crew=self._crew, tls=self._access.tls)
         self._listener.start()
+
+    def stop(self) -> None:
+        """Ask for the end; never waits."""
+        if self._listener:
+            self._listener.stop()
 
     def close(self) -> None:
         """Stop serving; returns within 2 s whatever the clients do."""

@@ -14,6 +14,7 @@ from collectors.facts import EngineState
 from daemon.engine_watch import EngineWatch
 from daemon.unit_state import UnitState
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Post:
         self.clock = FakeClock()
         self.wakes = 0
         self.changed = threading.Condition()
-        self.watch = EngineWatch(self.connect, unit_state, self.clock, self.wake, lambda: None)
+        self.watch = EngineWatch(self.connect, unit_state, self.clock, self.wake, a_crew())
 
     def connect(self) -> EngineApi:
         """Make a client that does not wait long."""
@@ -182,5 +183,5 @@ def test_the_thread_tells_a_crash_and_the_return_and_ends(post: Post) -> None:
     post.watch.report_lost()
     assert post.wait_state(EngineState.UP)
     post.watch.close()
-    assert not post.watch._thread.is_alive()
+    assert not post.watch._worker.alive
     assert post.engine.non_get() == []

@@ -12,6 +12,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from daemon.events import EventReader
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Desk:
         self.events: list[Event] = []
         self.resyncs = 0
         self._woken = threading.Condition()
-        self.reader = EventReader(self.connect, self.signals, FakeClock(), self.wake, lambda: None)
+        self.reader = EventReader(self.connect, self.signals, FakeClock(), self.wake, a_crew())
 
     def connect(self) -> EngineApi:
         """Make a client."""
@@ -101,7 +102,7 @@ def desk(engine: ScriptedEngine) -> Iterator[Desk]:
     desk = Desk(engine)
     yield desk
     desk.reader.close()
-    assert not desk.reader._thread.is_alive()
+    assert not desk.reader._worker.alive
 
 
 @pytest.mark.parametrize("api_version", ["1.41", "1.51", "1.52"])
@@ -217,7 +218,7 @@ def test_forbidden_events_are_no_lost_engine(desk: Desk) -> None:
 def test_it_ends_though_the_stream_is_silent(desk: Desk) -> None:
     desk.open()
     desk.reader.close()
-    assert not desk.reader._thread.is_alive()
+    assert not desk.reader._worker.alive
     assert not desk.reader.stats.connected
 
 

@@ -95,6 +95,7 @@ def a_daemon() -> Iterator[Family]:
         cycles=7,
         failures=0,
         configuration=Standing(taken_at=minute_ago),
+        restarts={"watch": 1},
         now=NOW,
     )
 
@@ -114,8 +115,7 @@ A_CONDITION = Vitals(
     version="0.1.0",
     python="3.13.5",
     config_hash=123456789012345,
-    beats={"watch": 0.5},
-    deadlines={"watch": 60.0},
+    beats={"watch": (0.5, 60.0)},
     jobs=JobStats({"heal-store": NOW.timestamp()}, {"heal-store": 0.002}, {"heal-store": 0}),
     web=WebStats(AccessStats(successful=True, certificate_ends_at=NOW, rejected=2), 0.001),
 )

@@ -4,18 +4,19 @@ import logging
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
-
-import pytest
 
 from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 OFTEN = timedelta(seconds=0.02)
 HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
@@ -27,7 +28,7 @@ def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> 
 
 def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     ran = threading.Semaphore(0)
-    jobs = Jobs([a_job(ran.release)], FakeClock())
+    jobs = Jobs([a_job(ran.release)], FakeClock(), a_crew())
     assert jobs.stats.last_success == {}
     jobs.start()
     assert ran.acquire(timeout=10)
@@ -38,7 +39,7 @@ def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
 
 def test_a_rare_job_can_run_soon_after_the_start() -> None:
     ran = threading.Semaphore(0)
-    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock())
+    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock(), a_crew())
     jobs.start()
     assert ran.acquire(timeout=10)
     jobs.close()
@@ -51,7 +52,7 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
         ran.release()
         raise RuntimeError("no luck")
 
-    jobs = Jobs([a_job(fail)], FakeClock())
+    jobs = Jobs([a_job(fail)], FakeClock(), a_crew())
     with caplog.at_level(logging.ERROR, "daemon.jobs"):
         jobs.start()
         for _ in range(3):
@@ -61,27 +62,13 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
     assert "job count failed: no luck" in caplog.messages
 
 
-@pytest.mark.parametrize("step", [-HOUR, HOUR, -YEAR, YEAR])
-def test_a_wall_clock_that_is_set_neither_halts_a_job_nor_makes_up_for_missed_runs(step: timedelta) -> None:
-    ran = threading.Semaphore(0)
-    clock = FakeClock()
-    jobs = Jobs([Job("hourly", ran.release, HOUR, "fast")], clock)
-    # Seen from the clock as it is set afterwards, what was due in a moment is due a step away from that.
-    jobs._scheduler.get_job("hourly").modify(next_run_time=datetime.now(UTC) - step)  # noqa: TID251
-    clock.step(step)
-    jobs.start()
-    assert ran.acquire(timeout=10)
-    assert not ran.acquire(timeout=0.2)
-    jobs.close()
-
-
 def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
     held, ran = threading.Event(), threading.Semaphore(0)
 
     def hang() -> None:
         held.wait(30)
 
-    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock())
+    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock(), a_crew())
     jobs.start()
     assert ran.acquire(timeout=10)
     assert ran.acquire(timeout=10)
@@ -96,13 +83,42 @@ from datetime import timedelta
 from daemon.clock import SystemClock
 from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
+from tests.fakes.crew import a_crew
 begun = threading.Event()
 def hang():
     begun.set()
     threading.Event().wait()
-jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock())
+jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock(), a_crew())
 jobs.start()
 assert begun.wait(10)
 jobs.close()
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
+
+
+def test_a_wall_clock_that_is_set_holds_no_job_up() -> None:
+    ran, clock = threading.Semaphore(0), FakeClock()
+    jobs = Jobs([Job("hourly", ran.release, timedelta(hours=1), "fast")], clock, a_crew())
+    jobs.start()
+    wait_until(lambda: jobs._scheduler and jobs._scheduler.running, "the scheduler to run")
+    clock.step(-timedelta(hours=1))
+    assert ran.acquire(timeout=30)
+    jobs.close()
+
+
+def test_a_lane_that_is_held_up_and_a_scheduler_that_ends_are_noticed() -> None:
+    clock, held, begun = FakeClock(), threading.Event(), threading.Event()
+    crew = a_crew(clock)
+
+    def hang() -> None:
+        begun.set()
+        held.wait(30)
+
+    jobs = Jobs([a_job(hang, "stuck", "docker")], clock, crew)
+    jobs.start()
+    assert begun.wait(10)
+    clock.advance(timedelta(minutes=2))
+    wait_until(lambda: crew.beats.stale() == ("lane-docker",), "the scheduler to beat, and not the lane", 30)
+    held.set()
+    jobs.close()
+    assert crew.beats.stale() == ()

@@ -163,6 +163,37 @@ def test_a_queue_that_ran_full_costs_no_death(engine: ScriptedEngine, tmp_path: 
     post.close()
 
 
+def test_a_flood_is_said_once_and_its_end_once(
+    engine: ScriptedEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "daemon.lookout")
+    post = WatchPost(engine, tmp_path, Options(queue=10))
+    web = engine.add("web")
+    post.look()
+    for _ in range(20):
+        for _ in range(15):
+            post.emit("kill", web, signal="1")
+        post.look()
+    for _ in range(5):
+        post.look(20 * SECOND)
+    begun, over = caplog.messages
+    assert begun.startswith("Docker sends more events than can be kept")
+    assert over == "the flood of events is over; 100 events were dropped"
+    post.close()
+
+
+def test_containers_that_came_and_went_in_masses_are_not_asked_for_one_by_one(post: WatchPost) -> None:
+    post.engine.add("web")
+    post.look()
+    before = post.engine.count("/containers/*/json")
+    for number in range(2000):
+        passing = post.engine.add(f"passing-{number}", state="exited", finished_at=post.engine.now, exit_code=1)
+        post.emit("die", passing, exitCode="1")
+        post.remove(passing)
+    assert len(post.look(5 * SECOND).deaths) == 2000
+    assert post.engine.count("/containers/*/json") == before
+
+
 def test_one_container_that_docker_fails_over_hides_no_other(post: WatchPost) -> None:
     broken, web = post.engine.add("broken"), post.engine.add("web")
     post.look()

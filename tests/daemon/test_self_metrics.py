@@ -60,6 +60,7 @@ def page(
         cycles=9,
         failures=1,
         configuration=Standing(taken_at=NOW, problem="[docker] host = 5"),
+        restarts={"watch": 2},
         now=NOW,
     )
     return [line for line in render(families).decode().splitlines() if not line.startswith("#")]
@@ -68,6 +69,7 @@ def page(
 def test_the_stream_and_the_cycles_are_shown() -> None:
     assert {
         "shipkeeper_event_stream_connected 1",
+        'shipkeeper_thread_restarts_total{thread="watch"} 2',
         "shipkeeper_event_stream_reconnects_total 2",
         'shipkeeper_events_total{type="container",action="die"} 3',
         "shipkeeper_events_dropped_total 4",

@@ -23,8 +23,7 @@ def shown(web: WebStats) -> list[str]:
         version="1.2.3",
         python="3.13.5",
         config_hash=7,
-        beats={"watch": 0.5},
-        deadlines={"watch": 60.0},
+        beats={"watch": (0.5, 60.0)},
         jobs=JobStats({}, {"prune": 0.25}, {"prune": 1}),
         web=web,
     )

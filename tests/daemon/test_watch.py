@@ -419,6 +419,24 @@ def test_an_alert_that_housekeeping_forgot_is_forgotten(post: WatchPost) -> None
     assert post.watch.snapshot.alerts == {}
 
 
+def test_a_storm_of_ends_found_after_a_gap_is_a_few_messages_that_name_them_all(post: WatchPost) -> None:
+    fleet = [post.engine.add(f"web-{number}") for number in range(300)]
+    post.cycle()
+    for number, container in enumerate(fleet):
+        post.die(container, 3, told=number >= 44)
+    post.events.lose()
+    post.cycle(5 * SECOND)
+    post.cycles(40)
+    assert post.told() == [(CRASHED, "fired")] * 300
+    sizes, named = [], set()
+    while batch := outbox.next_batch(post.store, "console", post.steady.now()):
+        outbox.mark_sent(post.store, batch.ids, post.steady.now())
+        sizes.append(len(batch.states))
+        named |= {state.subject.name for state in batch.states}
+    assert sizes == [outbox.MOST_TOGETHER] * 5
+    assert len(named) == 300
+
+
 def test_a_storm_of_ends_is_counted_to_the_last(post: WatchPost) -> None:
     fleet = [post.engine.add(f"web-{number}") for number in range(200)]
     post.cycle()

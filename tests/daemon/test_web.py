@@ -28,6 +28,7 @@ from daemon.web.listener import MAX_ANSWERS, MAX_CONNECTIONS, Listener
 from daemon.web.pages import LandingPage, MetricsPage, Overview, ReadyPage, healthy_page
 from daemon.web.server import WebServer
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def echo(request: Request) -> Response:
 def started(answer: Answer, **options: Any) -> tuple[Listener, tuple[str, int]]:
     sock = socket.create_server(("127.0.0.1", 0))
     address = sock.getsockname()
-    listener = Listener(sock, answer, name="stuck", **{"deadline": STUCK_FOR} | options)
+    listener = Listener(sock, answer, name="stuck", crew=a_crew(), **{"deadline": STUCK_FOR} | options)
     listener.start()
     return listener, address
 
@@ -159,6 +160,8 @@ def test_close_ends_the_threads_of_stuck_clients(say: bytes) -> None:
 HANG = """
 import socket, threading
 from daemon.web.listener import Listener
+from tests.fakes.crew import a_crew
+from tests.fakes.crew import a_crew
 
 asked, forever = threading.Event(), threading.Event()
 
@@ -169,7 +172,7 @@ def hang(request):
 sock = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(sock.getsockname())
 client.sendall(b"GET / HTTP/1.1\\r\\nHost: test\\r\\n\\r\\n")
-listener = Listener(sock, hang, name="hanging")
+listener = Listener(sock, hang, name="hanging", crew=a_crew())
 listener.start()
 asked.wait()
 listener.close()
@@ -302,7 +305,7 @@ def test_the_peer_of_a_unix_socket_is_known(tmp_path: Path) -> None:
 
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(tmp_path / "control.sock"))
-    listener = Listener(sock, note, name="control")
+    listener = Listener(sock, note, name="control", crew=a_crew())
     listener.start()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "control.sock"))
@@ -337,6 +340,7 @@ class Site:
                 "/-/ready": ReadyPage(lambda: self.waiting_for),
             },
             Access(None, FakeClock()),
+            a_crew(),
         )
 
     def families(self) -> list[Family]:
@@ -474,7 +478,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
         with pytest.raises(
             ShipkeeperError, match=f"cannot listen on {address}: Address already in use {own}"
         ) as caught:
-            WebServer(address, {}, Access(None, FakeClock())).start()
+            WebServer(address, {}, Access(None, FakeClock()), a_crew()).start()
     assert "[web] listen" in str(caught.value)
     assert caught.value.exit_code == 1
 
@@ -482,7 +486,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
 @pytest.mark.parametrize("listen", ["192.0.2.1:9817", "no-such-host.invalid:9817", "[2001:db8::1]:9817"])
 def test_an_address_that_this_host_does_not_have_is_named_with_its_cure(listen: str) -> None:
     with pytest.raises(ShipkeeperError, match="this host has no such address") as caught:
-        WebServer(listen, {}, Access(None, FakeClock())).start()
+        WebServer(listen, {}, Access(None, FakeClock()), a_crew()).start()
     assert str(caught.value).startswith(f"cannot listen on {listen}: ")
     assert caught.value.exit_code == 1
 
@@ -498,7 +502,7 @@ def test_the_holder_of_a_free_port_is_nobody_and_that_of_a_strangers_port_unknow
 
 
 def test_ipv6_is_served() -> None:
-    server = WebServer("[::1]:0", {"/": hello}, Access(None, FakeClock()))
+    server = WebServer("[::1]:0", {"/": hello}, Access(None, FakeClock()), a_crew())
     server.start()
     assert server.address.startswith("[::1]:")
     server.close()

@@ -23,6 +23,7 @@ from daemon.web.certificate import ends_at
 from daemon.web.exchange import Request, Response
 from daemon.web.server import WebServer
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 from tests.lab.certificates import self_signed, signed_by
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Site:
         self.file = folder / "web.yml"
         self.clock = FakeClock()
         self.access = Access(self.file, self.clock)
-        self.server = WebServer("127.0.0.1:0", {"/": hello, "/-/healthy": hello}, self.access)
+        self.server = WebServer("127.0.0.1:0", {"/": hello, "/-/healthy": hello}, self.access, a_crew())
 
     @contextmanager
     def serving(self, text: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from daemon.client import NoDaemonError, call
 from policies.catalogue import RULES
@@ -17,10 +17,10 @@ from tests.lab.tap import SocketTap
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from tests.lab.engine import PrivateEngine
     from tests.lab.slack import FakeSlack, Post
 
 _STOP_SECONDS = 20
@@ -55,6 +55,20 @@ clear = "0s"
 """
 
 
+class WatchedEngine(Protocol):
+    """What the daemon needs of an engine, real or scripted."""
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        ...
+
+    @property
+    def bond(self) -> Mapping[str, str]:
+        """Environment by which the daemon is swept away with the engine."""
+        ...
+
+
 class DaemonUnderTest:
     """
     A context manager around one running daemon whose every request to the engine goes through a tap.
@@ -63,7 +77,7 @@ class DaemonUnderTest:
     the engine nothing but GETs.
     """
 
-    def __init__(self, folder: Path, engine: PrivateEngine, slack: FakeSlack, more: str = "") -> None:
+    def __init__(self, folder: Path, engine: WatchedEngine, slack: FakeSlack, more: str = "") -> None:
         self.folder = folder
         self.slack = slack
         self.log = folder / "output.log"

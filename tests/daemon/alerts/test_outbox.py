@@ -28,6 +28,7 @@ from tests.daemon.alerts.build import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from collectors.facts import Subject
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.outbox import Batch
     from daemon.store import Store
@@ -273,6 +274,29 @@ def test_after_a_week_only_what_is_still_on_is_remembered(desk: Desk) -> None:
         desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
     assert [state.alert for state in outbox.load_states(desk.store).values()] == [DISK]
     assert desk.states() == []
+
+
+def test_names_without_number_do_not_fill_the_store(desk: Desk) -> None:
+    jobs = [compose("job", number) for number in range(outbox.MOST_ENDED)]
+    end(desk, compose("first"))
+    end(desk, *jobs)
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert len(outbox.load_states(desk.store)) == outbox.MOST_ENDED + 1, "they ended just now"
+    desk.pass_time(3 * 3600)
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert {state.subject for state in outbox.load_states(desk.store).values()} == set(jobs)
+    end(desk, compose("first"))
+
+
+def end(desk: Desk, *subjects: Subject) -> None:
+    """Let the alerts of these be told, and be over, as if they had never been before."""
+    story = Story()
+    desk.save(story.step(*(condition(BAD, LOOP, subject) for subject in subjects)))
+    desk.pass_time(20)
+    assert sum(len(names) for _, names in desk.told()) == len(subjects)
+    desk.save(story.step(*(condition(OK, LOOP, subject) for subject in subjects)))
+    desk.pass_time(20)
+    assert sum(len(names) for _, names in desk.told()) == len(subjects)
 
 
 def test_the_backlog_is_counted(desk: Desk) -> None:
