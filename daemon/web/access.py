@@ -9,11 +9,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from daemon.errors import ConfigError
-from daemon.web.basic_auth import BasicAuth, BusyError
 from daemon.web.certificate import ends_at
 from daemon.web.exchange import Response
 from daemon.web.tls import tls_context
-from daemon.web.web_config import WebConfig, read_web_config
 from policies import words
 
 if TYPE_CHECKING:
@@ -22,7 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.clock import Clock
+    from daemon.web.basic_auth import BasicAuth
     from daemon.web.exchange import Request
+    from daemon.web.web_config import WebConfig
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,13 @@ class AccessStats:
 class _InForce:
     """One web-config file as it was read, with all that follows from it."""
 
-    config: WebConfig
+    config: WebConfig | None = None
     tls: ssl.SSLContext | None = None
     ends_at: datetime | None = None
     auth: BasicAuth | None = None
 
 
-_OPEN = _InForce(WebConfig(users={}))
+_OPEN = _InForce()
 
 
 class Access:
@@ -84,13 +84,14 @@ class Access:
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """What is sent with every response."""
-        return self._in_force.config.headers
+        config = self._in_force.config
+        return config.headers if config else ()
 
     @property
     def overview(self) -> str:
         """In a few words, who may see what how."""
         force = self._in_force
-        users = words.count(len(force.config.users), "user") if force.config.users else "no password"
+        users = words.count(len(force.config.users), "user") if force.config and force.auth else "no password"
         return f"{'https' if force.tls else 'http'}, {users}"
 
     def open(self) -> None:
@@ -119,10 +120,10 @@ class Access:
         auth = self._in_force.auth
         if auth is None:
             return None
-        try:
-            if auth.admits(request.headers.get("Authorization", "")):
-                return None
-        except BusyError:
+        admitted = auth.admits(request.headers.get("Authorization", ""))
+        if admitted:
+            return None
+        if admitted is None:
             return _BUSY
         with self._lock:
             self._stats = replace(self._stats, rejected=self._stats.rejected + 1)
@@ -145,6 +146,10 @@ class Access:
         if self._file is None:
             self._named, self._seen = (), ()
             return _OPEN
+        # Here, for YAML, bcrypt and the models of the file take 50 ms of a start and 4 MiB, and few hosts have one.
+        from daemon.web.basic_auth import BasicAuth  # noqa: PLC0415
+        from daemon.web.web_config import read_web_config  # noqa: PLC0415
+
         state = _state_of(self._file)
         self._seen = (state, *map(_state_of, self._named))
         config = read_web_config(self._file)

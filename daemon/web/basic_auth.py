@@ -22,10 +22,6 @@ _WAITING = 4
 """Checks that run or wait, so that those whose password is known by heart always find a free thread."""
 
 
-class BusyError(Exception):
-    """Too many passwords are being checked; ask again."""
-
-
 class BasicAuth:
     """
     Checks the header `Authorization` against bcrypt hashes; safe to call from several threads.
@@ -41,8 +37,8 @@ class BasicAuth:
         self._waiting = threading.Semaphore(_WAITING)
         self._one_at_a_time = threading.Lock()
 
-    def admits(self, header: str) -> bool:
-        """Tell whether the header proves a user; BusyError when that cannot be found out now."""
+    def admits(self, header: str) -> bool | None:
+        """Tell whether the header proves a user; `None` when too many passwords are being checked to find out."""
         name, password = _credentials(header)
         if name is None:
             return False
@@ -50,7 +46,7 @@ class BasicAuth:
         if mark in self._known:
             return True
         if not self._waiting.acquire(blocking=False):
-            raise BusyError
+            return None
         try:
             with self._one_at_a_time:
                 right = self._matches(name, password)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.lab.engine import PrivateEngine
 
+_BYTECODE = Path(os.environ.get("SHIPKEEPER_CACHE", REPOSITORY / ".cache")) / "bytecode"
 _READY_SECONDS = 30.0
 _END_SECONDS = 15.0
 _PROCESS_CPU_CLOCK = 2  # CPUCLOCK_SCHED of the kernel's posix-timers: nanoseconds, threads that ended included
@@ -83,7 +84,9 @@ class Subject:
         self._config = self._folder / "shipkeeper.toml"
         self._config.touch(mode=0o600)  # it holds what counts as a secret
         self._config.write_text(_CONFIG.format(**quoted))
-        self._environment = {**os.environ, **bond}
+        # As an installed program has it: compiled once, whatever this shell says.
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
+        self._environment = {**os.environ, **compiled, **bond}
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
