@@ -23,7 +23,8 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history, steady
+from daemon import absence, banner, history, runs, steady
+from daemon.acting import ActingLock
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
@@ -33,11 +34,14 @@ from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
+from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
+from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
@@ -47,7 +51,10 @@ from daemon.loading import config_file, load
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
+from daemon.outlet import outlet
+from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
+from daemon.recheck import Recheck
 from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
@@ -83,6 +90,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "sampler": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
+    "executor": timedelta(seconds=60),
     "scheduler": timedelta(seconds=60),
     "lane": timedelta(seconds=120),
     "web": timedelta(seconds=60),
@@ -142,7 +150,7 @@ class App:
         self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths)
+        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
             Sources(self._filesystems, self._cgroups, self._containers),
             clock,
@@ -152,6 +160,23 @@ class App:
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls), lambda: self.watch.snapshot, clock
+        )
+        remembered = runs.Runs(self.store, self._steady)
+        self.executor = Executor(
+            runs=remembered,
+            recheck=Recheck(
+                partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
+                lambda: self.watch.snapshot,
+                self._book,
+                clock,
+            ),
+            writer=partial(DockerWriter, endpoint, clock),
+            acting=ActingLock(endpoint),
+            grace=Grace(clock, self.engine, lambda: self.watch.book.grace),
+            engine=self.engine,
+            book=self._book,
+            clock=clock,
+            crew=crew,
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
         self._jobs = Jobs(
@@ -174,10 +199,11 @@ class App:
             sampler=self.sampler,
             watch=self.watch,
             sender=self.sender,
-            configuration=configuration,
+            executor=self.executor,
             calls=calls,
             vitals=self._vitals,
             crew=crew,
+            configuration=configuration,
         )
         self.answers = Answers(
             Self(version=self._version, started_at=clock.monotonic()),
@@ -186,6 +212,8 @@ class App:
             engine=self.engine,
             sender=self.sender,
             store=self.store,
+            runs=remembered,
+            executor=self.executor,
             configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -205,6 +233,10 @@ class App:
             verb_table(
                 status=lambda _: self.answers.status(),
                 plan=lambda _: self.answers.plan(),
+                apply=lambda request: self.answers.apply(
+                    request.query.get("plan", ""), request.peer.user if request.peer else "unknown"
+                ),
+                run=lambda request: self.answers.run(request.query),
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
@@ -222,6 +254,7 @@ class App:
             self.engine,
             self.reader,
             self._jobs,
+            self.executor,
         ):
             part.start()
             self._started.append(part)
@@ -265,7 +298,13 @@ class App:
 
     def banner(self) -> Iterator[str]:
         """Say what is on, what is off, and how to switch it on."""
-        return banner.lines(self.configuration.settings, self.web.url, self.store, _version())
+        settings = self.configuration.settings
+        acts = settings.mode == "observe" or self.executor.acts
+        only_observes = "" if acts else self.executor.held_up()
+        return banner.lines(settings, self.web.url, self.store, _version(), only_observes)
+
+    def _book(self) -> Rulebook:
+        return self.watch.book
 
     def _vitals(self) -> Vitals:
         return Vitals(
@@ -295,8 +334,7 @@ class App:
             return paths
         if engine.data_root:
             paths = {"data-root": Path(engine.data_root), **paths}
-        containerd = Path("/var/lib/containerd")
-        return {**paths, "containerd-root": containerd} if containerd.is_dir() else paths
+        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
@@ -331,6 +369,7 @@ class App:
             steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
+            hand_over=self.executor.offer,
             crew=self.crew,
         )
 
@@ -338,6 +377,7 @@ class App:
         now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
+        self.store.write(lambda connection: runs.prune(connection, now))
 
     def _measure_layers(self) -> None:
         if self._layers.measure():
@@ -365,7 +405,11 @@ def _version() -> str:
 
 
 def run(configuration: Configuration) -> int:
-    """Run the daemon until a signal ends it: 0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive."""
+    """
+    Run the daemon until a signal ends it, and read its configuration again at SIGHUP.
+
+    0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive.
+    """
     block_signals()
     name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
@@ -376,13 +420,12 @@ def run(configuration: Configuration) -> int:
         gc.collect()
         gc.freeze()
         app.start()
-        for line in app.banner():
-            print(line, flush=True)  # noqa: T201  the terminal, or the journal, is where a person looks first
+        _greet(app)
         if interval := watchdog_interval(os.environ, os.getpid()):
             watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
             closing.callback(watchdog.close)
-        notifier.ready(app.answers.headline())
+        notifier.ready(_status(app))
         signal = _attend(app, notifier)
         log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
@@ -391,11 +434,20 @@ def run(configuration: Configuration) -> int:
     return exit_code
 
 
+def _greet(app: App) -> None:
+    """Print the banner: the terminal, or the journal, is where a person looks first."""
+    try:
+        for line in app.banner():
+            print(line)  # noqa: T201
+    except OSError as error:
+        log.warning("standard output cannot be written (%s): alerts wait until it can be", error)
+
+
 def _attend(app: App, notifier: Notifier) -> Signals | None:
     """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
     while not app.crew.lost:
         app.beats.beat("main")
-        notifier.status(app.answers.headline())
+        notifier.status(_status(app))
         signal = await_signal(MAIN_BEATS)
         if signal is SIGHUP:
             _reload(app, notifier)
@@ -405,12 +457,17 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
 
 
 def _reload(app: App, notifier: Notifier) -> None:
-    """Take a changed configuration over, if it is good."""
+    """Read the configuration again, and take it over if it is good."""
     notifier.reloading(app.configuration.clock.monotonic())
     if app.configuration.read_again():
         _set_up_logging(app.configuration)
         app.adopt()
-    notifier.ready(app.answers.headline())
+    notifier.ready(_status(app))
+
+
+def _status(app: App) -> str:
+    rejected = "; the changed configuration is bad and not in force" if app.configuration.standing.problem else ""
+    return app.answers.headline() + rejected
 
 
 def _set_up_logging(configuration: Configuration) -> None:
@@ -423,7 +480,7 @@ def run_once(configuration: Configuration, *, plan_json: bool) -> int:
     try:
         snapshot = app.once()
         if plan_json:
-            print(json.dumps(app.answers.plan()))  # noqa: T201  what the command line reads
+            print(json.dumps(to_json(app.answers.make_plan())))  # noqa: T201  what the command line reads
             return 0
         app.sender.start()
         app.sender.close()
@@ -439,6 +496,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--plan-json", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    sys.stdout, sys.stderr = outlet(sys.stdout), outlet(sys.stderr)
     try:
         find = partial(config_file, arguments.config, os.environ)
         configuration = Configuration(load(find(), os.environ), find, os.environ, SystemClock())

@@ -15,13 +15,13 @@ from pydantic import Field, SecretStr, model_validator
 
 from collectors.facts import Protection
 from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
+from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
     AbsolutePath,
     Duration,
     EngineAddress,
     Globs,
     ListenAddress,
-    Mode,
     Patterns,
     Section,
     WebhookAddress,
@@ -130,6 +130,12 @@ class Protect(Section):
     images: Globs = ()
 
 
+class Cleanup(Section):
+    """`[cleanup]`: how what is removed by itself is held back."""
+
+    grace: Duration = timedelta(minutes=15)
+
+
 class Settings(Section):
     """Everything that a person can set; `Settings()` is the built-in default of every key."""
 
@@ -143,6 +149,7 @@ class Settings(Section):
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()
+    cleanup: Cleanup = Cleanup()
     policies: Annotated[PolicyTables, read_as(_POLICY_TABLES)] = _POLICY_TABLES()
 
     def host_name(self) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
+    from daemon.executor import Executor
     from daemon.reload import Configuration
     from daemon.sampler import Sampler
     from daemon.vitals import Vitals
@@ -47,10 +48,11 @@ class Exports:
         sampler: Sampler,
         watch: Watch,
         sender: Sender,
-        configuration: Configuration,
+        executor: Executor,
         calls: EngineCalls,
         vitals: Callable[[], Vitals],
         crew: Crew,
+        configuration: Configuration,
     ) -> None:
         self._clock = clock
         self._cgroups = cgroups
@@ -59,10 +61,11 @@ class Exports:
         self._sampler = sampler
         self._watch = watch
         self._sender = sender
-        self._configuration = configuration
+        self._executor = executor
         self._calls = calls
         self._vitals = vitals
         self._crew = crew
+        self._configuration = configuration
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
@@ -95,9 +98,10 @@ class Exports:
             self._watch.snapshot,
             reader=self._reader.stats,
             sinks=self._sender.stats,
+            removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
-            configuration=self._configuration.standing,
             restarts=self._crew.restarts,
+            configuration=self._configuration.standing,
             now=self._clock.now(),
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.base import BaseExecutor, run_job
-from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
+from apscheduler.schedulers.base import BaseScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BEAT_EVERY = timedelta(seconds=30)
-_TICK_SECONDS = 5.0
+_BEAT = "beat-"
+"""How the names of the jobs begin that are the heartbeats of the lanes."""
 _CLOCK_STEP = timedelta(seconds=2)
-"""The wall clock has been set when it moves by so much more or less than time has passed."""
+_LONGEST_WAIT = 5.0
+"""Seconds after which the clock is looked at again, whatever is due when."""
 _CLOSING = timedelta(seconds=1)
 
 
@@ -68,12 +70,10 @@ class Jobs:
         self._last_success: dict[str, float] = {}
         self._durations: dict[str, float] = {}
         self._failures = dict.fromkeys((job.name for job in jobs), 0)
-        lanes = sorted({job.lane for job in jobs})
-        self._hearts = [
-            Job(f"beat-{lane}", partial(crew.beats.beat, f"lane-{lane}"), _BEAT_EVERY, lane) for lane in lanes
-        ]
-        self._jobs = [*(replace(job, work=partial(self._timed, job)) for job in jobs), *self._hearts]
-        self._turns = {lane: threading.Lock() for lane in lanes}
+        self._lanes = sorted({job.lane for job in jobs})
+        hearts = [Job(f"{_BEAT}{lane}", partial(self._beat, lane), _BEAT_EVERY, lane) for lane in self._lanes]
+        self._jobs = [*(replace(job, work=partial(self._timed, job)) for job in jobs), *hearts]
+        self._turns = {lane: threading.Lock() for lane in self._lanes}
         self._scheduler: _Scheduler | None = None
         self._worker = crew.worker("scheduler", self._run)
 
@@ -84,8 +84,8 @@ class Jobs:
 
     def start(self) -> None:
         """Start the scheduler's thread."""
-        for heart in self._hearts:
-            heart.work()
+        for lane in self._lanes:
+            self._beat(lane)
         self._worker.start()
 
     def stop(self) -> None:
@@ -98,8 +98,11 @@ class Jobs:
         """Start no more jobs; one that hangs is left behind, for it may wait for a stuck disk."""
         self.stop()
         self._worker.join(_CLOSING)
-        for heart in self._hearts:
-            self._beats.leave(f"lane-{heart.lane}")
+        for lane in self._lanes:
+            self._beats.leave(f"lane-{lane}")
+
+    def _beat(self, lane: str) -> None:
+        self._beats.beat(f"lane-{lane}")
 
     def _run(self) -> None:
         """Schedule until asked to stop; each life of the thread has a scheduler of its own."""
@@ -132,7 +135,7 @@ class Jobs:
             self._durations[job.name] = self._clock.monotonic() - began
 
     def _heard(self, event: JobEvent) -> None:
-        if event.job_id in {heart.name for heart in self._hearts}:
+        if event.job_id.startswith(_BEAT):
             return
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
@@ -145,7 +148,7 @@ class Jobs:
 
 class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no types
     """
-    APScheduler in the thread of a worker; what is due moves along with a wall clock that is set.
+    Runs in the thread of a worker, and moves what is due along with a wall clock that is set.
 
     APScheduler knows the wall clock alone: one set back would halt every job for as long, one set forward makes
     it count a year of missed runs one by one.
@@ -154,20 +157,16 @@ class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no typ
     def __init__(self, clock: Clock, **options: Any) -> None:
         self._clock = clock
         self._nudge = threading.Event()
+        self._offset = self._wall_minus_monotonic()
         super().__init__(**options)
 
     def work(self, worker: Worker) -> None:
         """Run jobs until the worker is to stop."""
-        ahead = self._ahead()
         self.start()
         try:
             while not worker.stopping.is_set():
                 worker.beat()
-                step, ahead = timedelta(seconds=self._ahead() - ahead), self._ahead()
-                if abs(step) > _CLOCK_STEP:
-                    self._move(step)
-                wait = self._process_jobs()
-                self._nudge.wait(_TICK_SECONDS if wait is None else min(wait, _TICK_SECONDS))
+                self._nudge.wait(self._process_jobs())
                 self._nudge.clear()
         finally:
             self.shutdown(wait=False)
@@ -177,16 +176,21 @@ class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no typ
         self._nudge.set()
 
     def shutdown(self, *, wait: bool) -> None:
-        """End; APScheduler wants each kind of scheduler to have it."""
-        if self.state != STATE_STOPPED:
-            super().shutdown(wait)
+        """Start no more jobs; every kind of scheduler has to have it."""
+        super().shutdown(wait)
 
-    def _ahead(self) -> float:
+    def _process_jobs(self) -> float:
+        offset = self._wall_minus_monotonic()
+        step = timedelta(seconds=offset - self._offset)
+        if abs(step) > _CLOCK_STEP:
+            self._offset = offset
+            for job in self.get_jobs():
+                job.modify(next_run_time=job.next_run_time + step)
+        wait: float | None = super()._process_jobs()
+        return _LONGEST_WAIT if wait is None else min(wait, _LONGEST_WAIT)
+
+    def _wall_minus_monotonic(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()
-
-    def _move(self, step: timedelta) -> None:
-        for job in self.get_jobs():
-            job.modify(next_run_time=job.next_run_time + step)
 
 
 class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types

@@ -26,25 +26,35 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     *,
     reader: ReaderStats,
     sinks: Iterable[SinkStats],
+    removals: Mapping[tuple[str, str, str], int],
     cycles: int,
     failures: int,
-    configuration: Standing,
     restarts: Mapping[str, int],
+    configuration: Standing,
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
     yield from _stream(reader)
     yield Family(f"{_P}cycles_total", "counter", "Cycles of the watch thread that ended well.", [("", cycles)])
     yield Family(f"{_P}cycle_failures_total", "counter", "Cycles that ended in an error.", [("", failures)])
-    yield from _configuration(configuration)
     yield Family(
         f"{_P}thread_restarts_total",
         "counter",
         "Times a thread of the daemon died and was begun again.",
         [(label_block(thread=name), count) for name, count in restarts.items()],
     )
+    yield from _configuration(configuration)
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)
+    yield Family(
+        f"{_P}removals_total",
+        "counter",
+        "Objects of cleanup runs, by what came of each.",
+        [
+            (label_block(kind=kind, policy=policy, outcome=outcome), count)
+            for (kind, policy, outcome), count in sorted(removals.items())
+        ],
+    )
 
 
 def _configuration(standing: Standing) -> Iterator[Family]:

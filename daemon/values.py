@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
@@ -57,12 +57,6 @@ def _glob(value: str) -> str:
     return value
 
 
-def _observe(value: object) -> object:
-    if value in ("approve", "enforce"):
-        raise ValueError('this version only observes and never removes anything; write "observe"')
-    return value
-
-
 def _engine_address(value: str) -> str:
     """Take the two kinds of address that the daemon can talk to."""
     scheme, _, rest = value.partition("://")
@@ -101,7 +95,6 @@ Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Stric
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
-Mode = Annotated[Literal["observe"], BeforeValidator(_observe)]
 
 
 class Section(BaseModel):

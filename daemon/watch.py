@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from daemon.sightings import Sightings
     from daemon.steady import SteadyClock
     from daemon.store import Store
+    from policies.policy import Removal
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Watch:
         steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
+        hand_over: Callable[[Sequence[Removal]], None],
         crew: Crew,
     ) -> None:
         self._observer = observer
@@ -87,6 +89,7 @@ class Watch:
         self._clock = clock
         self._steady = steady
         self._notify = notify
+        self._hand_over = hand_over
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
         self._missed: list[Death] = []
@@ -198,6 +201,8 @@ class Watch:
             complete=self._observer.ready,
         )
         self._published = (self._clock.monotonic(), snapshot)
+        if snapshot.complete:
+            self._hand_over(decision.removals)
         return self._pause(observation)
 
     def _step(self, facts: Facts, decision: Decision, book: Rulebook) -> Step:

@@ -27,7 +27,7 @@ BURST = 3
 ROUND_SECONDS = 10.0
 """After so long a lane looks up from its work, however much is due: its thread has to beat its heart."""
 IDLE_SECONDS = 30.0
-"""A lane with nothing to do looks again after so long: for the same reason."""
+"""A lane with nothing to do looks again after so long, for the same reason."""
 
 _RETRY_SECONDS = (1.0, 300.0)
 _PROBE_SECONDS = (30.0, 900.0)
@@ -108,7 +108,7 @@ class Lane:
 
     def adopt(self, sink: Sink, host: str, per_second: float) -> None:
         """Go on with another sink of this name, from any thread; what the old one failed to take is tried at once."""
-        with self._settling:
+        with self._settling:  # else the old one's failure could be noted after this, and pause the new one
             self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
             self._failures, self._paused_until = 0, self._clock.monotonic()
             outbox.hurry(self._store, sink.name, self._clock.now())

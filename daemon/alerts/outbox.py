@@ -261,7 +261,8 @@ def _post(connection: sqlite3.Connection, notice: Notice, sink: str, wait: timed
         case NoticeKind.RESOLVED:
             _drop(connection, unsent, now)
             first = [row for row in unsent if row["kind"] == NoticeKind.FIRED]
-            if any(row["attempts"] == 0 and row["not_before"] > now.timestamp() for row in first):
+            waiting = any(row["attempts"] == 0 and row["not_before"] > now.timestamp() for row in first)
+            if waiting and not _heard_of(connection, state.fingerprint, sink):
                 return  # over before anybody was to hear of it
         case _:
             pass
@@ -309,6 +310,21 @@ def _unsent(connection: sqlite3.Connection, fingerprint: str) -> list[sqlite3.Ro
         "SELECT id, sink, kind, attempts, not_before FROM outbox WHERE fingerprint = ? AND state = 'due'",
         (fingerprint,),
     ).fetchall()
+
+
+def _heard_of(connection: sqlite3.Connection, fingerprint: str, sink: str) -> bool:
+    """
+    Tell whether people may know of it as something that is wrong now, from an episode before.
+
+    What was due when it was dropped may have been delivered by a daemon that was killed before it could note that.
+    """
+    newest = connection.execute(
+        "SELECT kind FROM outbox WHERE fingerprint = ? AND sink = ?"
+        " AND (state = 'sent' OR state = 'dropped' AND kind != 'resolved' AND not_before <= done)"
+        " ORDER BY id DESC LIMIT 1",
+        (fingerprint, sink),
+    ).fetchone()
+    return newest is not None and newest["kind"] != NoticeKind.RESOLVED
 
 
 def _drop(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], now: datetime) -> None:

@@ -51,35 +51,27 @@ class _Courier:
     def __init__(self, lane: Lane, crew: Crew) -> None:
         self.lane = lane
         self.wake = threading.Event()
-        self._dismissed = False
-        self._worker = crew.worker(f"sender-{lane.sink.name}", self._run)
-
-    def start(self) -> None:
-        """Begin to send."""
-        self._worker.start()
+        self.dismissed = threading.Event()
+        self.worker = crew.worker(f"sender-{lane.sink.name}", self._run)
 
     def stop(self) -> None:
-        """Look once more, then end; never waits."""
-        self._worker.stop()
+        """Look once more, then end; returns at once."""
+        self.worker.stop()
         self.wake.set()
 
     def dismiss(self) -> None:
-        """End without another look; never waits."""
-        self._dismissed = True
+        """End without another look; returns at once."""
+        self.dismissed.set()
         self.stop()
 
-    def join(self, patience: timedelta) -> None:
-        """Wait until it has ended."""
-        self._worker.join(patience)
-
     def _run(self) -> None:
-        while not self._dismissed:
+        while not self.dismissed.is_set():
             self.wake.clear()  # first, so that whatever comes while we look wakes us again
-            closing = self._worker.stopping.is_set()
+            closing = self.worker.stopping.is_set()
             pause = self._work()
             if closing:
                 return
-            self._worker.beat()
+            self.worker.beat()
             self.wake.wait(pause)
 
     def _work(self) -> float:
@@ -92,7 +84,11 @@ class _Courier:
 
 
 class Sender:
-    """Sends what the outbox holds, from `start` to `close`. `clock` is the one that the outbox is dated by."""
+    """
+    Sends what the outbox holds, from `start` to `close`.
+
+    `clock` is the one that the outbox is dated by.
+    """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
         self,
@@ -127,7 +123,7 @@ class Sender:
         """Start a thread for each sink; what was left from before goes out at once."""
         self._started = True
         for courier in self._couriers.values():
-            courier.start()
+            courier.worker.start()
 
     def wake(self) -> None:
         """Say that something new may be due; never blocks."""
@@ -153,7 +149,7 @@ class Sender:
         self._couriers = after
         for name, courier in after.items():
             if name not in before and self._started:
-                courier.start()
+                courier.worker.start()
         for name in before.keys() - after.keys():
             before[name].dismiss()
         self.wake()
@@ -168,7 +164,7 @@ class Sender:
         self.stop()
         until = self._clock.monotonic() + FLUSH_SECONDS
         for courier in self._couriers.values():
-            courier.join(timedelta(seconds=max(0.0, until - self._clock.monotonic())))
+            courier.worker.join(timedelta(seconds=max(0.0, until - self._clock.monotonic())))
         self._abandoned.set()
 
     def test_message(self, name: str) -> Trial:

@@ -92,10 +92,11 @@ def a_daemon() -> Iterator[Family]:
         snapshot,
         reader=reader,
         sinks=[SinkStats(name="console", sent=4), SinkStats(name="slack", failed=1, depth=2, oldest=minute_ago)],
+        removals={("container", "containers", "removed"): 3},
         cycles=7,
         failures=0,
-        configuration=Standing(taken_at=minute_ago),
         restarts={"watch": 1},
+        configuration=Standing(taken_at=minute_ago),
         now=NOW,
     )
 

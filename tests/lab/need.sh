@@ -17,6 +17,9 @@ lab)
     need mount command -v losetup
     need util-linux command -v nsenter
     need openssl command -v openssl
+    need systemd-container command -v systemd-nspawn
+    need systemd-sysv test -e /sbin/init
+    need dbus command -v dbus-daemon
     ;;
 esac
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>Hello!</html>\n"
+NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
+"""Two kinds of `babble`: of a web server that sits where an engine should, and of nobody that speaks HTTP."""
 _RING = 256
 _BATCHES_PER_SECOND = 100
 _RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
@@ -145,8 +148,8 @@ class ScriptedEngine:
 
     State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
-    get no answer), `slow` (seconds).
-    Proof: `requests`, counted by method and path without its version.
+    get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
+    Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE as it was sent.
     """
 
     def __init__(self, socket_path: Path, api_version: str = "1.51") -> None:
@@ -168,8 +171,10 @@ class ScriptedEngine:
         self.components: list[Json] = [{"Name": "Engine"}]
         self.statuses: dict[str, int] = {}
         self.slow = 0.0
+        self.babble = b""
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.deleted: list[str] = []
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
         self._changed = threading.Condition()
@@ -211,7 +216,9 @@ class ScriptedEngine:
     def crash(self) -> None:
         """Be gone at once: all connections end, the socket stays and refuses."""
         self.thaw()
-        self._ended.set()
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
         self.cut_streams()
         if self._server is not None:
             self._server.end()
@@ -227,13 +234,19 @@ class ScriptedEngine:
         """Accept and never answer."""
         self._thawed.clear()
 
+    def relent(self) -> None:
+        """Answer what `hung_paths` left without an answer."""
+        with self._changed:
+            self.hung_paths.clear()
+            self._changed.notify_all()
+
     def thaw(self) -> None:
         """Answer again, what waited first."""
         self._thawed.set()
 
     def emit(self, action: str, container: str = "c" * 64, *, kind: str = "container", **attributes: str) -> Json:
         """Send an event, stamped with this engine's clock, which then moves on by a millisecond."""
-        event = self._happen(ScriptedEvent(action, container, attributes, kind), timedelta(milliseconds=1))
+        event = self.happen(ScriptedEvent(action, container, attributes, kind))
         self.emit_raw(json.dumps(event).encode() + b"\n")
         return event
 
@@ -242,7 +255,7 @@ class ScriptedEngine:
         coming, apart, never = iter(events), timedelta(seconds=1 / per_second), threading.Event()
         deadline = time.monotonic()
         while batch := list(islice(coming, max(per_second // _BATCHES_PER_SECOND, 1))):
-            lines = [json.dumps(self._happen(event, apart)).encode() + b"\n" for event in batch]
+            lines = [json.dumps(self.happen(event, apart)).encode() + b"\n" for event in batch]
             self.emit_raw(b"".join(lines))
             deadline += len(batch) / per_second
             never.wait(max(0.0, deadline - time.monotonic()))
@@ -288,11 +301,33 @@ class ScriptedEngine:
             self.requests[method, path] += 1
             self._changed.notify_all()
         self._thawed.wait()
-        if any(fnmatch(path, pattern) for pattern in self.hung_paths):
-            self._ended.wait()
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended.is_set() or not self._hangs(path))
         if self.slow:
             threading.Event().wait(self.slow)
         return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)
+
+    def _hangs(self, path: str) -> bool:
+        return any(fnmatch(path, pattern) for pattern in self.hung_paths)
+
+    def remove(self, path: str, sent: str) -> tuple[int, object]:
+        """Do what a DELETE asks for as the engine does it without force; `sent` is its path as it was sent."""
+        self.deleted.append(sent)
+        kind, _, id_ = path.strip("/").partition("/")
+        if kind == "containers" and id_ in self.containers:
+            if self.containers[id_].state in {"running", "paused", "restarting"}:
+                return 409, {"message": f"cannot remove container {id_}: container is running"}
+            del self.containers[id_]
+            return 204, None
+        found = next((image for image in self.images if image["Id"] == id_), None)
+        if kind == "images" and found is not None:
+            if len(found["RepoTags"] or ()) > 1:
+                return 409, {
+                    "message": f"conflict: unable to delete {id_}: image is referenced in multiple repositories"
+                }
+            self.images.remove(found)
+            return 200, [{"Deleted": id_}]
+        return 404, {"message": f"no such thing: {path}"}
 
     def answer(self, path: str) -> object | None:
         """Give the JSON at a path, or `None`."""
@@ -310,8 +345,8 @@ class ScriptedEngine:
             case _:
                 return None
 
-    def _happen(self, told: ScriptedEvent, apart: timedelta) -> Json:
-        """Move the clock on, and give the event as it is told and remembered."""
+    def happen(self, told: ScriptedEvent, apart: timedelta = timedelta(milliseconds=1)) -> Json:
+        """Move the clock on and remember an event, which no open stream is told of; gives it as a stream would."""
         with self._changed:
             self.now += apart
             nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
@@ -372,8 +407,14 @@ class _Handler(BaseHTTPRequestHandler):
         engine = cast("_Server", self.server).engine
         version = re.match(r"/v(\d+)\.(\d+)(?=/)", url.path)
         path = url.path[version.end() :] if version else url.path
-        if status := engine.note(self.command, path):
+        status = engine.note(self.command, path)
+        if engine.babble:
+            self.close_connection = True
+            self.wfile.write(engine.babble)
+        elif status:
             self._json(status, {"message": f"scripted {status}"})
+        elif self.command == "DELETE":
+            self._json(*engine.remove(path, self.path))
         elif self.command != "GET":
             self._json(204, None)
         elif version and (int(version[1]), int(version[2])) > tuple(map(int, engine.api_version.split("."))):

@@ -151,6 +151,30 @@ def test_a_resolution_says_how_that_episode_ended_though_the_next_may_be_coming(
     assert (batch.kind, batch.states[0].resolution) == (NoticeKind.RESOLVED, "running again")
 
 
+def test_the_end_is_told_of_what_people_know_though_it_came_and_went_once_more(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["trainer-3"])]
+    for state in (OK, BAD, OK):
+        desk.save(story.step(condition(state, LOOP), after=1))
+        desk.pass_time(1)
+    desk.pass_time(20)
+    assert desk.told() == [("resolved", ["trainer-3"])]
+
+
+def test_the_end_is_told_of_what_was_delivered_by_a_daemon_that_was_killed(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(20)
+    assert desk.next() is not None, "taken and delivered, but never noted"
+    for state in (OK, BAD, OK):
+        desk.save(story.step(condition(state, LOOP), after=1))
+        desk.pass_time(1)
+    desk.pass_time(20)
+    assert desk.told() == [("resolved", ["trainer-3"])]
+
+
 def test_a_new_episode_makes_the_old_resolution_no_news(desk: Desk) -> None:
     story = Story()
     desk.save(story.step(condition(BAD, LOOP)))
