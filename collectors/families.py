@@ -52,8 +52,14 @@ def render(families: Iterable[Family]) -> bytes:
         if not family.samples:
             continue
         name = family.name
-        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n")
-        parts.extend([f"{name}{block} {_number(value)}\n" for block, value in family.samples])
+        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n{name}")
+        # Most values are whole numbers, which look the same here as in Python; the name stands between the lines.
+        lines = [
+            f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}"
+            for block, value in family.samples
+        ]
+        parts.append(f"\n{name}".join(lines))
+        parts.append("\n")
     return "".join(parts).encode()
 
 

@@ -7,6 +7,8 @@ import http.client
 import logging
 import shutil
 import ssl
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
@@ -359,3 +361,20 @@ def test_an_empty_file_asks_for_nothing(site: Site, text: str) -> None:
 def test_what_is_no_certificate_has_no_end(text: str) -> None:
     with pytest.raises(ValueError, match="holds "):
         ends_at(text)
+
+
+@pytest.mark.parametrize(
+    "program", [["daemon.app"], ["daemon.cli", "check-config"]], ids=["the daemon", "check-config"]
+)
+def test_a_bad_file_at_the_start_ends_with_78_and_names_the_user(tmp_path: Path, program: list[str]) -> None:
+    web, config = tmp_path / "web.yml", tmp_path / "shipkeeper.toml"
+    web.write_text("basic_auth_users:\n  bob: sesame\n")
+    config.write_text(
+        f'[web]\nlisten = "127.0.0.1:0"\nconfig_file = "{web}"\n[docker]\nhost = "unix://{tmp_path}/none.sock"\n'
+        f'[state]\ndir = "{tmp_path}/state"\n[control]\nsocket = "{tmp_path}/control.sock"\n'
+    )
+    command = [sys.executable, "-m", program[0], *program[1:], "--config", str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 78
+    assert "[basic_auth_users.bob]" in ended.stderr
+    assert "sesame" not in ended.stderr + ended.stdout
