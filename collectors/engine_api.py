@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
+    from collectors.engine_calls import EngineCalls
     from collectors.facts import Container, DiskKind, Engine, Image, KindUsage
 
 __all__ = [
@@ -85,14 +86,14 @@ class EngineApi:
         self.podman = said.podman
 
     @classmethod
-    def connect(cls, endpoint: Endpoint, timeout: timedelta) -> EngineApi:
+    def connect(cls, endpoint: Endpoint, timeout: timedelta, calls: EngineCalls | None = None) -> EngineApi:
         """
-        Greet an engine and settle the version of the API; `timeout` holds for each answer.
+        Greet an engine and settle the version of the API; `timeout` holds for each answer, `calls` counts them.
 
         Raises EngineUnavailable, also for an engine that we cannot serve, and EngineProtocolError when what
         answers is no engine.
         """
-        transport = Transport(endpoint, timeout)
+        transport = Transport(endpoint, timeout, calls)
         try:
             said = engine_parse.versions(transport.json("/version"))
             _check_supported(said)
@@ -200,7 +201,7 @@ class EngineApi:
         What the engine still remembers comes first. The stream has a connection of its own, outlives this
         object and belongs to the caller. Silent for longer than `quiet_after` it ends.
         """
-        transport = Transport(self._transport.endpoint, quiet_after)
+        transport = Transport(self._transport.endpoint, quiet_after, self._transport.calls)
         params = {"since": since, "filters": json.dumps({"type": list(EVENT_TYPES)})}
         try:
             response = transport.get(self._versioned("/events"), params, stream=True)

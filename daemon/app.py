@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import platform
 import sys
 from contextlib import ExitStack
 from datetime import timedelta
@@ -20,6 +21,7 @@ from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
 from daemon import absence, banner, history, runs, steady
@@ -42,6 +44,7 @@ from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
 from daemon.executor import Executor
 from daemon.exports import Exports
+from daemon.fingerprint import fingerprint
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
@@ -67,7 +70,9 @@ from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.trends import Trends
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
+from daemon.vitals import Vitals
 from daemon.watch import Watch
+from daemon.web.access import Access
 from daemon.web.exposition import Exposition, process_registry
 from daemon.web.pages import LandingPage, MetricsPage, ReadyPage, healthy_page
 from daemon.web.server import WebServer
@@ -139,10 +144,11 @@ class App:
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
         self._steady = steady.load(self.store, clock)
-        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
+        calls = EngineCalls()
+        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE, calls)
 
         self.engine = EngineWatch(
-            partial(EngineApi.connect, endpoint, PING_PATIENCE),
+            partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
@@ -159,13 +165,16 @@ class App:
             crew,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
-        patiently = partial(EngineApi.connect, endpoint, SLOW_PATIENCE)
+        patiently = partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
-                partial(EngineApi.connect, endpoint, PING_PATIENCE), lambda: self.watch.snapshot, self._book, clock
+                partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
+                lambda: self.watch.snapshot,
+                self._book,
+                clock,
             ),
             writer=partial(DockerWriter, endpoint, clock),
             acting=ActingLock(endpoint),
@@ -198,6 +207,8 @@ class App:
             clock,
             crew,
         )
+        self._version, self._config_hash = _version(), fingerprint(settings)
+        self._access = Access(settings.web.config_file, clock)
         exports = Exports(
             clock=self._steady,
             cgroups=self._cgroups,
@@ -207,12 +218,13 @@ class App:
             watch=self.watch,
             sender=self.sender,
             executor=self.executor,
-            jobs=self._jobs,
+            calls=calls,
+            vitals=self._vitals,
             crew=crew,
             configuration=configuration,
         )
         self.answers = Answers(
-            Self(version=_version(), started_at=clock.monotonic()),
+            Self(version=self._version, started_at=clock.monotonic()),
             clock=clock,
             watch=self.watch,
             engine=self.engine,
@@ -232,6 +244,7 @@ class App:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(self.answers.not_ready),
             },
+            self._access,
             crew,
         )
         self._control = ControlServer(
@@ -282,8 +295,10 @@ class App:
     def adopt(self) -> None:
         """Take over a configuration that was read again."""
         settings = self.configuration.settings
+        self._config_hash = fingerprint(settings)
         book = Rulebook.of(settings)
         self.sender.adopt(_routes(settings), book.host)
+        self.web.adopt(settings.web.config_file)
         self.watch.adopt(book)
 
     def once(self) -> Snapshot:
@@ -305,10 +320,20 @@ class App:
         settings = self.configuration.settings
         acts = settings.mode == "observe" or self.executor.acts
         only_observes = "" if acts else self.executor.held_up()
-        return banner.lines(settings, self.web.address, self.store, _version(), only_observes)
+        return banner.lines(settings, self.web.url, self.store, _version(), only_observes)
 
     def _book(self) -> Rulebook:
         return self.watch.book
+
+    def _vitals(self) -> Vitals:
+        return Vitals(
+            version=self._version,
+            python=platform.python_version(),
+            config_hash=self._config_hash,
+            beats=self.crew.beats.ages(),
+            jobs=self._jobs.stats,
+            web=self.web.stats,
+        )
 
     def _wake(self) -> None:
         self.watch.wake()

@@ -99,9 +99,10 @@ class Log(Section):
 
 
 class Web(Section):
-    """`[web]`: where metrics and health are served; port 0 takes any free one."""
+    """`[web]`: where metrics and health are served; port 0 takes any free one. The file holds TLS and passwords."""
 
     listen: ListenAddress = "127.0.0.1:9817"
+    config_file: AbsolutePath = None
 
 
 class Slack(Section):

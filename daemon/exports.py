@@ -8,12 +8,14 @@ from collectors.containers import ContainerCollector
 from collectors.engine_families import engine_families
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
+from daemon.vitals import vital_families
 from daemon.web.exposition import NamedCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from collectors.cgroup import CgroupReader
+    from collectors.engine_calls import EngineCalls
     from collectors.facts import Container
     from collectors.families import Family
     from daemon.alerts.sender import Sender
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.executor import Executor
-    from daemon.jobs import Jobs
     from daemon.reload import Configuration
+    from daemon.vitals import Vitals
     from daemon.watch import Watch
 
 
@@ -46,7 +48,8 @@ class Exports:
         watch: Watch,
         sender: Sender,
         executor: Executor,
-        jobs: Jobs,
+        calls: EngineCalls,
+        vitals: Callable[[], Vitals],
         crew: Crew,
         configuration: Configuration,
     ) -> None:
@@ -58,7 +61,8 @@ class Exports:
         self._watch = watch
         self._sender = sender
         self._executor = executor
-        self._jobs = jobs
+        self._calls = calls
+        self._vitals = vitals
         self._crew = crew
         self._configuration = configuration
 
@@ -67,12 +71,14 @@ class Exports:
         containers = ContainerCollector(self._cgroups, self._shown_containers)
         return (
             NamedCollector("docker", lambda: engine_families(self._engine.engine)),
+            NamedCollector("docker_api", self._calls.families),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
             NamedCollector("filesystems", self._disks.filesystem_families),
             NamedCollector("disk_usage", self._disks.usage_families),
             NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("self", self._self_families),
+            NamedCollector("vitals", lambda: vital_families(self._vitals())),
         )
 
     def _shown_containers(self) -> Sequence[Container]:
@@ -89,7 +95,6 @@ class Exports:
             self._watch.snapshot,
             reader=self._reader.stats,
             sinks=self._sender.stats,
-            jobs=self._jobs.last_success,
             removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,

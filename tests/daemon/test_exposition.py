@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collectors.containers import ContainerCollector
 from collectors.disk_families import filesystem_families, growth_families, log_families, usage_families
+from collectors.engine_calls import EngineCalls
+from collectors.engine_errors import EngineUnavailable
 from collectors.engine_families import engine_families
 from collectors.facts import DiskKind, Engine, EngineState, Filesystem, KindUsage
 from collectors.families import Family
@@ -23,11 +26,15 @@ from daemon.counters import Counters
 from daemon.counters import families as counter_families
 from daemon.decide import decide
 from daemon.events import ReaderStats
+from daemon.jobs import JobStats
 from daemon.loading import load
 from daemon.reload import Configuration, Standing
 from daemon.self_metrics import self_families
 from daemon.snapshot import Snapshot
+from daemon.vitals import Vitals, vital_families
+from daemon.web.access import AccessStats
 from daemon.web.exposition import Exposition, NamedCollector, process_registry
+from daemon.web.server import WebStats
 from policies.disk_causes import causes
 from tests.daemon.alerts.build import BAD, OOM, UNHEALTHY, Story, condition, death, occurrence
 from tests.fakes.cgroup_tree import CgroupTree
@@ -117,7 +124,6 @@ def a_daemon() -> Iterator[Family]:
         snapshot,
         reader=reader,
         sinks=[SinkStats(name="console", sent=4), SinkStats(name="slack", failed=1, depth=2, oldest=minute_ago)],
-        jobs={"heal-store": minute_ago.timestamp()},
         removals={("container", "containers", "removed"): 3},
         cycles=7,
         failures=0,
@@ -125,6 +131,27 @@ def a_daemon() -> Iterator[Family]:
         configuration=Standing(taken_at=minute_ago),
         now=NOW,
     )
+
+
+def a_few_calls() -> EngineCalls:
+    """Give the account of a list that took 3 ms, and of a ping that nobody answered for 5 s."""
+    moments = iter((0.0, 0.003, 10.0, 15.0))
+    calls = EngineCalls(lambda: next(moments))
+    with calls.timed("/v1.51/containers/json"):
+        pass
+    with suppress(EngineUnavailable), calls.timed("/_ping"):
+        raise EngineUnavailable(EngineState.HUNG, "it does not answer", "look")
+    return calls
+
+
+A_CONDITION = Vitals(
+    version="0.1.0",
+    python="3.13.5",
+    config_hash=123456789012345,
+    beats={"watch": (0.5, 60.0)},
+    jobs=JobStats({"heal-store": NOW.timestamp()}, {"heal-store": 0.002}, {"heal-store": 0}),
+    web=WebStats(AccessStats(successful=True, certificate_ends_at=NOW, rejected=2), 0.001),
+)
 
 
 @pytest.fixture(params=["v1", "v2"])
@@ -145,12 +172,14 @@ def page(tmp_path: Path, version: str) -> bytes:
         tree.add_process(container.pid)
     collectors = [
         NamedCollector("docker", lambda: engine_families(ENGINE)),
+        NamedCollector("docker_api", a_few_calls().families),
         NamedCollector("containers", ContainerCollector(tree.reader, lambda: fleet).collect),
         NamedCollector("counters", lambda: counter_families(counted(fleet))),
         NamedCollector("filesystems", disks),
         NamedCollector("disk_usage", disk_usage),
         NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
         NamedCollector("self", a_daemon),
+        NamedCollector("vitals", lambda: vital_families(A_CONDITION)),
     ]
     return Exposition(collectors, CollectorRegistry(), FakeClock()).document()
 
