@@ -137,6 +137,7 @@ class App:
             sender=self.sender,
             jobs=self._jobs,
             configuration=configuration,
+            local=self._is_local(),
         )
         self.answers = Answers(
             Self(version=_version(), started_at=clock.monotonic()),

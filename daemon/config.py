@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from collectors.facts import Protection
+from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
 from daemon.values import (
     AbsolutePath,
     Duration,
     EngineAddress,
     Globs,
+    LabelNames,
     ListenAddress,
     Mode,
     Patterns,
@@ -104,6 +105,13 @@ class Web(Section):
     listen: ListenAddress = "127.0.0.1:9817"
 
 
+class Metrics(Section):
+    """`[metrics]`: whose names are served beside our own, and which labels of containers."""
+
+    cadvisor: bool = True
+    labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
+
+
 class Slack(Section):
     """`[slack]`: the webhook, by value or in a file; empty for no Slack. 0 messages a second means no limit."""
 
@@ -139,6 +147,7 @@ class Settings(Section):
     state: State = State()
     log: Log = Log()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()

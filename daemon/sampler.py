@@ -1,4 +1,4 @@
-"""The sampler thread: filesystems and OOM counters, every 15 s as one frozen sample."""
+"""The sampler thread: filesystems and what befell memory, every 15 s as one frozen sample."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collectors.cgroup import CgroupReader
     from collectors.disk import Filesystems
     from collectors.facts import Container, Filesystem
+    from collectors.reading import MemoryMarks
     from daemon.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,13 @@ class Sample:
     filesystems: tuple[Filesystem, ...]
     errors: Mapping[str, str]
     """By role of a filesystem: in words, why it could not be measured."""
-    oom_kills: Mapping[str, int]
-    """By container id: processes killed for memory in the life of its cgroup."""
+    marks: Mapping[str, MemoryMarks]
+    """By container id: what befell its memory in the life of its cgroup."""
+
+    @property
+    def oom_kills(self) -> Mapping[str, int]:
+        """By container id: processes killed for memory in the life of its cgroup."""
+        return {key: marks.oom_kills for key, marks in self.marks.items() if marks.oom_kills is not None}
 
 
 class Sources:
@@ -52,12 +58,12 @@ class Sources:
         measured = self._filesystems.measure()
         containers = self._containers()
         self._cgroups.retain({container.id for container in containers})
-        kills = {container.id: self._cgroups.oom_kills(container) for container in containers if container.pid}
+        marks = {container.id: self._cgroups.marks(container) for container in containers if container.pid}
         return Sample(
             at=at,
             filesystems=measured.filesystems,
             errors=measured.errors,
-            oom_kills={key: count for key, count in kills.items() if count is not None},
+            marks={key: each for key, each in marks.items() if each is not None},
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collectors.containers import ContainerCollector
+from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
 from collectors.facts import ContainerState, Engine, EngineState, Health, HealthStatus
 from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
@@ -32,7 +32,11 @@ def series(families: Iterable[Family], name: str) -> dict[str, float]:
 
 
 def of(tree: CgroupTree, container: Container, name: str) -> dict[str, float]:
-    return series(ContainerCollector(tree.reader, lambda: [container]).collect(), f"container_{name}")
+    return series(collector_of(tree, [container]).collect(), f"container_{name}")
+
+
+def collector_of(tree: CgroupTree, containers: list[Container]) -> ContainerCollector:
+    return ContainerCollector(tree.reader, lambda: View(containers=tuple(containers)))
 
 
 def test_a_running_container_has_its_figures(tree: CgroupTree) -> None:
@@ -50,7 +54,7 @@ def test_a_container_whose_cgroup_is_gone_has_a_state_and_no_figures(tree: Cgrou
 def test_a_cgroup_that_vanishes_between_two_scrapes_costs_its_figures(tree: CgroupTree) -> None:
     web = a_container()
     directory = tree.add_v2(f"docker/{web.id}")
-    collector = ContainerCollector(tree.reader, lambda: [web])
+    collector = collector_of(tree, [web])
     assert series(collector.collect(), "container_pids")
     shutil.rmtree(directory)
     assert not series(collector.collect(), "container_pids")
@@ -72,7 +76,7 @@ def test_only_a_container_that_ended_has_an_exit_code(tree: CgroupTree) -> None:
 
 def test_a_new_inspect_gives_new_labels(tree: CgroupTree) -> None:
     current = [a_container(health=Health(HealthStatus.STARTING, 0, ""))]
-    collector = ContainerCollector(tree.reader, lambda: current)
+    collector = collector_of(tree, current)
     assert list(series(collector.collect(), "container_health")) == [
         '{id="000000000001",name="web-1",status="starting"}'
     ]

@@ -13,6 +13,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
+from collectors.reading import MemoryMarks
 from daemon import absence, history
 from daemon.counters import Counters
 from daemon.ledger import Ledger
@@ -68,7 +69,12 @@ class FixedDisks(Sources):
 
     def sample(self, at: datetime) -> Sample:
         """Give them."""
-        return Sample(at=at, filesystems=self.filesystems, errors={}, oom_kills=dict(self.oom_kills))
+        return Sample(
+            at=at,
+            filesystems=self.filesystems,
+            errors={},
+            marks={key: MemoryMarks(oom_kills=count) for key, count in self.oom_kills.items()},
+        )
 
 
 @dataclass
