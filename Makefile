@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test slow bench check lint format root setup lab clean
+.PHONY: help run demo test slow bench soak check lint format root setup lab clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ slow: lab ## run the proofs that take minutes
 
 bench: lab ## measure latency, CPU and memory
 	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+soak: lab ## let it watch thousands of short lives for half an hour
+	@exec $(BIN)/python -m tests.soak $(ARGS)
 
 check: lint test ## all that CI does
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.records import readable
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -28,13 +30,14 @@ class Absence:
 
 def load(store: Store, clock: Clock) -> Absence:
     """Give the absence since the last `save`; none before the first one."""
-    rows = store.read("SELECT key, value FROM meta WHERE key IN (?, ?, ?)", (_WALL, _MONOTONIC, _BOOT))
-    saved = {row["key"]: row["value"] for row in rows}
-    if len(saved) < len((_WALL, _MONOTONIC, _BOOT)):
+    boots = store.read("SELECT value FROM meta WHERE key = ?", (_BOOT,))
+    rows = store.read("SELECT key, value FROM meta WHERE key IN (?, ?)", (_WALL, _MONOTONIC))
+    saved = dict(readable(rows, lambda row: (row["key"], float(row["value"]))))
+    if not boots or len(saved) < len((_WALL, _MONOTONIC)):
         return Absence()
-    rebooted = saved[_BOOT] != clock.boot_id()
+    rebooted = boots[0]["value"] != clock.boot_id()
     # Within one boot no clock step can disturb the figure; across a boot there is nothing but the wall clock.
-    away = clock.now().timestamp() - float(saved[_WALL]) if rebooted else clock.monotonic() - float(saved[_MONOTONIC])
+    away = clock.now().timestamp() - saved[_WALL] if rebooted else clock.monotonic() - saved[_MONOTONIC]
     return Absence(min(max(timedelta(seconds=away), timedelta(0)), LONGEST), rebooted)
 
 

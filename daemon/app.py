@@ -21,7 +21,7 @@ from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history
+from daemon import absence, banner, history, steady
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
@@ -95,6 +95,7 @@ class App:
         self._beats = beats
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
+        self._steady = steady.load(self.store, clock)
         connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
 
         self.engine = EngineWatch(
@@ -114,7 +115,9 @@ class App:
             partial(beats.beat, "sampler"),
             self._wake,
         )
-        self.sender = Sender(self.store, _routes(settings), clock, host=book.host, beat=partial(beats.beat, "sender"))
+        self.sender = Sender(
+            self.store, _routes(settings), self._steady, host=book.host, beat=partial(beats.beat, "sender")
+        )
         self._layers = LayerSizes(
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
         )
@@ -122,13 +125,14 @@ class App:
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
-                Job("prune-store", self._prune, timedelta(hours=1), "fast"),
+                # Soon after the start too: else one that is restarted every half an hour would never do it.
+                Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
             ],
             clock,
         )
         exports = Exports(
-            clock=clock,
+            clock=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
@@ -245,8 +249,8 @@ class App:
         store, clock = self.store, self._clock
         counters, sightings = Counters.load(store), Sightings(store, clock)
         away = absence.load(store, clock)
-        deaths = history.deaths_since(store, clock.now() - SHOWN_FOR)
-        kills = history.kills_since(store, clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
+        kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
         eyes = Eyes(
             lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
             engine=self.engine,
@@ -266,13 +270,14 @@ class App:
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,
+            steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
             beat=partial(self._beats.beat, "watch"),
         )
 
     def _prune(self) -> None:
-        now = self._clock.now()
+        now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
 

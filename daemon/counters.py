@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Death, Intent, OomKill
 from collectors.families import Family, label_block
+from daemon.records import readable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,7 +55,7 @@ class Counters:
     def load(cls, store: Store) -> Counters:
         """Go on from the stored values."""
         rows = store.read("SELECT family, labels, value FROM counters", ())
-        return cls({(row["family"], row["labels"]): row["value"] for row in rows})
+        return cls(dict(readable(rows, _stored)))
 
     def meet(self, containers: Iterable[Container]) -> None:
         """Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event."""
@@ -112,6 +113,11 @@ class Counters:
             self._values[key] = self._values.get(key, 0) + amount
             self._changed.add(key)
             self._samples = None
+
+
+def _stored(row: sqlite3.Row) -> tuple[tuple[str, str], float]:
+    _labelled(json.loads(row["labels"]))  # raises here, where one spoiled row costs itself only
+    return (row["family"], row["labels"]), row["value"]
 
 
 def _identity(container: Container) -> Identity:

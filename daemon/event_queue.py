@@ -17,11 +17,13 @@ class Batch:
     """
     What came since the last time.
 
-    `resync` says that events may be missing: compare with what the engine lists.
+    `resync` says that events may be missing: compare with what the engine lists. `dropped` tells how many did not
+    fit.
     """
 
     events: tuple[Event, ...]
     resync: bool
+    dropped: int = 0
 
 
 class EventQueue:
@@ -32,7 +34,7 @@ class EventQueue:
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self._resync = False
-        self._full = False
+        self._full = 0
         self._dropped = 0
         self._overflows = 0
 
@@ -54,7 +56,8 @@ class EventQueue:
                 return
             self._overflows += not self._full
             self._dropped += 1
-            self._full = self._resync = True
+            self._full += 1
+            self._resync = True
 
     def ask_resync(self) -> None:
         """Mark that events may be missing."""
@@ -64,7 +67,6 @@ class EventQueue:
     def drain(self) -> Batch:
         """Take everything out, oldest first; never waits."""
         with self._lock:
-            batch = Batch(tuple(self._events), self._resync)
-            self._events = []
-            self._resync = self._full = False
+            batch = Batch(tuple(self._events), self._resync, self._full)
+            self._events, self._resync, self._full = [], False, 0
             return batch

@@ -86,6 +86,24 @@ _ACTIONS: Final = frozenset(
 """What may become a label; anything else is "other"."""
 
 
+_IDLE: Final = frozenset(
+    {
+        "archive-path",
+        "attach",
+        "copy",
+        "detach",
+        "exec_create",
+        "exec_detach",
+        "exec_die",
+        "exec_start",
+        "export",
+        "extract-to-dir",
+        "resize",
+        "top",
+    }
+)
+"""What changes no container: each health check sends three of these, each look at its processes one."""
+
 _TELLING: Final = frozenset({"container", "image", "daemon"})
 """
 What changes a fact. A network's or a volume's events come in a row with a container's own: a cycle begun for
@@ -246,10 +264,9 @@ class EventReader:
         key = (event.type if event.type in EVENT_TYPES else "other", action if action in _ACTIONS else "other")
         with self._lock:
             self._counts[key] += 1
-            if self._last is None or event.time_nano >= self._last.time_nano:
-                self._last = event
-                self._lag = max((self._clock.now() - event.at).total_seconds(), 0.0)
-        if action.startswith("exec_"):  # three for each health check, and nothing follows from them
+            self._last = event  # the newest by order, not by stamp: the wall clock may have been set back
+            self._lag = max((self._clock.now() - event.at).total_seconds(), 0.0)
+        if action in _IDLE:
             return
         self._queue.put(event)
         if event.type in _TELLING:
@@ -270,7 +287,9 @@ class EventReader:
         """Where to resume, as `"<seconds>.<9 digits>"`: the engine would cut anything else to whole seconds."""
         if self._last is None:
             return f"{(self._clock.now() - _FIRST_LOOK_BACK).timestamp():.9f}"
-        nanos = self._last.time_nano - int(_OVERLAP.total_seconds()) * _NANOS
+        # Of a time to come nothing would be sent again: it was stamped before the wall clock was set back.
+        newest = min(self._last.time_nano, int(self._clock.now().timestamp() * _NANOS))
+        nanos = newest - int(_OVERLAP.total_seconds()) * _NANOS
         return f"{nanos // _NANOS}.{nanos % _NANOS:09d}"
 
 

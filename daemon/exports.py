@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 class Exports:
-    """Reads every part through what it has published; only cgroup and network files are read at the scrape itself."""
+    """
+    Reads every part through what it has published; only cgroup and network files are read at the scrape itself.
+
+    `clock` is the one that the outbox is dated by.
+    """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each part by name
         self,

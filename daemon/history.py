@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
 from daemon.ledger import Baseline, Mark
+from daemon.records import readable
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from daemon.steady import SteadyClock
     from daemon.store import Store
 
 RETENTION = timedelta(days=7)
 MOST_UNSAVED = 10_000
 """What cannot be stored for so long that it becomes more than this is forgotten, the oldest first."""
 _EVENTS_UNTIL = "events_until"
+_NOT_SET = timedelta(seconds=2)
+"""What the clocks drift apart by themselves; more than that, and somebody has set the wall clock."""
 
 
 class Unsaved:
@@ -45,16 +50,19 @@ class Unsaved:
         self._kills.extend(kills)
         self._baseline = baseline or self._baseline
 
-    def save(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection, clock: SteadyClock) -> None:
         """Store it, inside the caller's transaction."""
         connection.executemany(
             "INSERT OR IGNORE INTO deaths (key, container_id, subject_key, at, record) VALUES (?, ?, ?, ?, ?)",
-            [(d.key, d.container_id, d.subject.key, d.finished_at.timestamp(), _dump_death(d)) for d in self._deaths],
+            [
+                (d.key, d.container_id, d.subject.key, clock.of_wall(d.finished_at).timestamp(), _dump_death(d))
+                for d in self._deaths
+            ],
         )
         connection.executemany(
             "INSERT INTO oom_kills (container_id, subject_key, at, count, record) VALUES (?, ?, ?, ?, ?)",
             [
-                (k.container_id, k.subject.key, k.at.timestamp(), k.count, json.dumps({"name": k.subject.name}))
+                (k.container_id, k.subject.key, clock.of_wall(k.at).timestamp(), k.count, _dump_kill(k))
                 for k in self._kills
             ],
         )
@@ -85,35 +93,48 @@ def load_baseline(store: Store) -> Baseline | None:
     if not until:
         return None
     rows = store.read("SELECT container_id, record FROM baseline", ())
-    marks = {row["container_id"]: _load_mark(json.loads(row["record"])) for row in rows}
-    return Baseline(marks, datetime.fromisoformat(until[0]["value"]))
+    marks = dict(readable(rows, lambda row: (row["container_id"], _load_mark(json.loads(row["record"])))))
+    moment = next(readable(until, lambda row: datetime.fromisoformat(row["value"])), None)
+    return Baseline(marks, moment) if moment else None
 
 
-def deaths_since(store: Store, since: datetime) -> tuple[Death, ...]:
-    """Give the stored deaths that happened after `since`, oldest first."""
-    rows = store.read("SELECT record FROM deaths WHERE at > ? ORDER BY at", (since.timestamp(),))
-    return tuple(_load_death(json.loads(row["record"])) for row in rows)
+def deaths_since(store: Store, since: datetime, clock: SteadyClock) -> tuple[Death, ...]:
+    """Give the stored deaths that happened after `since`, a steady time, oldest first."""
+    rows = store.read("SELECT at, record FROM deaths WHERE at > ? ORDER BY at", (since.timestamp(),))
+    return tuple(readable(rows, lambda row: _dated(_load_death(json.loads(row["record"])), row["at"], clock)))
+
+
+def _dated(death: Death, at: float, clock: SteadyClock) -> Death:
+    """Note how far the wall clock was set since this death, which happened at the steady time `at`."""
+    drift = clock.to_wall(datetime.fromtimestamp(at, UTC)) - death.finished_at
+    return replace(death, clock_set=drift) if abs(drift) > _NOT_SET else death
 
 
 def kills_since(store: Store, since: datetime) -> tuple[OomKill, ...]:
-    """Give the stored memory kills after `since`, oldest first."""
+    """Give the stored memory kills after `since`, a steady time, oldest first; each as it was dated first."""
     rows = store.read("SELECT * FROM oom_kills WHERE at > ? ORDER BY at", (since.timestamp(),))
-    return tuple(
-        OomKill(
-            container_id=row["container_id"],
-            subject=Subject(SubjectKind.CONTAINER, row["subject_key"], json.loads(row["record"])["name"]),
-            at=datetime.fromtimestamp(row["at"], UTC),
-            count=row["count"],
-        )
-        for row in rows
-    )
+    return tuple(readable(rows, lambda row: _load_kill(row, json.loads(row["record"]))))
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Drop what is past its retention."""
+    """Drop what is past its retention at this steady time."""
     horizon = (now - RETENTION).timestamp()
     connection.execute("DELETE FROM deaths WHERE at < ?", (horizon,))
     connection.execute("DELETE FROM oom_kills WHERE at < ?", (horizon,))
+
+
+def _dump_kill(kill: OomKill) -> str:
+    return json.dumps({"name": kill.subject.name, "at": kill.at.isoformat()})
+
+
+def _load_kill(row: sqlite3.Row, record: dict[str, Any]) -> OomKill:
+    return OomKill(
+        container_id=row["container_id"],
+        subject=Subject(SubjectKind.CONTAINER, row["subject_key"], record["name"]),
+        # Its date is part of what an alert knows it by, so it stays as it was; the first version kept it elsewhere.
+        at=datetime.fromisoformat(record["at"]) if "at" in record else datetime.fromtimestamp(row["at"], UTC),
+        count=row["count"],
+    )
 
 
 @lru_cache(maxsize=4096)  # every death writes the whole baseline, of which one mark has changed

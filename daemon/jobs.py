@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
@@ -13,13 +14,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from apscheduler.events import JobEvent
 
     from daemon.clock import Clock
 
 log = logging.getLogger(__name__)
+
+_CLOCK_STEP = timedelta(seconds=2)
+_LONGEST_WAIT = 60.0
+"""Seconds after which the clock is looked at again, whatever is due when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Job:
     every: timedelta
     lane: str
     """Jobs of one lane run one after the other: `fast` is for the store, `docker` for what waits for the engine."""
+    first: timedelta | None = None
+    """How long after the start it runs for the first time, where that must not wait for `every`."""
 
 
 class Jobs:
@@ -39,7 +46,8 @@ class Jobs:
     def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
         self._clock = clock
         self._last_success: dict[str, float] = {}
-        self._scheduler = BackgroundScheduler(
+        self._scheduler = _Scheduler(
+            clock,
             timezone="UTC",
             executors={lane: _Lane() for lane in {job.lane for job in jobs}},
             # The default grace of one second turns a busy minute into a skipped run.
@@ -47,7 +55,12 @@ class Jobs:
         )
         for job in jobs:
             self._scheduler.add_job(
-                job.work, "interval", seconds=job.every.total_seconds(), id=job.name, executor=job.lane
+                job.work,
+                "interval",
+                seconds=job.every.total_seconds(),
+                start_date=clock.now() + job.first if job.first else None,
+                id=job.name,
+                executor=job.lane,
             )
         self._scheduler.add_listener(
             self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
@@ -73,6 +86,33 @@ class Jobs:
             log.error("job %s failed: %s", event.job_id, event.exception)
         else:
             log.warning("job %s did not run: the last run of it has not ended", event.job_id)
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has no types
+    """
+    Moves what is due along with a wall clock that is set.
+
+    APScheduler knows the wall clock alone: one set back would halt every job for as long, one set forward makes
+    it count a year of missed runs one by one.
+    """
+
+    def __init__(self, clock: Clock, **options: Any) -> None:
+        self._clock = clock
+        self._offset = self._wall_minus_monotonic()
+        super().__init__(**options)
+
+    def _process_jobs(self) -> float | None:
+        offset = self._wall_minus_monotonic()
+        step = timedelta(seconds=offset - self._offset)
+        if abs(step) > _CLOCK_STEP:
+            self._offset = offset
+            for job in self.get_jobs():
+                job.modify(next_run_time=job.next_run_time + step)
+        wait: float | None = super()._process_jobs()
+        return wait if wait is None else min(wait, _LONGEST_WAIT)
+
+    def _wall_minus_monotonic(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ KILL_GRACE = timedelta(seconds=15)
 """How long after its stop timeout a container may still be ending because of one API kill."""
 EVENT_DELAY = timedelta(seconds=5)
 """How much later than FinishedAt a loaded engine may stamp the `die` event."""
+NEXT_END = timedelta(milliseconds=100)
+"""Docker waits for so long, at least, before it starts a container again: the next end is no earlier."""
 SETTLING = timedelta(seconds=2)
 """
 So long an end waits for the event that explains it: a SIGKILL for its `oom`, which may come after the `die`, and
@@ -31,6 +33,8 @@ an end that a complete look found for the `kill` and the `die` that were still o
 """
 MEMORY = timedelta(minutes=10)
 """How long signals and told deaths can still explain something."""
+MOST_SIGNALS = 64
+"""Kept for each container and each signal: whoever sends more, all the time, explains no end with the oldest."""
 MOST_INFERRED = 1000
 """An absurd RestartCount must not flood the ledger."""
 
@@ -102,7 +106,7 @@ class Ledger:
         self._first_look = stored is None
         self._not_before = min(stored.events_until, now) if stored else now
         self._events_until = self._not_before
-        self._kills: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
+        self._kills: dict[tuple[str, int], deque[datetime]] = defaultdict(lambda: deque(maxlen=MOST_SIGNALS))
         self._last_end: dict[str, datetime] = {}
         self._unclaimed: dict[str, list[datetime]] = defaultdict(list)
         for death in told:
@@ -155,7 +159,7 @@ class Ledger:
             if event.type != "container":
                 continue
             if event.action == "kill":
-                self._kills[event.id].append((event.at, _signal_number(event.attributes.get("signal", ""))))
+                self._kills[event.id, _signal_number(event.attributes.get("signal", ""))].append(event.at)
             elif event.action == "oom":
                 self._oom_events[event.id] = event.at
             elif event.action in {"create", "start"} and "exitCode" in event.attributes:
@@ -189,9 +193,9 @@ class Ledger:
                 continue
             self._events_until = max(self._events_until, event.at)
             # The stream begins before our start, for the signals that explain an end: its older ends are no news.
-            if event.at <= self._not_before or self._claims(event):
-                continue
             shown = look.after.get(event.id)
+            if event.at <= self._not_before or self._claims(event, shown):
+                continue
             container = shown if shown and shown.inspected else look.before.get(event.id) or container_of(event)
             matches = shown is not None and self._shows(shown, event)
             finished_at = shown.finished_at if matches and shown and shown.finished_at else event.at
@@ -209,14 +213,31 @@ class Ledger:
             )
             yield _End(death, container)
 
-    def _claims(self, event: Event) -> bool:
-        """Tell whether this event is about a death that is known already: inferred, or told by the last run."""
-        for finished_at in self._unclaimed.get(event.id, ()):
-            if -EVENT_EARLY <= event.at - finished_at <= EVENT_DELAY:
-                self._unclaimed[event.id].remove(finished_at)
-                self._complete(finished_at, event)
-                return True
-        return False
+    def _claims(self, event: Event, shown: Container | None) -> bool:
+        """
+        Tell whether this event is about a death that is known already: inferred, or told by the last run.
+
+        One stamped at that very moment is, and one from before the end that the last complete look saw, which counted
+        all up to there. In a loop of ends a later one may be about the next end: then it is about a known one only if
+        every end that Docker counts has been told.
+        """
+        claimed = min(self._unclaimed.get(event.id, ()), key=lambda at: abs(event.at - at), default=None)
+        if claimed is None:
+            return False
+        mark = self._marks.get(event.id)
+        counted = mark is not None and mark.finished_at is not None and event.at - mark.finished_at <= NEXT_END
+        is_that = counted or -EVENT_EARLY <= event.at - claimed <= NEXT_END
+        may_be_that = abs(event.at - claimed) <= EVENT_DELAY
+        if not is_that and (not may_be_that or self._owes(event.id, shown)):
+            return False
+        self._unclaimed[event.id].remove(claimed)
+        self._complete(claimed, event)
+        return True
+
+    def _owes(self, container_id: str, shown: Container | None) -> bool:
+        """Tell whether Docker counts more ends since the last complete look than events have told."""
+        mark = self._marks.get(container_id)
+        return mark is not None and shown is not None and _ends_since(mark, shown) > mark.told
 
     def _complete(self, finished_at: datetime, event: Event) -> None:
         """Add what a late event tells to a death that was inferred before it came."""
@@ -270,8 +291,8 @@ class Ledger:
     def _intent(self, container: Container, at: datetime) -> Intent:
         signals = INTENDED_SIGNALS | {container.stop_signal}
         reach = container.stop_timeout + KILL_GRACE
-        kills = self._kills.get(container.id, ())
-        asked = any(number in signals and -EVENT_DELAY <= at - when <= reach for when, number in kills)
+        kills = (when for number in signals for when in self._kills.get((container.id, number), ()))
+        asked = any(-EVENT_DELAY <= at - when <= reach for when in kills)
         return Intent.API if asked else Intent.NONE
 
     def _settle(self, ends: Iterable[_End], look: Look) -> Iterator[Death]:
@@ -320,10 +341,8 @@ class Ledger:
         def lately(at: datetime) -> bool:
             return abs(look.now - at) < MEMORY
 
-        for container_id, kills in list(self._kills.items()):
-            self._kills[container_id] = [kill for kill in kills if lately(kill[0])]
-            if not self._kills[container_id]:
-                del self._kills[container_id]
+        for key in [key for key, kills in self._kills.items() if not any(map(lately, kills))]:
+            del self._kills[key]
         self._oom_events = {
             key: at for key, at in self._oom_events.items() if abs(look.now - at) < SETTLING or key in self._held_ids()
         }

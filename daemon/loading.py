@@ -134,6 +134,9 @@ class _Values:
             return
         try:
             self._set(key, source.read_text(encoding="utf-8").strip(), str(source))
+            # Its group may: so a daemon gets it that does not own the file. A credential is as systemd made it.
+            if source != credential and source.stat().st_mode & stat.S_IRWXO:
+                yield Problem(f"{'.'.join(key.path)} from {source}", f"others may read this secret: chmod o= {source}")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no UTF-8 text, or no name of a file"
             yield Problem(f"{'.'.join(key.path)} from {source}", f"cannot be read: {why}")

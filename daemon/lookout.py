@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collectors.engine_errors import EngineError, EngineUnavailable
 from collectors.facts import Engine, EngineState, Known, Source, Unknown
+from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +32,10 @@ IMAGES_APART = timedelta(seconds=1)
 """A pull or a build sends many image events: so long lies at least between two readings of all images."""
 IMAGES_SHARE = 10
 """And so many times as long as one reading takes: then they cost a tenth of the time at most."""
+MOST_ASKED_SINGLY = 500
+"""When events tell of more containers, the list shows first which of them are still there."""
+FLOOD_OVER_AFTER = timedelta(seconds=60)
+"""Without a lost event for so long a flood is over."""
 MOST_KEPT_EVENTS = 10_000
 """While Docker does not answer, this many events wait; beyond, the next complete look finds what they told."""
 
@@ -100,6 +105,7 @@ class Lookout:
         self._outages = 0
         self._compared: float | None = None
         self._images = _ImageNews(clock)
+        self._flood = _Flood(clock)
         self._stream = _StreamState(clock)
         self.api: EngineApi | None = None
         """The connection that the last look went through; `None` while there is none."""
@@ -137,9 +143,10 @@ class Lookout:
             self._lose(engine.why or f"the engine is {engine.state.value}", logging.DEBUG)
             return None
         before = self._inventory.containers
-        due = self._due()
+        touched = {event.container_id for event in self._events if event.container_id}
+        due = self._due() or len(touched) > MOST_ASKED_SINGLY
         try:
-            self._refresh(due=due)
+            self._refresh(touched, due=due)
         except EngineUnavailable as error:
             self._lose(error.why, logging.INFO)
             self._engine.report_lost()
@@ -162,9 +169,11 @@ class Lookout:
         self._resync = self._resync or batch.resync
         self._events += batch.events
         self._images.note(batch.events)
-        if len(self._events) > MOST_KEPT_EVENTS:
-            del self._events[:-MOST_KEPT_EVENTS]
+        too_many = max(len(self._events) - MOST_KEPT_EVENTS, 0)
+        if too_many:
+            del self._events[:too_many]
             self._resync = True
+        self._flood.note(batch.dropped + too_many)
 
     def _due(self) -> bool:
         blind = self._stream.blind(connected=self._reader.connected)
@@ -173,7 +182,7 @@ class Lookout:
         every = COMPARE_OFTEN if blind or self._inventory.uninspected else COMPARE_EVERY
         return self._clock.monotonic() - self._compared >= every.total_seconds()
 
-    def _refresh(self, *, due: bool) -> None:
+    def _refresh(self, touched: set[str], *, due: bool) -> None:
         if self.api is None:
             self.api = self._connect()
         now = self._clock.now()
@@ -181,7 +190,8 @@ class Lookout:
             begun = self._clock.monotonic()
             self._inventory.reconcile(self.api, now)
             self._images.read(self._clock.monotonic() - begun)
-        touched = {event.container_id for event in self._events if event.container_id}
+            # The list is newer than the events: what it does not show is gone, and need not be asked for.
+            touched &= self._inventory.containers.keys()
         if wanted := touched | self._inventory.unsettled(now):
             self._inventory.look(self.api, wanted)
 
@@ -217,6 +227,29 @@ class _ImageNews:
         """Note that they were read just now, and how long that took."""
         self.waiting = False
         self._not_before = self._clock.monotonic() + max(IMAGES_APART.total_seconds(), IMAGES_SHARE * took_seconds)
+
+
+class _Flood:
+    """Says once when more events come than can be kept, and once how many were lost when that is over."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lost = 0
+        self._last = clock.monotonic()
+
+    def note(self, lost: int) -> None:
+        """Take note of how many events were lost since the last time."""
+        now = self._clock.monotonic()
+        if lost:
+            if not self._lost:
+                log.warning(
+                    "Docker sends more events than can be kept: some are dropped, and all containers are compared"
+                    " instead, so no end is missed but some are told as found later"
+                )
+            self._lost, self._last = self._lost + lost, now
+        elif self._lost and now - self._last >= FLOOD_OVER_AFTER.total_seconds():
+            log.info("the flood of events is over; %s were dropped", words.count(self._lost, "event"))
+            self._lost = 0
 
 
 class _StreamState:

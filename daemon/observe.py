@@ -21,7 +21,6 @@ from collectors.facts import (
 )
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
-from daemon.recent import SHOWN_FOR
 from policies import words
 
 if TYPE_CHECKING:
@@ -45,8 +44,6 @@ INTENTS = {
     Intent.API: "somebody asked Docker for it",
     Intent.ENGINE: "the engine took it along",
 }
-MOST_NAMED = 20
-"""Containers named in one line of the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +132,6 @@ class Observer:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
-        _name_the_old(deaths, now)
         eyes.recent.add(deaths, kills)
         return deaths, kills
 
@@ -203,25 +199,6 @@ def _as_shown(container: Container, size_bytes: int | None, *, quotes: bool) -> 
     if container.health is not None and container.health.last_output and not quotes:
         container = replace(container, health=replace(container.health, last_output=""))
     return container if size_bytes is None else replace(container, size_bytes=size_bytes)
-
-
-def _name_the_old(deaths: Sequence[Death], now: datetime) -> None:
-    """Sum up the bad ends that were found too late to be alerts: after a long absence of ours, or the engine's."""
-    old = [death for death in deaths if death.bad and death.age(now) >= SHOWN_FOR]
-    newest = {death.container_id: death for death in sorted(old, key=lambda death: death.finished_at)}
-    if not newest:
-        return
-    told = [
-        f"{words.plain(death.name)} ({words.exit_code(death.exit_code)}, {words.duration(death.age(now))} ago)"
-        for death in newest.values()
-    ]
-    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
-    log.warning(
-        "while nobody watched %s ended badly, too long ago for an alert: %s%s",
-        words.count(len(told), "container"),
-        ", ".join(told[:MOST_NAMED]),
-        more,
-    )
 
 
 def _account(death: Death) -> str:

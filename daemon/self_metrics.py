@@ -80,6 +80,9 @@ def _stream(reader: ReaderStats) -> Iterator[Family]:
         f"{_P}events_dropped_total", "counter", "Events dropped because the queue was full.", [("", reader.dropped)]
     )
     yield Family(
+        f"{_P}event_queue_overflows_total", "counter", "Times the queue of events was full.", [("", reader.overflows)]
+    )
+    yield Family(
         f"{_P}events_unreadable_total", "counter", "Lines of the stream that were no events.", [("", reader.unreadable)]
     )
     if reader.last_event_at is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.records import readable
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
@@ -26,7 +28,7 @@ class Sightings:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._clock = clock
         rows = store.read("SELECT value FROM meta WHERE key = ?", (_WATCHED,))
-        self._watched_before = float(rows[0]["value"]) if rows else 0.0
+        self._watched_before = next(readable(rows, lambda row: float(row["value"])), 0.0)
         self._started = clock.monotonic()
         seen = store.read("SELECT id, watched_at_first FROM sightings WHERE kind = ?", (_KIND,))
         self._first: dict[str, float] = {row["id"]: row["watched_at_first"] for row in seen}

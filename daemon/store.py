@@ -113,7 +113,7 @@ class Store:
     def _return_to_file(self) -> None:
         if self._twin_is_blank and self.path.exists():
             # The twin knows nothing of what this file holds: it must not be copied over it.
-            self._set_aside("unread")
+            log.warning("what could not be read of the state is kept in %s", self._set_aside("unread"))
         self._twin_is_blank = False
         file = self._open_file()
         try:
@@ -140,6 +140,8 @@ class Store:
 
     def _open_sound_file(self) -> sqlite3.Connection:
         """Open, check and migrate the file; raise sqlite3.DatabaseError if it is corrupt."""
+        if self.path.is_file() and self.path.stat().st_size == 0 and not self._wal.exists():
+            self._note(f"the state in {self.path} was empty, as after a crash of its filesystem: begun anew")
         self.path.touch(mode=0o600)  # before SQLite makes it with the umask's mode; the log beside it gets the same
         connection = _connect(str(self.path))
         try:
@@ -171,6 +173,8 @@ class Store:
                 f"(its version is {version}, this one knows {len(self._migrations)})\n"
                 "  cure: install the newer shipkeeper again, or move the file away to begin anew",
             )
+        if version == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            raise _corrupt("it holds tables of no version")
         return version
 
     def _migrate(self, connection: sqlite3.Connection, version: int) -> None:
@@ -197,18 +201,19 @@ class Store:
         twin = _connect(":memory:")
         try:
             self._load(twin)
-        except sqlite3.Error:
+            version = self._version_of(twin)
+        except (OSError, sqlite3.Error):
             twin.close()
-            twin = _connect(":memory:")
+            twin, version = _connect(":memory:"), 0
             self._twin_is_blank = True
-        self._migrate(twin, self._version_of(twin))
+        self._migrate(twin, version)
         self._adopt(twin)
         since = self._clock.now().strftime("%Y-%m-%d %H:%M UTC")
         self.degraded = f"{self.path} cannot be written since {since} ({fault}): the state is kept in memory only"
         log.error("%s", self.degraded)
 
     def _load(self, twin: sqlite3.Connection) -> None:
-        """Fill the twin from the file; raise sqlite3.Error if the file cannot be read or is not sound."""
+        """Fill the twin from the file; raise OSError or sqlite3.Error if it cannot be read or is not sound."""
         if self._on_disk():
             self._connection.backup(twin)
         else:
@@ -238,6 +243,7 @@ def _connect(path: str) -> sqlite3.Connection:
         uri=path.startswith("file:"),
     )
     connection.row_factory = sqlite3.Row
+    connection.text_factory = _text
     return connection
 
 
@@ -267,6 +273,15 @@ def _primary_code(fault: sqlite3.Error) -> int:
 def _check(connection: sqlite3.Connection) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        fault = sqlite3.DatabaseError(found.partition("\n")[0])
-        fault.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise fault
+        raise _corrupt(found.strip().splitlines()[-1])
+
+
+def _corrupt(why: str) -> sqlite3.DatabaseError:
+    fault = sqlite3.DatabaseError(why)
+    fault.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return fault
+
+
+def _text(value: bytes) -> str:
+    """Read text that a bad disk may have spoiled: one row that makes no sense is not the end of all."""
+    return value.decode(errors="replace")

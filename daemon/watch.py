@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import ContainerState, SourceName
 from daemon import absence
-from daemon.alerts import lifecycle, outbox
+from daemon.alerts import lifecycle, missed, outbox
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
+from daemon.pace import Pace
 from daemon.snapshot import Snapshot
 from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from collectors.facts import Facts
+    from collectors.facts import Death, Facts
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
     from daemon.sightings import Sightings
+    from daemon.steady import SteadyClock
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class Watch:
         sightings: Sightings,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
+        steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
         beat: Callable[[], None],
@@ -80,10 +83,12 @@ class Watch:
         self._sightings = sightings
         self._sinks = sinks
         self._clock = clock
+        self._steady = steady
         self._notify = notify
         self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
+        self._missed: list[Death] = []
         self._stepped = clock.monotonic()
         self._away = away
         self._saved = clock.monotonic()
@@ -94,6 +99,7 @@ class Watch:
         self.failures = 0
         """Cycles that ended in an error."""
         self._published: tuple[float, Snapshot] | None = None
+        self._pace = Pace(clock)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -125,7 +131,8 @@ class Watch:
 
     def wake(self) -> None:
         """Ask for a cycle soon; never blocks."""
-        self._wake.set()
+        if not self._wake.is_set():  # the reader asks with every event
+            self._wake.set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -144,9 +151,11 @@ class Watch:
         while not self._stopping.is_set():
             self._beat()
             self._wake.wait(pause.total_seconds())
+            self._stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
             self._wake.clear()
             if self._stopping.is_set():
                 return
+            begun = self._clock.monotonic()
             try:
                 pause = self.cycle()
             except Exception:
@@ -155,6 +164,7 @@ class Watch:
                 self._published = None
                 log.exception("a cycle failed; the next one starts from the facts again")
                 pause = SOON
+            self._pace.worked(self._clock.monotonic() - begun)
 
     def cycle(self) -> timedelta:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
@@ -164,6 +174,7 @@ class Watch:
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
+        self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
         decision = decide(book.policies, observation.facts)
         step = self._step(observation.facts, decision, book)
         self._record(step, observation.facts.now, book.group_wait)
@@ -218,14 +229,25 @@ class Watch:
         if not (self._unsaved or step.changed or step.notices or due):
             return
 
+        summary = missed.sum_up(self._missed)
+        sinks = self._sinks()
+
         def action(connection: sqlite3.Connection) -> None:
-            self._unsaved.save(connection)
+            self._unsaved.save(connection, self._steady)
             self._counters.save(connection, now.timestamp())
             self._sightings.save(connection)
             absence.save(connection, self._clock)
-            outbox.save(connection, step.changed, step.notices, self._sinks(), group_wait, now)
+            self._steady.save(connection)
+            at = self._steady.now()
+            outbox.save(connection, step.changed, step.notices, sinks, group_wait, at)
+            if summary:
+                outbox.save_summary(connection, summary, sinks, at)
 
         self._store.write(action)
+        if summary:
+            log.warning("%s", summary.journal())
+            self._notify()
+        self._missed.clear()
         self._unsaved.saved()
         self._counters.saved()
         self._sightings.saved()

@@ -93,6 +93,11 @@ class Crashes:
         return ConditionState.OK, f"no such end for {words.duration(self.quiet)}"
 
 
+def alert_of(death: Death) -> str:
+    """Give the alert that speaks of a bad end."""
+    return _OOM_KILLED if death.oom else _CRASHED
+
+
 def _crashes(history: History) -> Iterator[Occurrence]:
     for death in history.deaths:
         if death.bad and not death.oom:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -11,10 +12,10 @@ from daemon.alerts import message, outbox
 from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
     from datetime import datetime
 
+    from daemon.alerts.message import Message
     from daemon.alerts.outbox import Batch
     from daemon.alerts.sink import Outcome, Sink
     from daemon.clock import Clock
@@ -28,6 +29,8 @@ IDLE_SECONDS = 30.0
 
 _RETRY_SECONDS = (1.0, 300.0)
 _PROBE_SECONDS = (30.0, 900.0)
+_LONGEST_PAUSE = timedelta(hours=1)
+"""A sink that wants to be left alone for longer is asked again after so long: it may have meant something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class SinkStats:
     depth: int = 0
     """Alerts that wait to be told."""
     oldest: datetime | None = None
-    """Since when the oldest of them waits."""
+    """Since when the oldest of them waits, by the clock of the lane."""
 
 
 class Bucket:
@@ -72,7 +75,7 @@ class Bucket:
 
 class Lane:
     """
-    Delivers what is due for one sink; one thread works it.
+    Delivers what is due for one sink; one thread works it. `clock` is the one that the outbox is dated by.
 
     `abandoned` is set when nobody waits for it any more: what is still being sent then is not noted as sent,
     and is sent once more after the next start.
@@ -97,14 +100,16 @@ class Lane:
         self._bucket = Bucket(per_second, clock)
         self._jitter = jitter
         self._abandoned = abandoned
+        self._settling = threading.Lock()
         self._failures = 0
         self._paused_until = clock.monotonic()
 
     def adopt(self, sink: Sink, host: str, per_second: float) -> None:
         """Go on with another sink of this name, from any thread; what the old one failed to take is tried at once."""
-        self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
-        self._failures, self._paused_until = 0, self._clock.monotonic()
-        outbox.hurry(self._store, sink.name, self._clock.now())
+        with self._settling:
+            self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
+            self._failures, self._paused_until = 0, self._clock.monotonic()
+            outbox.hurry(self._store, sink.name, self._clock.now())
 
     def send_due(self) -> float:
         """Send what may go now; give the seconds until it makes sense to look again, if nothing new comes."""
@@ -120,10 +125,12 @@ class Lane:
             outcome = self._send(batch, sink)
             if self._abandoned.is_set():
                 return IDLE_SECONDS
-            if sink is not self.sink and isinstance(outcome, Retry | SinkDown):
-                outbox.mark_retry(self._store, batch.ids, outcome.why, self._clock.now())
-                continue  # the fault was that of a sink which has been replaced meanwhile
-            self._settle(batch, outcome)
+            with self._settling:
+                if sink is not self.sink and isinstance(outcome, Retry | SinkDown):
+                    # The fault was that of a sink which has been replaced meanwhile.
+                    outbox.mark_retry(self._store, batch.ids, outcome.why, self._clock.now())
+                else:
+                    self._settle(batch, outcome)
         waiting = outbox.backlog(self._store, self.sink.name)
         self.stats = replace(self.stats, depth=waiting.depth, oldest=waiting.oldest)
         return min(seconds, IDLE_SECONDS)
@@ -133,15 +140,20 @@ class Lane:
         return IDLE_SECONDS if at is None else max(0.0, (at - self._clock.now()).total_seconds())
 
     def _send(self, batch: Batch, sink: Sink) -> Outcome:
-        if not batch.states:
+        if not (batch.states or batch.missed):
             return Rejected("what it was about cannot be read any more")
         self._bucket.take()
         try:
-            return sink.send(message.compose(batch.states, batch.kind, self._host))
+            return sink.send(self._compose(batch))
         except Exception as fault:
             # The fan-out to the sinks: a fault of our own in one of them is not the end of its lane.
             log.exception("sending to %s failed", sink.name)
             return Retry(f"{type(fault).__name__} in our own code")
+
+    def _compose(self, batch: Batch) -> Message:
+        if batch.missed:
+            return message.missed_ends(batch.missed, self._host)
+        return message.compose(batch.states, batch.kind, self._host)
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
         now = self._clock.now()
@@ -157,7 +169,8 @@ class Lane:
                 log.error("a message to %s is lost: %s", self.sink.name, why)
                 self.stats = replace(self.stats, failed=self.stats.failed + 1, last_error=why)
             case Retry(why, after):
-                self._put_off(batch, why, after or self._back_off(_RETRY_SECONDS), logging.WARNING)
+                delay = min(after, _LONGEST_PAUSE) if after else self._back_off(_RETRY_SECONDS)
+                self._put_off(batch, why, delay, logging.WARNING)
                 self.stats = replace(self.stats, state="retrying")
             case SinkDown(why):
                 self._put_off(batch, why, self._back_off(_PROBE_SECONDS), logging.ERROR)

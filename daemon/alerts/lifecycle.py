@@ -220,7 +220,7 @@ def _count(state: AlertState, found: _Found, now: datetime) -> tuple[AlertState,
     fresh = [
         occurrence
         for occurrence in found.occurrences
-        if occurrence.key not in known and (state.seen_until is None or occurrence.at > state.seen_until)
+        if occurrence.key not in known and _later(occurrence.at, state, now)
     ]
     if not fresh:
         return state, []
@@ -233,6 +233,14 @@ def _count(state: AlertState, found: _Found, now: datetime) -> tuple[AlertState,
     )
     dropped, kept = seen[:-MOST_SEEN], seen[-MOST_SEEN:]
     return replace(state, seen=tuple(kept), seen_until=dropped[-1].at if dropped else state.seen_until), news
+
+
+def _later(at: datetime, state: AlertState, now: datetime) -> bool:
+    """Tell what happened after everything that was counted and forgotten."""
+    if state.seen_until is None or state.seen_until <= now:
+        return state.seen_until is None or at > state.seen_until
+    # The wall clock was set back: what is still to come by it is old, and so is what lies before that.
+    return at <= now and all(at > seen.at for seen in state.seen if seen.at <= now)
 
 
 def _begin(state: AlertState, found: _Found, rule: AlertRule, now: datetime) -> AlertState:

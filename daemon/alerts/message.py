@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from collectors.facts import RestartPolicy
+    from daemon.alerts.missed import Missed
     from daemon.alerts.state import AlertState
 
 MOST_LISTED = 20
-"""Alerts that one message lists; the others are counted."""
+"""Alerts that one message lists with what is wrong; the others are named."""
+MOST_NAMED = 40
+"""Ends that a summary names beyond those that it lists; the rest is counted."""
+_NAMES_PER_LINE = 10
 
 _MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
 _SHORT = 80
@@ -62,6 +66,20 @@ def compose(states: Sequence[AlertState], kind: NoticeKind, host: str) -> Messag
         ),
         log_tail=_log_tail(states, kind),
         what_to_do="" if kind is NoticeKind.RESOLVED else f"docs/alerts.md#{states[0].alert}",
+    )
+
+
+def missed_ends(missed: Missed, host: str) -> Message:
+    """Sum up what ended badly too long ago for an alert."""
+    others = [end.name for end in missed.ends[MOST_LISTED:]]
+    more = [f"and {len(others) - MOST_NAMED} more"] if len(others) > MOST_NAMED else []
+    lines = (*list(missed.lines())[:MOST_LISTED], *_also(others[:MOST_NAMED]), *more)
+    return Message(
+        mark=_MARKS[Severity.WARNING],
+        title=words.plain(missed.title),
+        host=words.plain(host),
+        lines=tuple(words.plain(line) for line in lines),
+        what_to_do="docs/alerts.md#container-crashed",
     )
 
 
@@ -117,8 +135,13 @@ def _list(states: Sequence[AlertState], kind: NoticeKind) -> Iterable[str]:
     for state in states[:MOST_LISTED]:
         said = _resolved(state) if kind is NoticeKind.RESOLVED else " · ".join((state.reason, *_times(state)))
         yield f"{state.subject.name}: {said}"
-    if len(states) > MOST_LISTED:
-        yield f"and {len(states) - MOST_LISTED} more: shipkeeper alerts list"
+    yield from _also([state.subject.name for state in states[MOST_LISTED:]])
+
+
+def _also(names: Sequence[str]) -> Iterable[str]:
+    """Name many in few lines."""
+    for first in range(0, len(names), _NAMES_PER_LINE):
+        yield f"also {', '.join(names[first : first + _NAMES_PER_LINE])}"
 
 
 def _facts(state: AlertState, reason: str) -> Iterable[str]:

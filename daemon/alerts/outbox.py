@@ -1,4 +1,8 @@
-"""The SQL of the alerts' memory: their states, and the messages that are due because of them."""
+"""
+The SQL of the alerts' memory: their states, and the messages that are due because of them.
+
+Every `now` is a steady time: a wall clock that is set would give up what is due, or hold it back.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from daemon.alerts.missed import RECORD as MISSED
 from daemon.alerts.state import RECORD, NoticeKind, Phase, compose_of
 from policies import words
 from policies.policy import Severity
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from daemon.alerts.missed import Missed
     from daemon.alerts.state import AlertState, Notice
     from daemon.store import Store
 
@@ -30,9 +36,9 @@ LIFETIME = {
     Severity.INFO: timedelta(hours=6),
 }
 """How long delivery is tried: after that a message is no longer news."""
+MOST_TOGETHER = 60
+"""So many alerts share one message, which names each of them; the others are in the next one."""
 KEPT = timedelta(days=7)
-_LONGEST_WAIT = timedelta(hours=1)
-"""Nothing waits longer: a time further ahead was stamped before the wall clock was set back."""
 _STUBBORN = 4
 """After so many failed tries a message lets the others go first."""
 
@@ -44,6 +50,8 @@ class Batch:
     ids: tuple[int, ...]
     kind: NoticeKind
     states: tuple[AlertState, ...]
+    missed: Missed | None = None
+    """What a summary tells of: it has no states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,27 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
             _post(connection, notice, sink, _wait_for(notice, group_wait), now)
 
 
+def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence[str], now: datetime) -> None:
+    """Write for each sink that this is to be told, inside the caller's transaction."""
+    connection.executemany(
+        "INSERT INTO outbox(fingerprint, episode, kind, version, sink, family, severity, record, created, not_before)"
+        " VALUES (?, 0, ?, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (
+                missed.key,
+                NoticeKind.SUMMARY,
+                sink,
+                f"missed {missed.key}",  # a family of its own: summaries share no message
+                Severity.WARNING,
+                MISSED.dump_json(missed).decode(),
+                now.timestamp(),
+                now.timestamp(),
+            )
+            for sink in sinks
+        ],
+    )
+
+
 def load_states(store: Store) -> dict[str, AlertState]:
     """Give all remembered states by fingerprint; one that cannot be read is left out, and said."""
     states = (_state(row["record"]) for row in store.read("SELECT record FROM alert_states"))
@@ -84,11 +113,10 @@ def load_states(store: Store) -> dict[str, AlertState]:
 
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     """Give what this sink is to be told first, or `None` if nothing is due."""
-    window = (now.timestamp(), (now + _LONGEST_WAIT).timestamp())
     first = store.read(
-        "SELECT kind, family FROM outbox WHERE sink = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
+        "SELECT kind, family FROM outbox WHERE sink = ? AND state = 'due' AND not_before <= ?"
         " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT 1",
-        (sink, *window, _STUBBORN),
+        (sink, now.timestamp(), _STUBBORN),
     )
     if not first:
         return None
@@ -96,12 +124,15 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     rows = store.read(
         "SELECT outbox.id, outbox.record, alert_states.record AS newest"
         " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
-        " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND (not_before <= ? OR not_before > ?)"
-        " ORDER BY severity = 'critical' DESC, severity = 'warning' DESC, created, id",
-        (sink, kind, first[0]["family"], *window),
+        " WHERE sink = ? AND kind = ? AND family = ? AND state = 'due' AND not_before <= ?"
+        " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT ?",
+        (sink, kind, first[0]["family"], now.timestamp(), _STUBBORN, MOST_TOGETHER),
     )
+    ids = tuple(row["id"] for row in rows)
+    if kind is NoticeKind.SUMMARY:
+        return Batch(ids=ids, kind=kind, states=(), missed=_missed(rows[0]["record"]))
     states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
-    return Batch(ids=tuple(row["id"] for row in rows), kind=kind, states=tuple(states))
+    return Batch(ids=ids, kind=kind, states=tuple(states))
 
 
 def next_due(store: Store, sink: str) -> datetime | None:
@@ -272,6 +303,14 @@ def _to_show(kind: NoticeKind, record: str, newest: str | None) -> AlertState | 
         return noticed
     now = _state(newest)
     return now if now and now.phase.told and now.episode == noticed.episode else noticed
+
+
+def _missed(record: str) -> Missed | None:
+    try:
+        return MISSED.validate_json(record)
+    except ValidationError as fault:
+        log.warning("a remembered summary cannot be read, it is left out: %s", fault)
+        return None
 
 
 def _state(record: str) -> AlertState | None:

@@ -89,7 +89,7 @@ class _Courier:
 
 class Sender:
     """
-    Sends what the outbox holds, from `start` to `close`.
+    Sends what the outbox holds, from `start` to `close`. `clock` is the one that the outbox is dated by.
 
     `beat` is called while every lane is alive.
     """

@@ -120,6 +120,8 @@ class NoticeKind(StrEnum):
     FIRED = "fired"
     ESCALATED = "escalated"
     RESOLVED = "resolved"
+    SUMMARY = "summary"
+    """What ended while nobody watched: no episode of any alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import socket
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Answer, Request, Response
+from daemon.web.holder import holder
 from daemon.web.listener import Listener
 
 if TYPE_CHECKING:
@@ -89,7 +91,21 @@ def _bound(listen: str) -> socket.socket:
             raise
     except OSError as error:
         raise ShipkeeperError(
-            f"cannot listen on {listen}: {error.strerror}\n"
-            "  cure: stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+            f"cannot listen on {listen}: {error.strerror}{_by(error, port)}\n  cure: {_cure(error)}"
         ) from error
     return sock
+
+
+def _by(error: OSError, port: str) -> str:
+    named = holder(int(port)) if error.errno == errno.EADDRINUSE else ""
+    return f" by {named}" if named else ""
+
+
+def _cure(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "stop what listens there (ss -ltnp shows it), or set another address in [web] listen"
+        case errno.EACCES:
+            return "only root may take a port below 1024; set another one in [web] listen"
+        case _:
+            return "this host has no such address (ip address shows which it has); set one of those in [web] listen"

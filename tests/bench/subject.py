@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from daemon.client import call
 from tests.lab.binaries import REPOSITORY
 from tests.lab.errors import LabError
 from tests.lab.waiting import wait_until
@@ -91,6 +92,22 @@ class Subject:
     def page(self) -> bytes:
         """Scrape once as Prometheus does; gives the body as it came, gzipped."""
         return self._get("/metrics", {"Accept-Encoding": "gzip"})[1]
+
+    def text(self) -> str:
+        """Scrape once and give the page as text."""
+        return self._get("/metrics", {})[1].decode()
+
+    def status(self) -> object:
+        """Ask the control socket for the status, as the command line does."""
+        return call(self._folder / "control.sock", "GET", "/status")
+
+    def descriptors(self) -> int:
+        """Give how many files, sockets and pipes the process has open just now."""
+        return sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir())
+
+    def state_bytes(self) -> int:
+        """Give how much the state takes on the disk, the write-ahead log included."""
+        return sum(file.stat().st_size for file in (self._folder / "state").iterdir())
 
     def cpu_seconds(self) -> float:
         """Give the CPU time that the process has used until now, user and system, of all threads it ever had."""

@@ -116,6 +116,7 @@ def test_a_secret_comes_from_environment_then_credential_then_file_then_value(tm
     credential, secret_file = credentials / "slack.webhook_url", tmp_path / "url"
     credential.write_text("https://credential.example/\n")
     secret_file.write_text("https://file.example/\n")
+    secret_file.chmod(0o640)
     file = written(
         tmp_path, f'[slack]\nwebhook_url = "https://value.example/"\nwebhook_url_file = "{secret_file}"\n', 0o600
     )
@@ -229,6 +230,18 @@ def test_a_file_with_a_secret_that_others_may_read_is_refused(tmp_path: Path) ->
     assert f"others may read this secret: chmod 600 {file}" in said
     assert WEBHOOK not in said
     file.chmod(0o600)
+    assert load(file, {}).slack.webhook_url.get_secret_value() == WEBHOOK
+
+
+def test_a_secret_file_that_others_may_read_is_refused_and_its_group_may(tmp_path: Path) -> None:
+    secret = tmp_path / "webhook"
+    secret.write_text(WEBHOOK)
+    secret.chmod(0o644)
+    file = written(tmp_path, f'[slack]\nwebhook_url_file = "{secret}"\n')
+    said = complaint(file)
+    assert f"others may read this secret: chmod o= {secret}" in said
+    assert WEBHOOK not in said
+    secret.chmod(0o640)
     assert load(file, {}).slack.webhook_url.get_secret_value() == WEBHOOK
 
 

@@ -22,7 +22,7 @@ def test_what_does_not_fit_is_dropped_counted_and_asks_for_a_resync() -> None:
     queue = EventQueue(capacity=2)
     for number in range(5):
         queue.put(event(number))
-    assert queue.drain() == Batch((event(0), event(1)), resync=True)
+    assert queue.drain() == Batch((event(0), event(1)), resync=True, dropped=3)
     assert (queue.dropped, queue.overflows) == (3, 1)
     queue.put(event(9))
     assert queue.drain() == Batch((event(9),), resync=False)

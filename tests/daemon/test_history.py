@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from collectors.facts import Death, Intent, OomKill, RestartPolicy, container_su
 from daemon import history
 from daemon.history import MOST_UNSAVED, Unsaved
 from daemon.ledger import Baseline, Mark
+from daemon.steady import SteadyClock
 from daemon.store import Store
 from tests.fakes.clock import NOW, FakeClock
 from tests.policies.build import container, death, oom_kill
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+CLOCK = SteadyClock(FakeClock(), NOW)
 moments = st.datetimes(datetime(2013, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  hypothesis adds the zone
 deaths = st.builds(
     Death,
@@ -56,8 +59,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def save(unsaved: Unsaved, store: Store) -> None:
-    store.write(unsaved.save)
+def save(unsaved: Unsaved, store: Store, clock: SteadyClock = CLOCK) -> None:
+    store.write(partial(unsaved.save, clock=clock))
     unsaved.saved()
 
 
@@ -68,7 +71,7 @@ def test_what_is_stored_comes_back_as_it_was(end: Death, kill: OomKill) -> None:
         unsaved = Unsaved()
         unsaved.add([end], [kill], None)
         save(unsaved, store)
-        assert history.deaths_since(store, datetime(2012, 1, 1, tzinfo=UTC)) == (end,)
+        assert history.deaths_since(store, datetime(2012, 1, 1, tzinfo=UTC), CLOCK) == (end,)
         assert history.kills_since(store, datetime(2012, 1, 1, tzinfo=UTC)) == (kill,)
 
 
@@ -111,14 +114,14 @@ def test_a_transaction_that_fails_loses_nothing_and_doubles_nothing(store: Store
     unsaved.add([death("a")], [oom_kill(container("a"))], Baseline({"a": Mark()}, NOW))
 
     def half(connection: sqlite3.Connection) -> None:
-        unsaved.save(connection)
+        unsaved.save(connection, CLOCK)
         raise sqlite3.IntegrityError
 
     with pytest.raises(sqlite3.IntegrityError):
         store.write(half)
     unsaved.add([death("b")], [], Baseline({"a": Mark(NOW)}, NOW))
     save(unsaved, store)
-    assert sorted(end.name for end in history.deaths_since(store, LONG_AGO)) == ["a", "b"]
+    assert sorted(end.name for end in history.deaths_since(store, LONG_AGO, CLOCK)) == ["a", "b"]
     assert len(history.kills_since(store, LONG_AGO)) == 1
     assert history.load_baseline(store) == Baseline({"a": Mark(NOW)}, NOW)
 
@@ -128,7 +131,7 @@ def test_the_same_death_is_stored_once(store: Store) -> None:
         unsaved = Unsaved()
         unsaved.add([death()], [], None)
         save(unsaved, store)
-    assert len(history.deaths_since(store, LONG_AGO)) == 1
+    assert len(history.deaths_since(store, LONG_AGO, CLOCK)) == 1
 
 
 def test_what_cannot_be_stored_for_long_is_bounded() -> None:
@@ -145,5 +148,5 @@ def test_after_a_week_deaths_and_kills_are_dropped(store: Store) -> None:
     unsaved.add([], [oom_kill(container(), ago=2 * week), oom_kill(container(), ago=week)], None)
     save(unsaved, store)
     store.write(lambda connection: history.prune(connection, NOW))
-    assert [end.name for end in history.deaths_since(store, LONG_AGO)] == ["new"]
+    assert [end.name for end in history.deaths_since(store, LONG_AGO, CLOCK)] == ["new"]
     assert len(history.kills_since(store, LONG_AGO)) == 1

@@ -4,9 +4,12 @@ import logging
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
+from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
 from tests.fakes.clock import NOW, FakeClock
 from tests.lab.waiting import wait_until
@@ -14,9 +17,8 @@ from tests.lab.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
 OFTEN = timedelta(seconds=0.02)
+HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
 
 
 def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> Job:
@@ -34,6 +36,14 @@ def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     assert wait_until(lambda: jobs.last_success, "a success") == {"count": NOW.timestamp()}
 
 
+def test_a_rare_job_can_run_soon_after_the_start() -> None:
+    ran = threading.Semaphore(0)
+    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock())
+    jobs.start()
+    assert ran.acquire(timeout=10)
+    jobs.close()
+
+
 def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
     ran = threading.Semaphore(0)
 
@@ -49,6 +59,20 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
         jobs.close()
     assert jobs.last_success == {}
     assert "job count failed: no luck" in caplog.messages
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, -YEAR, YEAR])
+def test_a_wall_clock_that_is_set_neither_halts_a_job_nor_makes_up_for_missed_runs(step: timedelta) -> None:
+    ran = threading.Semaphore(0)
+    clock = FakeClock()
+    jobs = Jobs([Job("hourly", ran.release, HOUR, "fast")], clock)
+    # Seen from the clock as it is set afterwards, what was due in a moment is due a step away from that.
+    jobs._scheduler.get_job("hourly").modify(next_run_time=datetime.now(UTC) - step)  # noqa: TID251
+    clock.step(step)
+    jobs.start()
+    assert ran.acquire(timeout=10)
+    assert not ran.acquire(timeout=0.2)
+    jobs.close()
 
 
 def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
@@ -69,6 +93,7 @@ def test_the_process_ends_though_a_job_hangs() -> None:
     program = """
 import threading
 from datetime import timedelta
+from daemon.clock import SystemClock
 from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
 begun = threading.Event()

@@ -297,6 +297,25 @@ def test_an_event_that_comes_late_is_not_a_second_death() -> None:
     assert watchman.deaths(3.4, exited(1, 1), events=[event("die", 1.3, exitCode="1")]) == []
 
 
+def test_a_death_soon_after_one_that_no_event_told_of_is_not_taken_for_it() -> None:
+    watchman = Watchman(running())
+    first = running(restart_count=1, finished_at=at(1), started_at=at(1.2))
+    assert len(watchman.deaths(1.5, first, complete=True) + watchman.deaths(3.1, first)) == 1
+    second = running(restart_count=2, finished_at=at(3.4), started_at=at(3.6))
+    [death] = watchman.deaths(3.7, second, events=[event("die", 3.41, exitCode="7")])
+    assert (death.exit_code, death.inferred, death.finished_at) == (7, False, at(3.4))
+
+
+def test_events_that_come_after_a_look_that_counted_their_ends_are_no_further_deaths() -> None:
+    watchman = Watchman(running())
+    looping = running(restart_count=3, finished_at=at(1.6), started_at=at(1.8))
+    told = watchman.deaths(1.9, looping, complete=True)
+    late = [event("die", moment, exitCode="7") for moment in (1.01, 1.31, 1.61)]
+    told += watchman.deaths(2, looping, events=late)
+    told += watchman.deaths(9, looping, complete=True)
+    assert [(death.inferred, death.exit_code) for death in told] == [(False, 7)] * 3
+
+
 def test_a_stop_that_a_complete_look_sees_before_its_events_is_no_crash() -> None:
     watchman = Watchman(running())
     assert watchman.deaths(1.1, exited(143, 1), complete=True) == []
@@ -378,3 +397,63 @@ def test_every_death_is_told_exactly_once_whatever_events_are_lost(lives: list[t
     told += watchman.deaths(clock + 30, again, complete=True)
     assert len(told) == len(lives)
     assert len({death.key for death in told}) == len(lives)
+
+
+class Looping:
+    """A container that Docker starts again at each end, and the events of its ends that are on their way to us."""
+
+    def __init__(self) -> None:
+        self.watchman = Watchman(running())
+        self.told: list[Death] = []
+        self.ends = 0
+        self._clock = 1.0
+        self._ended: datetime | None = None
+        self._coming: list[Event] = []
+        self._missing = False
+
+    def end(self) -> None:
+        """End and start again."""
+        self.ends += 1
+        self._clock += 0.3
+        self._ended = at(self._clock)
+        self._coming.append(event("die", self._clock + 0.01, exitCode="7"))
+
+    def lose(self) -> None:
+        """Lose the events that have not come yet, which the next look knows."""
+        self._coming, self._missing = [], True
+
+    def look(self, *, complete: bool = False, ends_meanwhile: int = 0) -> None:
+        """Take the events, then inspect, which takes a while."""
+        events, self._coming = self._coming, []
+        for _ in range(ends_meanwhile):
+            self.end()
+        complete, self._missing = complete or self._missing, False
+        self._clock += 0.1
+        shown = running(restart_count=self.ends, finished_at=self._ended, started_at=at(self._clock))
+        self.told += self.watchman.deaths(self._clock, shown, events=events, complete=complete)
+
+    def settle(self) -> None:
+        """Let it be calm, and look at everything."""
+        self._clock += 10
+        self.look()
+        self.look(complete=True)
+
+
+@given(st.lists(st.sampled_from(["end", "look", "compare", "compare late", "lose"]), max_size=30))
+def test_in_a_fast_loop_every_end_is_told_exactly_once_whatever_is_lost_or_late(steps: list[str]) -> None:
+    loop = Looping()
+    for step in steps:
+        match step:
+            case "end":
+                loop.end()
+            case "lose":
+                loop.lose()
+            case "look":
+                loop.look()
+            case "compare":
+                loop.look(complete=True)
+            case _:
+                loop.look(complete=True, ends_meanwhile=2)
+    loop.settle()
+    assert len(loop.told) == loop.ends
+    assert len({death.key for death in loop.told}) == loop.ends

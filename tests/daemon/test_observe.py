@@ -163,6 +163,37 @@ def test_a_queue_that_ran_full_costs_no_death(engine: ScriptedEngine, tmp_path: 
     post.close()
 
 
+def test_a_flood_is_said_once_and_its_end_once(
+    engine: ScriptedEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "daemon.lookout")
+    post = WatchPost(engine, tmp_path, Options(queue=10))
+    web = engine.add("web")
+    post.look()
+    for _ in range(20):
+        for _ in range(15):
+            post.emit("kill", web, signal="1")
+        post.look()
+    for _ in range(5):
+        post.look(20 * SECOND)
+    begun, over = caplog.messages
+    assert begun.startswith("Docker sends more events than can be kept")
+    assert over == "the flood of events is over; 100 events were dropped"
+    post.close()
+
+
+def test_containers_that_came_and_went_in_masses_are_not_asked_for_one_by_one(post: WatchPost) -> None:
+    post.engine.add("web")
+    post.look()
+    before = post.engine.count("/containers/*/json")
+    for number in range(2000):
+        passing = post.engine.add(f"passing-{number}", state="exited", finished_at=post.engine.now, exit_code=1)
+        post.emit("die", passing, exitCode="1")
+        post.remove(passing)
+    assert len(post.look(5 * SECOND).deaths) == 2000
+    assert post.engine.count("/containers/*/json") == before
+
+
 def test_one_container_that_docker_fails_over_hides_no_other(post: WatchPost) -> None:
     broken, web = post.engine.add("broken"), post.engine.add("web")
     post.look()
@@ -312,28 +343,6 @@ def test_ends_that_the_machine_took_along_in_our_absence_are_no_crashes(
     again.die(web, 1, told=False)
     [death] = again.look(LATER).deaths
     assert death.intent is Intent.NONE, "that was only the first look"
-    again.close()
-
-
-def test_old_ends_that_are_found_after_an_absence_are_named_in_one_line(
-    post: WatchPost, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    etl, api = post.engine.add("etl"), post.engine.add("api")
-    clean, fresh = post.engine.add("clean"), post.engine.add("fresh")
-    post.cycle()
-    post.die(etl, 1, told=False)
-    post.die(api, 139, told=False)
-    post.die(clean, 0, told=False)
-    again = post.restarted(5 * HOUR)
-    again.die(fresh, 2, told=False)
-    seen = again.look(MINUTE)
-    assert [death.name for death in seen.facts.deaths] == ["fresh"]
-    [line] = [line for line in caplog.messages if line.startswith("while nobody watched")]
-    assert "2 containers ended badly, too long ago for an alert" in line
-    assert "etl (exited 1" in line
-    assert "5 h 1 min ago" in line
-    assert "fresh" not in line
     again.close()
 
 

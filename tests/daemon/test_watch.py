@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, EngineState, SourceName
+from daemon import history
 from daemon.alerts import outbox
 from daemon.alerts.state import Phase
 from daemon.counters import DEATHS
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from collectors.facts import Facts
     from policies.policy import Verdict
 
-LATER = timedelta(minutes=6)
+LATER, DAY = timedelta(minutes=6), timedelta(days=1)
 CRASHED, UNHEALTHY, DISK, DOWN = "container-crashed", "container-unhealthy", "disk-low", "engine-down"
+CLOCK_STEPS = pytest.mark.parametrize("step", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
+KEPT = ("deaths", "counters", "alert_states", "outbox")
 SERVICE = {COMPOSE_PROJECT: "shop", COMPOSE_SERVICE: "web", COMPOSE_NUMBER: "1"}
 
 
@@ -211,7 +214,7 @@ def test_a_pending_alert_goes_on_after_a_restart_with_the_time_that_it_was_away(
     again.close()
 
 
-@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR])
+@CLOCK_STEPS
 def test_a_wall_clock_that_is_set_neither_fires_nor_resolves_anything(post: WatchPost, step: timedelta) -> None:
     post.engine.add("pending", health="unhealthy")
     clearing, looping = post.engine.add("clearing", health="unhealthy"), post.engine.add("looping")
@@ -236,7 +239,7 @@ def test_a_wall_clock_that_is_set_neither_fires_nor_resolves_anything(post: Watc
     assert post.told() == told
 
 
-@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR])
+@CLOCK_STEPS
 def test_a_wall_clock_that_is_set_in_our_absence_does_not_make_it_longer(post: WatchPost, step: timedelta) -> None:
     post.engine.add("web", health="unhealthy")
     post.cycle()
@@ -246,6 +249,54 @@ def test_a_wall_clock_that_is_set_in_our_absence_does_not_make_it_longer(post: W
     assert again.phase(UNHEALTHY, "web") is Phase.PENDING
     assert again.alerts[UNHEALTHY, "web"].timer == 21 * SECOND
     again.close()
+
+
+@CLOCK_STEPS
+def test_a_loop_goes_on_across_a_restart_with_another_wall_clock(post: WatchPost, step: timedelta) -> None:
+    looping = post.engine.add("looping")
+    post.cycle()
+    for _ in range(6):
+        post.die(looping, 1)
+        post.cycle(2 * SECOND)
+    told, ends = post.told(), [death.key for death in post.stored_deaths()]
+    post.clock.step(step)
+    again = post.restarted(20 * SECOND)
+    again.cycles(3)
+    assert again.phase("container-restart-loop", "looping") is Phase.FIRING
+    assert [death.key for death in again.stored_deaths()] == ends
+    assert again.told() == told
+    again.cycle(16 * MINUTE)
+    again.cycles(3)
+    assert again.phase("container-restart-loop", "looping") is None, "its quiet time has passed by the monotonic clock"
+    again.close()
+
+
+@CLOCK_STEPS
+def test_a_crash_after_the_wall_clock_was_set_is_told_and_counted_once(post: WatchPost, step: timedelta) -> None:
+    web = post.engine.add("web")
+    post.cycle()
+    post.clock.step(step)
+    post.engine.now = post.clock.now()
+    post.cycle()
+    post.die(web, 3)
+    post.cycles(40)
+    assert post.told() == [(CRASHED, "fired")]
+    assert [death.exit_code for death in post.stored_deaths()] == [3]
+
+
+@CLOCK_STEPS
+def test_housekeeping_forgets_nothing_because_the_wall_clock_was_set(post: WatchPost, step: timedelta) -> None:
+    web = post.engine.add("web", health="unhealthy")
+    post.cycles(2, MINUTE)
+    post.die(web, 3)
+    post.cycles(40)
+    before = {table: len(post.store.read(f"SELECT * FROM {table}")) for table in KEPT}  # noqa: S608  names of ours
+    assert all(before.values())
+    post.clock.step(step)
+    post.cycle()
+    post.store.write(lambda connection: history.prune(connection, post.steady.now()))
+    post.store.write(lambda connection: outbox.prune(connection, post.steady.now()))
+    assert {table: len(post.store.read(f"SELECT * FROM {table}")) for table in KEPT} == before  # noqa: S608
 
 
 def test_what_would_be_removed_is_said_once_also_across_an_outage(
@@ -363,9 +414,27 @@ def test_an_alert_that_housekeeping_forgot_is_forgotten(post: WatchPost) -> None
     assert len(post.watch.snapshot.alerts) == 1
     post.store.write(lambda connection: connection.execute("UPDATE outbox SET state = 'sent', done = 0"))
     post.clock.advance(timedelta(days=8))
-    post.store.write(lambda connection: outbox.prune(connection, post.clock.now()))
+    post.store.write(lambda connection: outbox.prune(connection, post.steady.now()))
     post.cycle()
     assert post.watch.snapshot.alerts == {}
+
+
+def test_a_storm_of_ends_found_after_a_gap_is_a_few_messages_that_name_them_all(post: WatchPost) -> None:
+    fleet = [post.engine.add(f"web-{number}") for number in range(300)]
+    post.cycle()
+    for number, container in enumerate(fleet):
+        post.die(container, 3, told=number >= 44)
+    post.events.lose()
+    post.cycle(5 * SECOND)
+    post.cycles(40)
+    assert post.told() == [(CRASHED, "fired")] * 300
+    sizes, named = [], set()
+    while batch := outbox.next_batch(post.store, "console", post.steady.now()):
+        outbox.mark_sent(post.store, batch.ids, post.steady.now())
+        sizes.append(len(batch.states))
+        named |= {state.subject.name for state in batch.states}
+    assert sizes == [outbox.MOST_TOGETHER] * 5
+    assert len(named) == 300
 
 
 def test_a_storm_of_ends_is_counted_to_the_last(post: WatchPost) -> None:

@@ -13,6 +13,7 @@ from daemon.alerts import outbox
 from daemon.counters import Counters
 from daemon.observe import Observation, Observer
 from daemon.sightings import Sightings
+from daemon.steady import SteadyClock
 from daemon.store import Store
 from daemon.watch import FORGET_EVERY, FRESH, Watch
 from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
@@ -81,6 +82,7 @@ class Bridge:
         self.observer = CalmObserver(self.clock)
         self.policy = SpokenPolicy()
         self.store = Store.open(folder, self.clock)
+        self.steady = SteadyClock(self.clock, self.clock.now())
         self.watch = Watch(
             observer=cast("Observer", self.observer),
             book=replace(
@@ -94,6 +96,7 @@ class Bridge:
             sinks=tuple,
             away=timedelta(0),
             clock=self.clock,
+            steady=self.steady,
             notify=lambda: None,
             beat=lambda: None,
         )
@@ -157,7 +160,7 @@ def test_an_alert_that_is_over_for_a_week_is_forgotten_with_the_stores(bridge: B
     bridge.clock.advance(outbox.KEPT + SECOND)
     bridge.watch.cycle()
     assert {state.subject for state in bridge.watch._alerts.values()} == {ROOT, other}
-    bridge.store.write(lambda connection: outbox.prune(connection, bridge.clock.now()))
+    bridge.store.write(lambda connection: outbox.prune(connection, bridge.steady.now()))
     bridge.clock.advance(FORGET_EVERY)
     bridge.watch.cycle()
     assert {state.subject for state in bridge.watch._alerts.values()} == {other}

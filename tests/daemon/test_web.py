@@ -10,6 +10,7 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from collectors.families import CONTENT_TYPE, Family
 from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Request, Response
 from daemon.web.exposition import Exposition, NamedCollector
+from daemon.web.holder import holder
 from daemon.web.listener import MAX_ANSWERS, MAX_CONNECTIONS, Listener
 from daemon.web.pages import LandingPage, MetricsPage, Overview, ReadyPage, healthy_page
 from daemon.web.server import WebServer
@@ -28,7 +30,6 @@ from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from daemon.web.exchange import Answer
 
@@ -422,13 +423,34 @@ def test_one_scrape_too_many_is_503_and_room_comes_back() -> None:
         assert status(get(address)) == 200
 
 
-def test_a_taken_port_is_named_with_its_cure() -> None:
+def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ShipkeeperError, match=f"cannot listen on {address}: Address already in use") as caught:
+        own = rf"by pid {os.getpid()} \(.+\)"
+        with pytest.raises(
+            ShipkeeperError, match=f"cannot listen on {address}: Address already in use {own}"
+        ) as caught:
             WebServer(address, {}).start()
     assert "[web] listen" in str(caught.value)
     assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.1:9817", "no-such-host.invalid:9817", "[2001:db8::1]:9817"])
+def test_an_address_that_this_host_does_not_have_is_named_with_its_cure(listen: str) -> None:
+    with pytest.raises(ShipkeeperError, match="this host has no such address") as caught:
+        WebServer(listen, {}).start()
+    assert str(caught.value).startswith(f"cannot listen on {listen}: ")
+    assert caught.value.exit_code == 1
+
+
+def test_the_holder_of_a_free_port_is_nobody_and_that_of_a_strangers_port_unknown(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "net").mkdir()
+        (tmp_path / "net" / "tcp").write_text(Path("/proc/net/tcp").read_text())
+        (tmp_path / "4711").mkdir()
+        assert holder(port, tmp_path) == ""
+    assert holder(port) == ""
 
 
 def test_ipv6_is_served() -> None:

@@ -14,7 +14,7 @@ from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
 from collectors.reading import MemoryMarks
-from daemon import absence, history
+from daemon import absence, history, steady
 from daemon.counters import Counters
 from daemon.ledger import Ledger
 from daemon.lookout import Lookout
@@ -120,6 +120,7 @@ class WatchPost:
         self.sizes: dict[str, int] = {}
         self.sightings = Sightings(self.store, self.clock)
         self.away = absence.load(self.store, self.clock)
+        self.steady = steady.load(self.store, self.clock)
         self.observer = self._observer()
         self.notified = 0
         self.watch = self._watch(self._notify)
@@ -193,7 +194,7 @@ class WatchPost:
 
     def stored_deaths(self) -> tuple[Death, ...]:
         """Give all deaths in the store."""
-        return history.deaths_since(self.store, self.clock.now() - 1000 * HOUR)
+        return history.deaths_since(self.store, self.steady.now() - 1000 * HOUR, self.steady)
 
     def close(self) -> None:
         """Let go of the engine and the store."""
@@ -209,8 +210,8 @@ class WatchPost:
         self.notified += 1
 
     def _observer(self) -> Observer:
-        deaths = history.deaths_since(self.store, self.clock.now() - SHOWN_FOR)
-        kills = history.kills_since(self.store, self.clock.now() - SHOWN_FOR)
+        deaths = history.deaths_since(self.store, self.steady.now() - SHOWN_FOR, self.steady)
+        kills = history.kills_since(self.store, self.steady.now() - SHOWN_FOR)
         return Observer(
             Eyes(
                 lookout=Lookout(self.connect, self.view, self.events, self.inventory, self.clock),
@@ -236,6 +237,7 @@ class WatchPost:
             sightings=self.sightings,
             sinks=lambda: ["console"],
             clock=self.clock,
+            steady=self.steady,
             away=self.away.lasted,
             notify=notify,
             beat=lambda: None,

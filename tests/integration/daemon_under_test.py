@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from daemon.client import NoDaemonError, call
 from policies.catalogue import RULES
@@ -17,10 +17,10 @@ from tests.lab.tap import SocketTap
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from tests.lab.engine import PrivateEngine
     from tests.lab.slack import FakeSlack, Post
 
 _STOP_SECONDS = 20
@@ -55,6 +55,20 @@ clear = "0s"
 """
 
 
+class WatchedEngine(Protocol):
+    """What the daemon needs of an engine, real or scripted."""
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        ...
+
+    @property
+    def bond(self) -> Mapping[str, str]:
+        """Environment by which the daemon is swept away with the engine."""
+        ...
+
+
 class DaemonUnderTest:
     """
     A context manager around one running daemon whose every request to the engine goes through a tap.
@@ -63,7 +77,7 @@ class DaemonUnderTest:
     the engine nothing but GETs.
     """
 
-    def __init__(self, folder: Path, engine: PrivateEngine, slack: FakeSlack, more: str = "") -> None:
+    def __init__(self, folder: Path, engine: WatchedEngine, slack: FakeSlack, more: str = "") -> None:
         self.folder = folder
         self.slack = slack
         self.log = folder / "output.log"
@@ -106,31 +120,41 @@ class DaemonUnderTest:
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and, unless told otherwise, wait until it has seen every container."""
+        self.launch()
+        wait_until(self._answers, f"the daemon to answer; its output: {self.log}", 20)
+        if ready:
+            wait_until(lambda: "ready" in self.page("/-/ready"), "the daemon to be ready", 20)
+
+    def launch(self, *program: str) -> None:
+        """Start it without waiting, or instead of it a program that takes its arguments after its own."""
         with self.log.open("ab") as output:
             self._begun = output.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "daemon.app", "--config", str(self.config)],
+                [sys.executable, "-P", "-m", *(program or ("daemon.app",)), "--config", str(self.config)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
             )
-        wait_until(self._answers, f"the daemon to answer; its output: {self.log}", 20)
-        if ready:
-            wait_until(lambda: "ready" in self._page("/-/ready"), "the daemon to be ready", 20)
+
+    def end(self, timeout: float, asked_to: signal.Signals | None = None) -> int:
+        """Wait until it has ended by itself, or on this signal, and give its exit code."""
+        assert self._process is not None
+        if asked_to is not None:
+            self._process.send_signal(asked_to)
+        code = self._process.wait(timeout)
+        self._process = None
+        return code
 
     def stop(self) -> int:
         """Stop it with SIGTERM and give its exit code."""
         if self._process is None:
             return 0
-        self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(_STOP_SECONDS)
+            return self.end(_STOP_SECONDS, signal.SIGTERM)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
-        finally:
-            self._process = None
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -145,7 +169,7 @@ class DaemonUnderTest:
 
     def metrics(self) -> str:
         """Scrape once."""
-        return self._page("/metrics")
+        return self.page("/metrics")
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line as a person does."""
@@ -185,7 +209,8 @@ class DaemonUnderTest:
             return "starting" in str(error)
         return True
 
-    def _page(self, path: str) -> str:
+    def page(self, path: str) -> str:
+        """Get a page; empty where there is none, or where it is not good."""
         addresses = re.findall(r"http://127\.0\.0\.1:\d+", self.log.read_bytes()[self._begun :].decode())
         if not addresses:
             return ""

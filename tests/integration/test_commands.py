@@ -140,7 +140,7 @@ def test_a_taken_port_ends_the_start_with_1(keeper: DaemonUnderTest, tmp_path: P
         timeout=30,
     )
     assert done.returncode == 1
-    assert f"cannot listen on {address}" in done.stderr
+    assert f"cannot listen on {address}: Address already in use by pid {keeper.pid} (" in done.stderr
 
 
 def test_the_daemon_loads_nothing_that_only_the_command_line_needs() -> None:

@@ -44,6 +44,8 @@ class Suite(StrEnum):
 
     BOOKWORM = "bookworm"
     """Debian 12: Docker 20.10, the oldest that we support."""
+    TRIXIE = "trixie"
+    """Debian 13: Docker 26.1, between the two; only the proof of an upgrade needs it."""
     SID = "sid"
     """Debian unstable: the newest Docker that Debian packages, 28 or later."""
     HOST = "host"

@@ -65,7 +65,7 @@ class PrivateEngine:
         self.docker_host = f"unix://{self.socket}"
         self.data_root = self.folder / "data"
         self.cgroup_parent = cgroup_parent(self.folder)
-        self.bond = {MARK: str(self.folder)}
+        self.bond: Mapping[str, str] = {MARK: str(self.folder)}
         """An environment variable: a program that carries it is killed when the engine's remains are swept away."""
         self._arguments = tuple(arguments)
         self._image_mb = data_root_image_mb

@@ -9,24 +9,27 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from tests.fakes.clock import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 Json = dict[str, Any]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 _RING = 256
+_BATCHES_PER_SECOND = 100
 _RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
 
 
@@ -126,6 +129,16 @@ class ScriptedContainer:
         } | self.inspect_extra
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptedEvent:
+    """One event that is still to be stamped."""
+
+    action: str
+    id: str = "c" * 64
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "container"
+
+
 class ScriptedEngine:
     """
     The engine itself: a context manager that listens on `socket_path` while it is open.
@@ -140,6 +153,8 @@ class ScriptedEngine:
         self.socket_path = socket_path
         self.api_version = api_version
         self.now = NOW
+        self.bond: Mapping[str, str] = {}
+        """Nothing of this engine outlives the test, so nothing has to be bound to it."""
         self.containers: dict[str, ScriptedContainer] = {}
         self.images: list[Json] = []
         self.last_tagged: dict[str, str] = {}
@@ -169,6 +184,11 @@ class ScriptedEngine:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens, by the name that a private engine has for it."""
+        return self.socket_path
 
     @property
     def host(self) -> str:
@@ -213,22 +233,19 @@ class ScriptedEngine:
 
     def emit(self, action: str, container: str = "c" * 64, *, kind: str = "container", **attributes: str) -> Json:
         """Send an event, stamped with this engine's clock, which then moves on by a millisecond."""
-        with self._changed:
-            self.now += timedelta(milliseconds=1)
-            nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
-            event: Json = {
-                "Type": kind,
-                "Action": action,
-                "Actor": {"ID": container, "Attributes": attributes},
-                "scope": "local",
-                "time": nanos // 1_000_000_000,
-                "timeNano": nanos,
-            }
-            if self._api < (1, 52):
-                event |= {"status": action, "id": container, "from": "bb:latest"}
-            self._ring.append(event)
+        event = self._happen(ScriptedEvent(action, container, attributes, kind), timedelta(milliseconds=1))
         self.emit_raw(json.dumps(event).encode() + b"\n")
         return event
+
+    def pour(self, events: Iterable[ScriptedEvent], per_second: int) -> None:
+        """Send events at this rate, a hundred batches a second; this engine's clock moves with them."""
+        coming, apart, never = iter(events), timedelta(seconds=1 / per_second), threading.Event()
+        deadline = time.monotonic()
+        while batch := list(islice(coming, max(per_second // _BATCHES_PER_SECOND, 1))):
+            lines = [json.dumps(self._happen(event, apart)).encode() + b"\n" for event in batch]
+            self.emit_raw(b"".join(lines))
+            deadline += len(batch) / per_second
+            never.wait(max(0.0, deadline - time.monotonic()))
 
     def emit_raw(self, data: bytes) -> None:
         """Send bytes to all open streams; they are not remembered."""
@@ -292,6 +309,24 @@ class ScriptedEngine:
                 return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
             case _:
                 return None
+
+    def _happen(self, told: ScriptedEvent, apart: timedelta) -> Json:
+        """Move the clock on, and give the event as it is told and remembered."""
+        with self._changed:
+            self.now += apart
+            nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
+            event: Json = {
+                "Type": told.kind,
+                "Action": told.action,
+                "Actor": {"ID": told.id, "Attributes": told.attributes},
+                "scope": "local",
+                "time": nanos // 1_000_000_000,
+                "timeNano": nanos,
+            }
+            if self._api < (1, 52):
+                event |= {"status": told.action, "id": told.id, "from": "bb:latest"}
+            self._ring.append(event)
+        return event
 
     def _version(self) -> Json:
         return {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.message import Message
@@ -30,6 +31,17 @@ def test_at_a_terminal_a_blank_line_stands_between_messages() -> None:
     sink.send(MESSAGE)
     sink.send(MESSAGE)
     assert terminal.getvalue() == 2 * "\n🔴 trainer-3 crashed · h\n   exited 7 (error)\n   │ bye\n"
+
+
+def test_a_reader_that_went_away_is_tried_again_later() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as paper:
+        os.close(reading)
+        sink = ConsoleSink(paper)
+        assert sink.send(MESSAGE) == Retry("standard output cannot be written ([Errno 32] Broken pipe)")
+        assert isinstance(sink.send(MESSAGE), Retry)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
+        assert sink.send(MESSAGE) == Sent()
 
 
 def test_a_closed_output_is_tried_again_later() -> None:

@@ -109,6 +109,18 @@ def test_a_sink_that_names_a_time_is_left_alone_for_that_long(store: Store, cloc
     assert len(sink.shown) == 3
 
 
+@pytest.mark.parametrize(("named", "pause"), [(0, 1), (999_999, 3600)])
+def test_an_absurd_time_is_not_taken_at_its_word(store: Store, clock: FakeClock, named: int, pause: float) -> None:
+    sink = FakeSink("slack", Retry("too much", timedelta(seconds=named)))
+    desk = Desk(store, clock, sink)
+    desk.post("a")
+    desk.after(0)
+    desk.after(pause - 0.5)
+    assert len(sink.shown) == 1
+    desk.after(0.5)
+    assert len(sink.shown) == 2
+
+
 def test_a_sink_that_needs_a_person_keeps_its_messages_and_is_asked_now_and_then(
     store: Store, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -319,3 +319,16 @@ def test_a_state_comes_back_from_the_store_as_it_was() -> None:
 )
 def test_compose_names_are_read_from_the_identity(subject: object, expected: object) -> None:
     assert compose_of(subject) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=365)])
+def test_after_very_many_crashes_and_a_clock_set_back_the_next_crash_is_still_news(back: timedelta) -> None:
+    story = Story({OOM: RULES[OOM]})
+    many = [occurrence(OOM, at=NOW + timedelta(seconds=number)) for number in range(MOST_SEEN + 10)]
+    assert story.round(*many, after=MOST_SEEN + 10) == [(OOM, "fired")]
+    story.round(condition(OK, OOM), after=1)
+    assert story.round(condition(OK, OOM), after=1800) == [(OOM, "resolved")]
+    story.now -= back
+    assert story.round(*many, condition(OK, OOM), after=1) == []
+    crash = occurrence(OOM, at=story.now)
+    assert story.round(*many, crash, condition(BETWEEN, OOM), after=1) == [(OOM, "fired")]

@@ -152,11 +152,11 @@ def test_the_summary_is_one_line_without_control_characters() -> None:
     assert summary(story.state(DISK)) == "/ is filling: 9 %\\nleft \\u202e!"
 
 
-def test_a_long_list_ends_with_a_count() -> None:
+def test_a_long_list_ends_with_names_and_leaves_none_out() -> None:
     kills = [occurrence(OOM, build.compose("trainer", number)) for number in range(1, 26)]
     shown = compose_of(Story().step(*kills).notices)
     assert len(shown.lines) == 21
-    assert shown.lines[-1] == "and 5 more: shipkeeper alerts list"
+    assert shown.lines[-1] == "also nlp-trainer-21, nlp-trainer-22, nlp-trainer-23, nlp-trainer-24, nlp-trainer-25"
 
 
 def test_an_alert_of_another_version_is_called_by_its_name() -> None:

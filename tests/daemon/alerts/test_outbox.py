@@ -7,6 +7,7 @@ import pytest
 
 from daemon.alerts import outbox
 from daemon.alerts.state import NoticeKind
+from daemon.steady import SteadyClock
 from policies.policy import Severity
 from tests.daemon.alerts.build import (
     BAD,
@@ -40,7 +41,8 @@ class Desk:
 
     def __init__(self, store: Store, clock: FakeClock) -> None:
         self.store = store
-        self.clock = clock
+        self.clock = SteadyClock(clock, clock.now())
+        self._wall = clock
 
     def save(self, step: Step, sinks: Sequence[str] = ("slack",)) -> None:
         """Write what a step brought."""
@@ -61,7 +63,11 @@ class Desk:
 
     def pass_time(self, seconds: float) -> None:
         """Let so many seconds pass."""
-        self.clock.advance(timedelta(seconds=seconds))
+        self._wall.advance(timedelta(seconds=seconds))
+
+    def set_clock(self, step: timedelta) -> None:
+        """Set the wall clock, as an admin would."""
+        self._wall.step(step)
 
     def states(self) -> list[str]:
         """Give the state of every row."""
@@ -217,6 +223,14 @@ def test_a_message_that_fails_again_and_again_lets_the_others_go_first(desk: Des
     assert desk.told() == [("fired", ["trainer-3"]), ("fired", ["/"])]
 
 
+def test_what_one_message_cannot_name_is_told_in_the_next(desk: Desk) -> None:
+    desk.save(Story().step(*(occurrence(OOM, compose("trainer", number)) for number in range(130))))
+    desk.pass_time(20)
+    told = [names for _, names in desk.told()]
+    assert [len(names) for names in told] == [60, 60, 10]
+    assert len({name for names in told for name in names}) == 130
+
+
 def test_what_was_dropped_while_it_was_sent_is_not_sent_again(desk: Desk) -> None:
     story = Story()
     desk.save(story.step(occurrence(OOM)))
@@ -228,10 +242,15 @@ def test_what_was_dropped_while_it_was_sent_is_not_sent_again(desk: Desk) -> Non
     assert desk.states()[0] == "dropped"
 
 
-def test_a_clock_that_is_set_back_does_not_hold_messages(desk: Desk) -> None:
+@pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1), timedelta(days=366), timedelta(days=-366)])
+def test_a_wall_clock_that_is_set_neither_holds_nor_hurries_nor_gives_up_a_message(desk: Desk, step: timedelta) -> None:
     desk.save(Story().step(condition(BAD, DISK, ROOT)))
-    desk.clock.step(timedelta(hours=-6))
-    assert len(desk.told()) == 1
+    desk.pass_time(10)
+    desk.set_clock(step)
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert desk.told() == []
+    desk.pass_time(10)
+    assert desk.told() == [("fired", ["/"])]
 
 
 def test_what_could_not_be_delivered_for_a_day_is_given_up(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

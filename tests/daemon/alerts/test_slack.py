@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,9 +17,11 @@ from pydantic import SecretStr
 from daemon.alerts.message import Message
 from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
 from daemon.alerts.slack import SlackSink, blocks_of
-from tests.lab.slack import RESET, Reply
+from tests.lab.slack import RESET, Reply, slow
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab.slack import FakeSlack
 
 MESSAGE = Message(
@@ -114,6 +121,78 @@ def test_a_slack_that_is_not_there_is_tried_again(slack: FakeSlack) -> None:
     nowhere = sink(slack)
     slack.close()
     assert nowhere.send(MESSAGE) == Retry("Slack cannot be reached: Connection refused")
+
+
+def test_a_name_that_cannot_be_resolved_is_tried_again() -> None:
+    outcome = SlackSink(SecretStr("https://no-such-host.invalid/services/notasecret")).send(MESSAGE)
+    assert isinstance(outcome, Retry)
+    assert "name" in outcome.why.lower()
+    assert "notasecret" not in outcome.why
+
+
+@pytest.mark.parametrize("told", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b""])
+def test_a_tls_handshake_that_fails_is_tried_again(told: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(told)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        outcome = SlackSink(SecretStr(f"https://127.0.0.1:{server.getsockname()[1]}/services/notasecret")).send(MESSAGE)
+        thread.join()
+    assert isinstance(outcome, Retry)
+    assert outcome.why.startswith("Slack cannot be reached: ")
+    assert "notasecret" not in outcome.why
+
+
+def test_a_certificate_of_nobody_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "server.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            path,
+            "-out",
+            path,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def shake() -> None:
+            client, _ = server.accept()
+            with client, suppress(ssl.SSLError, ConnectionError):
+                context.wrap_socket(client, server_side=True).close()
+
+        thread = threading.Thread(target=shake)
+        thread.start()
+        outcome = SlackSink(SecretStr(f"https://127.0.0.1:{server.getsockname()[1]}/services/notasecret")).send(MESSAGE)
+        thread.join()
+    assert outcome == Retry("Slack cannot be reached: its certificate is not trusted (self-signed certificate)")
+
+
+@pytest.mark.slow  # it waits for as long as the sink does
+def test_an_answer_that_does_not_come_is_tried_again(slack: FakeSlack) -> None:
+    slack.fail(slow(60))
+    assert sink(slack).send(MESSAGE) == Retry("Slack cannot be reached: no answer within 10 s")
 
 
 def test_the_url_is_never_logged_nor_said(slack: FakeSlack, caplog: pytest.LogCaptureFixture) -> None:
