@@ -50,6 +50,7 @@ from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
+from daemon.turns import Turns
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
 from daemon.watch import Watch
@@ -267,6 +268,7 @@ class App:
             book=book,
             store=store,
             counters=counters,
+            turns=Turns(store),
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,

@@ -72,4 +72,5 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
         "CREATE INDEX outbox_due ON outbox(sink, not_before) WHERE state = 'due'",
     ),
+    ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
 )

@@ -88,7 +88,7 @@ def test_an_older_store_is_copied_and_then_brought_up_to_date(store: Store) -> N
     newer = Store.open(store.path.parent, CLOCK, (*MIGRATIONS, ("ALTER TABLE meta ADD COLUMN note TEXT",)))
     assert [tuple(row) for row in newer.read("SELECT * FROM meta")] == [("a", "x", None)]
     newer.close()
-    copy = store.path.with_name("state.db.v1")
+    copy = store.path.with_name(f"state.db.v{len(MIGRATIONS)}")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with sqlite3.connect(copy) as old:
         assert old.execute("SELECT * FROM meta").fetchall() == [("a", "x")]

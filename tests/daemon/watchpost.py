@@ -25,6 +25,7 @@ from daemon.rulebook import Rulebook
 from daemon.sampler import Sample, Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
+from daemon.turns import Turns
 from daemon.watch import Watch
 from policies.catalogue import BY_NAME
 from policies.containers import ExitedContainers
@@ -234,6 +235,7 @@ class WatchPost:
             book=self.options.book(),
             store=self.store,
             counters=Counters.load(self.store),
+            turns=Turns(self.store),
             sightings=self.sightings,
             sinks=lambda: ["console"],
             clock=self.clock,
