@@ -143,9 +143,14 @@ class GroupV1:
         """Read what befell its memory."""
         return MemoryMarks(
             peak_bytes=files.number(read_file(self._memory + "max_usage_in_bytes")),
-            limit_hits=files.number(read_file(self._memory + "failcnt")),
+            limit_hits=self._limit_hits(),
             oom_kills=self.oom_kills(),
         )
+
+    def _limit_hits(self) -> int | None:
+        # Where memory and swap together are limited as memory alone, it is their limit that is run against.
+        hits = files.number(read_file(self._memory + "failcnt"))
+        return None if hits is None else hits + (files.number(read_file(self._memory + "memsw.failcnt")) or 0)
 
     def limits(self) -> Limits:
         """Read its limits."""
