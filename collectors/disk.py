@@ -41,6 +41,7 @@ class _Probe:
         self.started = time.monotonic()
         self.look: _Look | None = None
         self.error = ""
+        self.missing = False
         self._thread = threading.Thread(target=self._run, name=f"statvfs-{role}", daemon=True)
 
     def start(self) -> None:
@@ -51,6 +52,7 @@ class _Probe:
             path = self.path.resolve(strict=True)
             self.look = _Look(path.stat().st_dev, _mountpoint(path), os.statvfs(path))
         except OSError as error:
+            self.missing = isinstance(error, FileNotFoundError)
             self.error = f"{self.path}: {error.strerror}"
 
     def finished(self, deadline: float) -> bool:
@@ -64,11 +66,15 @@ class Filesystems:
     The filesystems under the paths handed in, by role (`data-root`, `os-root`, …).
 
     Paths on one filesystem are one entry with all their roles. A path that hangs costs `patience` seconds in
-    all and its own entry; it is asked again only after its first answer.
+    all and its own entry; it is asked again only after its first answer. A path in one of the `optional` roles
+    may be missing.
     """
 
-    def __init__(self, paths: Callable[[], Mapping[str, Path]], patience: float = 2.0) -> None:
+    def __init__(
+        self, paths: Callable[[], Mapping[str, Path]], patience: float = 2.0, optional: frozenset[str] = frozenset()
+    ) -> None:
         self._paths = paths
+        self._optional = optional
         self._patience = patience
         self._asked: dict[str, _Probe] = {}
 
@@ -91,7 +97,7 @@ class Filesystems:
             del self._asked[role]
             if probe.look:
                 looks[role] = probe.look
-            else:
+            elif not (probe.missing and role in self._optional):
                 errors[role] = probe.error
         return Measurement(tuple(_merged(looks)), errors)
 
@@ -120,7 +126,7 @@ def _mountpoint(path: Path) -> str:
     device = path.stat().st_dev
     while path != path.parent and path.parent.stat().st_dev == device:
         path = path.parent
-    return str(path)
+    return os.fsencode(path).decode(errors="replace")  # a path can hold bytes that are no text
 
 
 def filesystem_families(filesystems: Sequence[Filesystem], errors: Mapping[str, str]) -> Iterator[Family]:

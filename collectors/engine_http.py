@@ -16,6 +16,7 @@ from collectors.engine_errors import (
     unavailable,
 )
 from collectors.facts import EngineState
+from collectors.json_fields import sound
 from collectors.unix_socket import UnixSocketAdapter
 
 if TYPE_CHECKING:
@@ -139,4 +140,4 @@ def _message(response: requests.Response) -> str:
     except ValueError:
         body = response.text
     words = body.get("message", "") if isinstance(body, dict) else body
-    return str(words).strip()[:_MESSAGE_LENGTH] or response.reason
+    return sound(str(words).strip()[:_MESSAGE_LENGTH] or response.reason)

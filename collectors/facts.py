@@ -56,6 +56,8 @@ class SubjectKind(StrEnum):
     IMAGE = "image"
     FILESYSTEM = "filesystem"
     ENGINE = "engine"
+    DAEMON = "daemon"
+    """Shipkeeper itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +398,8 @@ class Facts:
     protection: Protection = field(default_factory=Protection)
     ignore: tuple[str, ...] = ()
     """Globs of the names of containers that the owner wants to hear nothing of."""
+    state_fault: str = ""
+    """Why our own state cannot be written to the disk; empty while it can."""
 
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""

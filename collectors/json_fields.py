@@ -31,7 +31,7 @@ class Fields:
 
     def text(self, name: str) -> str:
         """Give a string, empty by default."""
-        return self._get(name, str, "")
+        return sound(self._get(name, str, ""))
 
     def flag(self, name: str) -> bool:
         """Give a boolean, false by default."""
@@ -59,7 +59,7 @@ class Fields:
         for item in items:
             if not isinstance(item, str):
                 raise self.wrong(name, f"holds {_kind(item)}, not only strings")
-        return tuple(items)
+        return tuple(map(sound, items))
 
     def labels(self, name: str) -> Mapping[str, str]:
         """Give the object of strings under a key, empty by default."""
@@ -67,7 +67,7 @@ class Fields:
         for key, item in items.items():
             if not isinstance(item, str):
                 raise self.wrong(name, f"holds {_kind(item)} at {key!r}, not only strings")
-        return MappingProxyType(dict(items))
+        return MappingProxyType({sound(key): sound(item) for key, item in items.items()})
 
     def time(self, name: str) -> datetime | None:
         """Give an RFC 3339 time in UTC; `None` by default and for Docker's zero time."""
@@ -110,6 +110,11 @@ class Fields:
 
     def _place(self, name: str) -> str:
         return f"{self._where}.{name}"
+
+
+def sound(text: str) -> str:
+    """Give a text that every file and page can hold: JSON can write half a surrogate pair, UTF-8 cannot."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def objects(value: object, where: str) -> list[Fields]:

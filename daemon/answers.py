@@ -11,6 +11,7 @@ from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.plans import make_plan, to_json
 from daemon.web.pages import Overview
+from policies import words
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
@@ -102,6 +103,18 @@ class Answers:
     def not_ready(self) -> str:
         """Say what is still waited for; empty once the daemon is ready."""
         return "" if self._watch.ready else "the first look at the containers is not complete"
+
+    def headline(self) -> str:
+        """Give the one line that systemd shows: `12 containers, 1 alert firing, Docker 28.5.2 up`."""
+        engine, snapshot = self._engine.engine, self._watch.snapshot
+        docker = f"Docker {engine.version} up" if engine.state is EngineState.UP else f"Docker {engine.state}"
+        if snapshot is None:
+            return f"no picture of this host yet, {docker}"
+        firing = sum(state.phase.told for state in snapshot.alerts.values())
+        told = f"{words.count(firing, 'alert')} firing" if firing else "no alert"
+        if not snapshot.docker_known:
+            return f"{told}, {docker}"
+        return f"{words.count(len(snapshot.facts.containers), 'container')}, {told}, {docker}"
 
     def overview(self) -> Overview:
         """Give what the landing page says."""

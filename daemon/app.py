@@ -13,8 +13,8 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from signal import SIGHUP
-from typing import TYPE_CHECKING
+from signal import SIGHUP, Signals
+from typing import TYPE_CHECKING, Protocol
 
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
@@ -30,6 +30,7 @@ from daemon.answers import Answers, Self
 from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
+from daemon.crew import Crew, name_this_thread
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
@@ -38,11 +39,12 @@ from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
-from daemon.lifecycle import await_signal, block_signals
+from daemon.lifecycle import await_signal, block_signals, end_within
 from daemon.loading import config_file, load
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
+from daemon.outlet import outlet
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
@@ -72,13 +74,39 @@ WATCH_PATIENCE = timedelta(seconds=2)
 PING_PATIENCE = timedelta(seconds=5)
 SLOW_PATIENCE = timedelta(seconds=30)
 DEADLINES: Mapping[str, timedelta] = {
+    "main": timedelta(seconds=60),
     "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
-    "watch": timedelta(seconds=60),
+    "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
+    "scheduler": timedelta(seconds=60),
+    "lane": timedelta(seconds=120),
+    "web": timedelta(seconds=60),
+    "control": timedelta(seconds=60),
+    "watchdog": timedelta(seconds=60),
 }
 """How old the last heartbeat of a thread may be; the table in docs/architecture.md."""
+MAIN_BEATS = timedelta(seconds=5)
+CLOSING = timedelta(seconds=12)
+"""For all threads together to end, and then for the process: with what is between, within 20 s of the signal."""
+CUT_OFF = timedelta(seconds=16)
+
+
+class Part(Protocol):
+    """A long-lived part of the daemon."""
+
+    def start(self) -> None:
+        """Begin to work; ShipkeeperError for what it cannot have."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end; never waits."""
+        ...
+
+    def close(self) -> None:
+        """Wait for its end, within bounds."""
+        ...
 
 
 class App:
@@ -92,8 +120,9 @@ class App:
         self._clock = clock
         self._closing = ExitStack()
         endpoint = _endpoint(settings)
-        beats = Heartbeats(DEADLINES, clock)
-        self._beats = beats
+        self.beats = Heartbeats(DEADLINES, clock)
+        self.crew = crew = Crew(self.beats, clock)
+        self._started: list[Part] = []
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
         self._steady = steady.load(self.store, clock)
@@ -104,21 +133,19 @@ class App:
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
-            partial(beats.beat, "engine"),
+            crew,
         )
-        self.reader = EventReader(connect, self.engine, clock, self._wake, partial(beats.beat, "reader"))
+        self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths)
+        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
             Sources(self._filesystems, self._cgroups, self._containers),
             clock,
-            partial(beats.beat, "sampler"),
             self._wake,
+            crew,
         )
-        self.sender = Sender(
-            self.store, _routes(settings), self._steady, host=book.host, beat=partial(beats.beat, "sender")
-        )
+        self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
         )
@@ -131,6 +158,7 @@ class App:
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
             ],
             clock,
+            crew,
         )
         exports = Exports(
             clock=self._steady,
@@ -141,6 +169,7 @@ class App:
             watch=self.watch,
             sender=self.sender,
             jobs=self._jobs,
+            crew=crew,
             configuration=configuration,
             local=self._is_local(),
         )
@@ -162,6 +191,7 @@ class App:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(self.answers.not_ready),
             },
+            crew,
         )
         self._control = ControlServer(
             settings.control_socket(os.environ, os.geteuid()),
@@ -171,6 +201,7 @@ class App:
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
+            crew,
         )
 
     def start(self) -> None:
@@ -186,10 +217,20 @@ class App:
             self._jobs,
         ):
             part.start()
+            self._started.append(part)
             self._closing.callback(part.close)
 
     def close(self) -> None:
-        """Close every part that was started, the last one first."""
+        """
+        Close every part that was started, the last one first, all of them within `CLOSING`.
+
+        All are asked to end before any is waited for. Only the sender is asked when its turn comes: it sends
+        what the last cycle of the watch thread has put into the outbox.
+        """
+        self.crew.end_within(CLOSING)
+        for part in self._started:
+            if part is not self.sender:
+                part.stop()
         self._closing.close()
 
     def adopt(self) -> None:
@@ -217,10 +258,6 @@ class App:
         """Say what is on, what is off, and how to switch it on."""
         return banner.lines(self.configuration.settings, self.web.address, self.store, _version())
 
-    def stale(self) -> tuple[str, ...]:
-        """Name the threads that show no sign of life."""
-        return self._beats.stale()
-
     def _wake(self) -> None:
         self.watch.wake()
 
@@ -239,8 +276,7 @@ class App:
             return paths
         if engine.data_root:
             paths = {"data-root": Path(engine.data_root), **paths}
-        containerd = Path("/var/lib/containerd")
-        return {**paths, "containerd-root": containerd} if containerd.is_dir() else paths
+        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
@@ -262,6 +298,7 @@ class App:
             sightings=sightings,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            state_fault=lambda: store.degraded,
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
@@ -275,7 +312,7 @@ class App:
             steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
-            beat=partial(self._beats.beat, "watch"),
+            crew=self.crew,
         )
 
     def _prune(self) -> None:
@@ -309,8 +346,13 @@ def _version() -> str:
 
 
 def run(configuration: Configuration) -> int:
-    """Run the daemon until a signal ends it, and read its configuration again at SIGHUP; 0 after SIGTERM or SIGINT."""
+    """
+    Run the daemon until a signal ends it, and read its configuration again at SIGHUP.
+
+    0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive.
+    """
     block_signals()
+    name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
     with ExitStack() as closing:
         app = App(configuration, configuration.clock)
@@ -319,27 +361,54 @@ def run(configuration: Configuration) -> int:
         gc.collect()
         gc.freeze()
         app.start()
-        for line in app.banner():
-            print(line, flush=True)  # noqa: T201  the terminal, or the journal, is where a person looks first
+        _greet(app)
         if interval := watchdog_interval(os.environ, os.getpid()):
-            watchdog = Watchdog(interval, notifier, app.stale)
+            watchdog = Watchdog(interval, notifier, app.beats.stale, app.crew)
             watchdog.start()
             closing.callback(watchdog.close)
-        notifier.ready(_status(configuration))
-        while (signal := await_signal()) is SIGHUP:
-            if configuration.read_again():
-                _set_up_logging(configuration)
-                app.adopt()
-            notifier.status(_status(configuration))
-        log.info("%s received, stopping", signal.name)
+        notifier.ready(_status(app))
+        signal = _attend(app, notifier)
+        log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
-    return 0
+        exit_code = 0 if signal else 1
+        end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)
+    return exit_code
 
 
-def _status(configuration: Configuration) -> str:
-    settings, standing = configuration.settings, configuration.standing
-    rejected = "; the changed configuration is bad and not in force" if standing.problem else ""
-    return f"watching {settings.docker.host}, mode {settings.mode}{rejected}"
+def _greet(app: App) -> None:
+    """Print the banner: the terminal, or the journal, is where a person looks first."""
+    try:
+        for line in app.banner():
+            print(line)  # noqa: T201
+    except OSError as error:
+        log.warning("standard output cannot be written (%s): alerts wait until it can be", error)
+
+
+def _attend(app: App, notifier: Notifier) -> Signals | None:
+    """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
+    while not app.crew.lost:
+        app.beats.beat("main")
+        notifier.status(app.answers.headline())
+        signal = await_signal(MAIN_BEATS)
+        if signal is SIGHUP:
+            _reload(app, notifier)
+        elif signal:
+            return signal
+    return None
+
+
+def _reload(app: App, notifier: Notifier) -> None:
+    """Read the configuration again, and take it over if it is good."""
+    notifier.reloading(app.configuration.clock.monotonic())
+    if app.configuration.read_again():
+        _set_up_logging(app.configuration)
+        app.adopt()
+    notifier.ready(_status(app))
+
+
+def _status(app: App) -> str:
+    rejected = "; the changed configuration is bad and not in force" if app.configuration.standing.problem else ""
+    return app.answers.headline() + rejected
 
 
 def _set_up_logging(configuration: Configuration) -> None:
@@ -368,6 +437,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--plan-json", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    sys.stdout, sys.stderr = outlet(sys.stdout), outlet(sys.stderr)
     try:
         find = partial(config_file, arguments.config, os.environ)
         configuration = Configuration(load(find(), os.environ), find, os.environ, SystemClock())

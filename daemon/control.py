@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from daemon.crew import Crew
     from daemon.verbs import JSON, Verb
     from daemon.web.exchange import Request
 
@@ -44,8 +45,9 @@ class ControlServer:
     connect, and is told so if they can.
     """
 
-    def __init__(self, path: Path, verbs: Sequence[Verb], group: str = GROUP) -> None:
+    def __init__(self, path: Path, verbs: Sequence[Verb], crew: Crew, group: str = GROUP) -> None:
         self._path = path
+        self._crew = crew
         self._verbs = {(verb.path, verb.method): verb for verb in verbs}
         self._group = group
         self._gid = -1
@@ -55,8 +57,15 @@ class ControlServer:
         """Make the socket and answer; ShipkeeperError when it cannot be made or a daemon answers there already."""
         sock = bind(self._path, self._group)
         self._gid = self._path.stat().st_gid
-        self._listener = Listener(sock, self._answer, name="control", body_limit=_BODY_LIMIT, deadline=_DEADLINE)
+        self._listener = Listener(
+            sock, self._answer, name="control", body_limit=_BODY_LIMIT, crew=self._crew, deadline=_DEADLINE
+        )
         self._listener.start()
+
+    def stop(self) -> None:
+        """Ask for the end; never waits."""
+        if self._listener is not None:
+            self._listener.stop()
 
     def close(self) -> None:
         """Stop answering and remove the socket."""

@@ -16,6 +16,7 @@ from daemon.engine_judge import EngineJudge, Outage
 if TYPE_CHECKING:
     from collectors.engine_api import EngineApi
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.unit_state import UnitState
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ INTERVAL: Final = timedelta(seconds=5)
 EAGER: Final = timedelta(seconds=1)
 """Between pings while it is undecided whether the engine is down."""
 _AWAY: Final = frozenset({EngineState.STOPPED, EngineState.CRASHED})
-_JOIN_SECONDS: Final = 10.0
+_CLOSING: Final = timedelta(seconds=7)
 
 
 class EngineWatch:
@@ -37,13 +38,12 @@ class EngineWatch:
     """
 
     def __init__(
-        self, connect: Connect, unit_state: UnitState, clock: Clock, wake: Callable[[], None], beat: Callable[[], None]
+        self, connect: Connect, unit_state: UnitState, clock: Clock, wake: Callable[[], None], crew: Crew
     ) -> None:
         self._connect = connect
         self._unit_state = unit_state
         self._clock = clock
         self._wake = wake
-        self._beat = beat
         self._judge = EngineJudge(clock.now())
         self._api: EngineApi | None = None
         self._reached = False
@@ -52,8 +52,7 @@ class EngineWatch:
         self._up = threading.Event()
         self._nudge = threading.Event()
         self._lost = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._worker = crew.worker("engine", self._run)
 
     @property
     def engine(self) -> Engine:
@@ -81,18 +80,19 @@ class EngineWatch:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; never waits."""
+        self._worker.stop()
+        self._nudge.set()
 
     def close(self) -> None:
         """End the thread: it may take as long as a ping."""
-        self._stopping.set()
-        self._nudge.set()
-        if self._thread.ident is None:
+        self.stop()
+        self._worker.join(_CLOSING)
+        if not self._worker.alive:
             self._drop()
-            return
-        self._thread.join(_JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("the engine watch did not end within %.0f s", _JOIN_SECONDS)
 
     def look(self) -> None:
         """Look at the engine once; the thread does this again and again."""
@@ -111,16 +111,15 @@ class EngineWatch:
         self._publish(before)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._beat()
+        while not self._worker.stopping.is_set():
+            self._worker.beat()
             self.look()
             if self._judge.undecided:
                 # No nudge shortens this: three failures are to be spread over time.
-                self._stopping.wait(EAGER.total_seconds())
+                self._worker.stopping.wait(EAGER.total_seconds())
             else:
                 self._nudge.wait(INTERVAL.total_seconds())
             self._nudge.clear()
-        self._drop()
 
     def _contact(self) -> Outage | None:
         """Ping, or greet an engine not yet spoken to; give what went wrong."""
@@ -142,7 +141,7 @@ class EngineWatch:
     def _greet(self, api: EngineApi) -> None:
         now = self._clock.now()
         features = api.forbidden_features()
-        self._beat()
+        self._worker.beat()
         try:
             engine = api.engine(now)
         except EngineForbidden:  # among the features already: we go on without what only /info tells

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collectors.engine_api import EngineApi
     from collectors.engine_events import Event, EventStream
     from daemon.clock import Clock
+    from daemon.crew import Crew
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _WAIT: Final = timedelta(seconds=1)
 _LONGEST_DELAY: Final = 5.0
 _STEADY: Final = 10.0
 """A stream that lasted so many seconds was a good one: the next may be opened at once."""
-_JOIN_SECONDS: Final = 5.0
+_CLOSING: Final = timedelta(seconds=5)
 _NANOS: Final = 1_000_000_000
 
 _ACTIONS: Final = frozenset(
@@ -153,13 +154,12 @@ class EventReader:
         engine: EngineSignals,
         clock: Clock,
         wake: Callable[[], None],
-        beat: Callable[[], None],
+        crew: Crew,
     ) -> None:
         self._connect = connect
         self._engine = engine
         self._clock = clock
         self._wake = wake
-        self._beat = beat
         self._queue = EventQueue()
         self._seen = _Seen()
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -169,8 +169,7 @@ class EventReader:
         self._lag: float | None = None
         self._stream: EventStream | None = None
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._worker = crew.worker("reader", self._run)
 
     def drain(self) -> Batch:
         """Take what came since the last call, oldest first; never waits."""
@@ -198,23 +197,25 @@ class EventReader:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._worker.start()
 
-    def close(self) -> None:
-        """End the thread, also while it waits for the stream."""
-        self._stopping.set()
+    def stop(self) -> None:
+        """Ask the thread to end, also while it waits for the stream; never waits."""
+        self._worker.stop()
         with self._lock:
             if self._stream is not None:
                 self._stream.close()
-        self._thread.join(_JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("the event reader did not end within %.0f s", _JOIN_SECONDS)
+
+    def close(self) -> None:
+        """End the thread."""
+        self.stop()
+        self._worker.join(_CLOSING)
 
     def _run(self) -> None:
         failures = 0
         resumes = False
-        while not self._stopping.is_set():
-            self._beat()
+        while not self._worker.stopping.is_set():
+            self._worker.beat()
             if not self._engine.wait_up(_WAIT):
                 resumes = False
                 continue
@@ -225,7 +226,7 @@ class EventReader:
                 failures = 0
             else:
                 failures += 1
-                self._stopping.wait(_delay(failures))
+                self._worker.stopping.wait(_delay(failures))
 
     def _follow(self, *, resumes: bool) -> StreamEnd:
         """Open a stream and read it to its end; give how it ended."""
@@ -239,17 +240,19 @@ class EventReader:
             return StreamEnd.EOF
         with stream:
             self._opened(stream, resumes=resumes)
-            for event in stream:
-                self._take(event)
-            self._ended(stream)
+            try:
+                for event in stream:
+                    self._take(event)
+            finally:
+                self._ended(stream)
         return stream.end
 
     def _opened(self, stream: EventStream, *, resumes: bool) -> None:
-        self._beat()  # to open a stream may take as long as a silent one lasts
+        self._worker.beat()  # to open a stream may take as long as a silent one lasts
         with self._lock:
             self._stream = stream
             self._connects += not resumes
-            if self._stopping.is_set():  # close() came before there was a stream to end
+            if self._worker.stopping.is_set():  # stop() came before there was a stream to end
                 stream.close()
         if not resumes:
             # Asked only now that the stream is open: so nothing falls between a list and the first event.
@@ -257,7 +260,7 @@ class EventReader:
             self._wake()
 
     def _take(self, event: Event) -> None:
-        self._beat()
+        self._worker.beat()
         if not self._seen.is_new(event):
             return
         action = event.action.partition(":")[0]

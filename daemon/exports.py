@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.jobs import Jobs
@@ -48,6 +49,7 @@ class Exports:
         watch: Watch,
         sender: Sender,
         jobs: Jobs,
+        crew: Crew,
         configuration: Configuration,
         local: bool,
     ) -> None:
@@ -60,6 +62,7 @@ class Exports:
         self._watch = watch
         self._sender = sender
         self._jobs = jobs
+        self._crew = crew
         self._configuration = configuration
         self._local = local
         self._host = Host()
@@ -117,6 +120,7 @@ class Exports:
             jobs=self._jobs.last_success,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
+            restarts=self._crew.restarts,
             configuration=self._configuration.standing,
             now=self._clock.now(),
         )

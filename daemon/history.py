@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from daemon.store import Store
 
 RETENTION = timedelta(days=7)
+MOST_KEPT = 5000
+"""Deaths, and memory kills, that the store keeps: a host where containers end all day must not fill the disk."""
 MOST_UNSAVED = 10_000
 """What cannot be stored for so long that it becomes more than this is forgotten, the oldest first."""
 _EVENTS_UNTIL = "events_until"
@@ -117,10 +119,17 @@ def kills_since(store: Store, since: datetime) -> tuple[OomKill, ...]:
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Drop what is past its retention at this steady time."""
+    """Drop what is past its retention at this steady time, or too much."""
     horizon = (now - RETENTION).timestamp()
     connection.execute("DELETE FROM deaths WHERE at < ?", (horizon,))
     connection.execute("DELETE FROM oom_kills WHERE at < ?", (horizon,))
+    connection.execute(
+        "DELETE FROM deaths WHERE key IN (SELECT key FROM deaths ORDER BY at DESC LIMIT -1 OFFSET ?)", (MOST_KEPT,)
+    )
+    connection.execute(
+        "DELETE FROM oom_kills WHERE rowid IN (SELECT rowid FROM oom_kills ORDER BY at DESC LIMIT -1 OFFSET ?)",
+        (MOST_KEPT,),
+    )
 
 
 def _dump_kill(kill: OomKill) -> str:

@@ -6,11 +6,12 @@ import logging
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.base import BaseExecutor, run_job
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
     from apscheduler.events import JobEvent
 
     from daemon.clock import Clock
+    from daemon.crew import Crew, Worker
 
 log = logging.getLogger(__name__)
 
+_BEAT_EVERY = timedelta(seconds=30)
+_BEAT = "beat-"
+"""How the names of the jobs begin that are the heartbeats of the lanes."""
 _CLOCK_STEP = timedelta(seconds=2)
-_LONGEST_WAIT = 60.0
+_LONGEST_WAIT = 5.0
 """Seconds after which the clock is looked at again, whatever is due when."""
+_CLOSING = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +47,22 @@ class Job:
 
 
 class Jobs:
-    """Runs jobs in UTC; a late job still runs, a job that still runs is not started twice."""
+    """
+    Runs jobs in UTC; a late job still runs, a job that still runs is not started twice.
 
-    def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
+    Each lane beats by a small job of its own, so one that is held up is noticed.
+    """
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock, crew: Crew) -> None:
         self._clock = clock
+        self._beats = crew.beats
         self._last_success: dict[str, float] = {}
-        self._scheduler = _Scheduler(
-            clock,
-            timezone="UTC",
-            executors={lane: _Lane() for lane in {job.lane for job in jobs}},
-            # The default grace of one second turns a busy minute into a skipped run.
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
-        for job in jobs:
-            self._scheduler.add_job(
-                job.work,
-                "interval",
-                seconds=job.every.total_seconds(),
-                start_date=clock.now() + job.first if job.first else None,
-                id=job.name,
-                executor=job.lane,
-            )
-        self._scheduler.add_listener(
-            self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
-        )
+        self._lanes = sorted({job.lane for job in jobs})
+        hearts = [Job(f"{_BEAT}{lane}", partial(self._beat, lane), _BEAT_EVERY, lane) for lane in self._lanes]
+        self._jobs = [*jobs, *hearts]
+        self._turns = {lane: threading.Lock() for lane in self._lanes}
+        self._scheduler: _Scheduler | None = None
+        self._worker = crew.worker("scheduler", self._run)
 
     @property
     def last_success(self) -> Mapping[str, float]:
@@ -73,13 +71,52 @@ class Jobs:
 
     def start(self) -> None:
         """Start the scheduler's thread."""
-        self._scheduler.start()
+        for lane in self._lanes:
+            self._beat(lane)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the scheduler to start no more jobs; never waits."""
+        self._worker.stop()
+        if self._scheduler is not None:
+            self._scheduler.wakeup()
 
     def close(self) -> None:
         """Start no more jobs; one that hangs is left behind, for it may wait for a stuck disk."""
-        self._scheduler.shutdown(wait=False)
+        self.stop()
+        self._worker.join(_CLOSING)
+        for lane in self._lanes:
+            self._beats.leave(f"lane-{lane}")
+
+    def _beat(self, lane: str) -> None:
+        self._beats.beat(f"lane-{lane}")
+
+    def _run(self) -> None:
+        """Schedule until asked to stop; each life of the thread has a scheduler of its own."""
+        self._scheduler = _Scheduler(
+            self._clock,
+            timezone="UTC",
+            executors={lane: _Lane(turn) for lane, turn in self._turns.items()},
+            # The default grace of one second turns a busy minute into a skipped run.
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        for job in self._jobs:
+            self._scheduler.add_job(
+                job.work,
+                "interval",
+                seconds=job.every.total_seconds(),
+                start_date=self._clock.now() + job.first if job.first else None,
+                id=job.name,
+                executor=job.lane,
+            )
+        self._scheduler.add_listener(
+            self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+        self._scheduler.work(self._worker)
 
     def _heard(self, event: JobEvent) -> None:
+        if event.job_id.startswith(_BEAT):
+            return
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
         elif event.code == EVENT_JOB_ERROR:
@@ -88,9 +125,9 @@ class Jobs:
             log.warning("job %s did not run: the last run of it has not ended", event.job_id)
 
 
-class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has no types
+class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no types
     """
-    Moves what is due along with a wall clock that is set.
+    Runs in the thread of a worker, and moves what is due along with a wall clock that is set.
 
     APScheduler knows the wall clock alone: one set back would halt every job for as long, one set forward makes
     it count a year of missed runs one by one.
@@ -98,10 +135,30 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has 
 
     def __init__(self, clock: Clock, **options: Any) -> None:
         self._clock = clock
+        self._nudge = threading.Event()
         self._offset = self._wall_minus_monotonic()
         super().__init__(**options)
 
-    def _process_jobs(self) -> float | None:
+    def work(self, worker: Worker) -> None:
+        """Run jobs until the worker is to stop."""
+        self.start()
+        try:
+            while not worker.stopping.is_set():
+                worker.beat()
+                self._nudge.wait(self._process_jobs())
+                self._nudge.clear()
+        finally:
+            self.shutdown(wait=False)
+
+    def wakeup(self) -> None:
+        """Look at the jobs now; APScheduler calls it too."""
+        self._nudge.set()
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Start no more jobs; every kind of scheduler has to have it."""
+        super().shutdown(wait)
+
+    def _process_jobs(self) -> float:
         offset = self._wall_minus_monotonic()
         step = timedelta(seconds=offset - self._offset)
         if abs(step) > _CLOCK_STEP:
@@ -109,7 +166,7 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has 
             for job in self.get_jobs():
                 job.modify(next_run_time=job.next_run_time + step)
         wait: float | None = super()._process_jobs()
-        return wait if wait is None else min(wait, _LONGEST_WAIT)
+        return _LONGEST_WAIT if wait is None else min(wait, _LONGEST_WAIT)
 
     def _wall_minus_monotonic(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()
@@ -123,13 +180,14 @@ class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types
     the process for as long as its patience lasts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: threading.Lock) -> None:
+        """Take the lock that jobs of this lane hold while they run."""
         super().__init__()
-        self._busy = threading.Lock()
+        self._turn = turn
 
     def _do_submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
         threading.Thread(target=self._run, args=(job, run_times), name=f"job-{job.id}", daemon=True).start()
 
     def _run(self, job: Any, run_times: Sequence[datetime]) -> None:
-        with self._busy:
+        with self._turn:
             self._run_job_success(job.id, run_job(job, "default", run_times, self._logger.name))

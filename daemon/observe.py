@@ -74,6 +74,8 @@ class Eyes:
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
     """Writable layer sizes measured so far, by container id."""
+    state_fault: Callable[[], str | None]
+    """Says why our own state cannot be written just now."""
 
 
 class Observer:
@@ -164,6 +166,7 @@ class Observer:
             oom_kills=kills,
             protection=book.protection,
             ignore=book.ignore,
+            state_fault=self._eyes.state_fault() or "",
         )
 
     def _containers(self, *, quotes: bool) -> tuple[Container, ...]:

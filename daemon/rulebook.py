@@ -10,6 +10,7 @@ from daemon.redact import Redactor
 from policies.deaths import Crashes
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
+from policies.own_state import StateUnsaved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,7 @@ class Rulebook:
             "deaths": Crashes(),
             "health": ContainerHealth(),
             "engine": EngineDown(),
+            "own_state": StateUnsaved(),
         }
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
         return cls(

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from collectors.facts import Container, Filesystem
     from collectors.reading import MemoryMarks
     from daemon.clock import Clock
+    from daemon.crew import Crew
 
 log = logging.getLogger(__name__)
 
 INTERVAL = timedelta(seconds=15)
 
 _KEPT_INTERVALS = 3
-_CLOSE_DEADLINE = 3.0
+_CLOSING = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,28 +70,26 @@ class Sources:
 
 class Sampler:
     """
-    Takes a sample in every interval, beats after it, then wakes whoever decides on it.
+    Takes a sample in every interval, then wakes whoever decides on it.
 
-    `beat` and `wake` are called in the sampler's thread.
+    `wake` is called in the sampler's thread.
     """
 
     def __init__(
         self,
         sources: Sources,
         clock: Clock,
-        beat: Callable[[], None],
         wake: Callable[[], None],
+        crew: Crew,
         interval: timedelta = INTERVAL,
     ) -> None:
         self._sources = sources
         self._clock = clock
-        self._beat = beat
         self._wake = wake
         self._interval = interval.total_seconds()
         self._latest: tuple[float, Sample] | None = None
-        self._stopping = False
         self._nudge = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._worker = crew.worker("sampler", self._run)
 
     @property
     def latest(self) -> Sample | None:
@@ -109,28 +108,29 @@ class Sampler:
 
     def start(self) -> None:
         """Sample from now on."""
-        self._thread.start()
+        self._worker.start()
 
     def wake(self) -> None:
         """Ask for a sample now, from any thread: something came into reach."""
         self._nudge.set()
 
+    def stop(self) -> None:
+        """Ask the thread to end; never waits."""
+        self._worker.stop()
+        self._nudge.set()
+
     def close(self) -> None:
         """Stop; waits for a sample in progress."""
-        self._stopping = True
-        self._nudge.set()
-        if self._thread.is_alive():
-            self._thread.join(_CLOSE_DEADLINE)
+        self.stop()
+        self._worker.join(_CLOSING)
 
     def _run(self) -> None:
-        while True:
+        while not self._worker.stopping.is_set():
             try:
                 self.sample_now()
             except Exception:  # the boundary of a cycle: the next one may do better, and the old sample ages out
                 log.exception("could not take a sample")
-            self._beat()
+            self._worker.beat()
             self._wake()
             self._nudge.wait(self._interval)
             self._nudge.clear()
-            if self._stopping:
-                return

@@ -29,6 +29,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     jobs: Mapping[str, float],
     cycles: int,
     failures: int,
+    restarts: Mapping[str, int],
     configuration: Standing,
     now: datetime,
 ) -> Iterator[Family]:
@@ -36,6 +37,12 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     yield from _stream(reader)
     yield Family(f"{_P}cycles_total", "counter", "Cycles of the watch thread that ended well.", [("", cycles)])
     yield Family(f"{_P}cycle_failures_total", "counter", "Cycles that ended in an error.", [("", failures)])
+    yield Family(
+        f"{_P}thread_restarts_total",
+        "counter",
+        "Times a thread of the daemon died and was begun again.",
+        [(label_block(thread=name), count) for name, count in restarts.items()],
+    )
     yield from _configuration(configuration)
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOCK_WAIT_SECONDS = 1.0  # a predecessor that is just closing lets go of the file within that
+_CLOSE_WAIT_SECONDS = 2.0
 _DISK_FAULTS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _CORRUPTION = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -93,11 +94,16 @@ class Store:
                 log.info("the state is on the disk again, in %s", self.path)
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and let go of it."""
-        with self._lock:
+        """Fold the write-ahead log into the file and let go of it; what hangs in it is left behind."""
+        if not self._lock.acquire(timeout=_CLOSE_WAIT_SECONDS):
+            log.warning("the state in %s is still being written or read; it is left as it is", self.path)
+            return
+        try:
             with contextlib.suppress(sqlite3.Error):  # the log is kept beside the file and read at the next start
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.close()
+        finally:
+            self._lock.release()
 
     def _survive(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work on the file, or on the twin if the disk fails it."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from daemon.crew import Crew
+
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0
-"""Seconds for which a systemd that does not listen may hold up the caller."""
+_PATIENCE = timedelta(seconds=5)
+"""For which a systemd that does not listen may hold up the caller."""
+_OFTEN = timedelta(seconds=20)
+"""The watchdog is fed at least so often, however long systemd would wait: a late heartbeat is soon in the log."""
 
 
 class Notifier:
@@ -24,14 +27,22 @@ class Notifier:
         address = environ.get("NOTIFY_SOCKET", "")
         # A leading @ stands for the NUL of Linux's abstract addresses.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._status = ""
 
     def ready(self, status: str) -> None:
-        """Say that start-up is complete, with one line for `systemctl status`."""
+        """Say that start-up or a reload is complete, with one line for `systemctl status`."""
+        self._status = status
         self._send("READY=1", f"STATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
-        """Say one line for `systemctl status`."""
-        self._send(f"STATUS={_one_line(text)}")
+        """Say one line for `systemctl status`; the same line again costs nothing."""
+        if text != self._status:
+            self._status = text
+            self._send(f"STATUS={_one_line(text)}")
+
+    def reloading(self, monotonic: float) -> None:
+        """Say that a reload has begun, at these monotonic seconds; `ready` says that it is over."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={int(monotonic * 1_000_000)}")
 
     def stopping(self) -> None:
         """Say that shutdown has begun."""
@@ -46,7 +57,7 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(_PATIENCE)
+                sock.settimeout(_PATIENCE.total_seconds())
                 sock.connect(self._address)
                 sock.send("\n".join(lines).encode())
         except OSError as error:
@@ -64,30 +75,33 @@ def watchdog_interval(environ: Mapping[str, str], pid: int) -> timedelta | None:
 class Watchdog:
     """A thread that feeds systemd's watchdog while `stale` names no part, and says so in the log when it stops."""
 
-    def __init__(self, interval: timedelta, notifier: Notifier, stale: Callable[[], Sequence[str]]) -> None:
-        self._interval = interval.total_seconds()
+    def __init__(self, interval: timedelta, notifier: Notifier, stale: Callable[[], Sequence[str]], crew: Crew) -> None:
+        self._interval = min(interval, _OFTEN).total_seconds()
         self._notifier = notifier
         self._stale = stale
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._worker = crew.worker("watchdog", self._run)
 
     def start(self) -> None:
         """Feed at once, then at every interval."""
-        self._thread.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; never waits."""
+        self._worker.stop()
 
     def close(self) -> None:
         """Stop feeding."""
-        self._closed.set()
-        self._thread.join()
+        self.stop()
+        self._worker.join(_PATIENCE)
 
     def _run(self) -> None:
-        while True:
+        while not self._worker.stopping.is_set():
+            self._worker.beat()
             if stale := self._stale():
                 log.error("the watchdog is not fed: no sign of life from %s", ", ".join(stale))
             else:
                 self._notifier.feed_watchdog()
-            if self._closed.wait(self._interval):
-                return
+            self._worker.stopping.wait(self._interval)
 
 
 def _one_line(text: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
     from daemon.counters import Counters
+    from daemon.crew import Crew
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
@@ -45,6 +46,7 @@ SOON = timedelta(seconds=5)
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
 FORGET_EVERY = timedelta(hours=1)
+_CLOSING = timedelta(seconds=7)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
@@ -76,7 +78,7 @@ class Watch:
         steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
-        beat: Callable[[], None],
+        crew: Crew,
     ) -> None:
         self._observer = observer
         self._book = book
@@ -88,7 +90,6 @@ class Watch:
         self._clock = clock
         self._steady = steady
         self._notify = notify
-        self._beat = beat
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
         self._missed: list[Death] = []
@@ -104,8 +105,7 @@ class Watch:
         self._published: tuple[float, Snapshot] | None = None
         self._pace = Pace(clock)
         self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._worker = crew.worker("watch", self._run)
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -139,24 +139,28 @@ class Watch:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after a running cycle; never waits."""
+        self._worker.stop()
+        self._wake.set()
 
     def close(self) -> None:
         """Let a running cycle end, then stop."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
-        self._observer.close()
+        self.stop()
+        self._worker.join(_CLOSING)
+        if not self._worker.alive:
+            self._observer.close()
 
     def _run(self) -> None:
         pause = timedelta(0)
-        while not self._stopping.is_set():
-            self._beat()
+        while not self._worker.stopping.is_set():
+            self._worker.beat()
             self._wake.wait(pause.total_seconds())
-            self._stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
+            self._worker.stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
             self._wake.clear()
-            if self._stopping.is_set():
+            if self._worker.stopping.is_set():
                 return
             begun = self._clock.monotonic()
             try:

@@ -61,6 +61,7 @@ RULES: tuple[AlertRule, ...] = (
     ),
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
     AlertRule(name="disk-low", title="is filling", hold=timedelta(seconds=30), clear=timedelta(minutes=5)),
+    AlertRule(name="state-unsaved", title="cannot save its state", hold=timedelta(seconds=60), clear=NOW),
 )
 
 BY_NAME: dict[str, AlertRule] = {rule.name: rule for rule in RULES}

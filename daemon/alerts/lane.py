@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BURST = 3
+ROUND_SECONDS = 10.0
+"""After so long a lane looks up from its work, however much is due: its thread has to beat its heart."""
 IDLE_SECONDS = 30.0
-"""A lane with nothing to do looks again after so long: its thread has to beat its heart."""
+"""A lane with nothing to do looks again after so long, for the same reason."""
 
 _RETRY_SECONDS = (1.0, 300.0)
 _PROBE_SECONDS = (30.0, 900.0)
@@ -106,13 +108,14 @@ class Lane:
 
     def adopt(self, sink: Sink, host: str, per_second: float) -> None:
         """Go on with another sink of this name, from any thread; what the old one failed to take is tried at once."""
-        with self._settling:
+        with self._settling:  # else the old one's failure could be noted after this, and pause the new one
             self.sink, self._host, self._bucket = sink, host, Bucket(per_second, self._clock)
             self._failures, self._paused_until = 0, self._clock.monotonic()
             outbox.hurry(self._store, sink.name, self._clock.now())
 
     def send_due(self) -> float:
         """Send what may go now; give the seconds until it makes sense to look again, if nothing new comes."""
+        until = self._clock.monotonic() + ROUND_SECONDS
         while True:
             seconds = max(self._paused_until - self._clock.monotonic(), self._bucket.wait())
             if seconds > 0:
@@ -131,6 +134,9 @@ class Lane:
                     outbox.mark_retry(self._store, batch.ids, outcome.why, self._clock.now())
                 else:
                     self._settle(batch, outcome)
+            if self._clock.monotonic() >= until:
+                seconds = 0.0
+                break
         waiting = outbox.backlog(self._store, self.sink.name)
         self.stats = replace(self.stats, depth=waiting.depth, oldest=waiting.oldest)
         return min(seconds, IDLE_SECONDS)

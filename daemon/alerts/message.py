@@ -159,7 +159,8 @@ def _times(state: AlertState) -> Iterable[str]:
 
 
 def _resolved(state: AlertState) -> str:
-    if state.fired_at is None or state.resolved_at is None:
+    # A wall clock that was set back meanwhile leaves no figure to tell.
+    if state.fired_at is None or state.resolved_at is None or state.resolved_at < state.fired_at:
         return f"resolved: {state.resolution}"
     return f"resolved after {words.duration(state.resolved_at - state.fired_at)}: {state.resolution}"
 

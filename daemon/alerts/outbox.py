@@ -39,6 +39,12 @@ LIFETIME = {
 MOST_TOGETHER = 60
 """So many alerts share one message, which names each of them; the others are in the next one."""
 KEPT = timedelta(days=7)
+MOST_ENDED = 2000
+"""Alerts that are over and remembered, if they have been over for longer than `LATELY`."""
+LATELY = timedelta(hours=2)
+"""What happened may be found again for an hour: so long at least it must be known as told."""
+MOST_DONE = 5000
+"""Messages that are done with and remembered."""
 _STUBBORN = 4
 """After so many failed tries a message lets the others go first."""
 
@@ -191,7 +197,20 @@ def mark_failed(store: Store, ids: Sequence[int], why: str, now: datetime) -> No
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Give up what is no longer news, and forget what is over for a week; housekeeping calls it."""
+    """Give up what is no longer news, and forget what is over for a week, or too much; housekeeping calls it."""
+    _give_up(connection, now)
+    _forget_surplus(connection, now)
+    before = (now - KEPT).timestamp()
+    connection.execute("DELETE FROM outbox WHERE state != 'due' AND done < ?", (before,))
+    # A state outlives its messages: it holds the number of the next episode, which must be a new one to them.
+    connection.execute(
+        "DELETE FROM alert_states WHERE updated < ? AND json_extract(record, '$.phase') IN ('inactive', 'resolved')"
+        " AND fingerprint NOT IN (SELECT fingerprint FROM outbox)",
+        (before,),
+    )
+
+
+def _give_up(connection: sqlite3.Connection, now: datetime) -> None:
     for severity, lifetime in LIFETIME.items():
         given_up = connection.execute(
             "UPDATE outbox SET state = 'failed', done = ?, last_error = 'given up: ' || last_error"
@@ -205,13 +224,23 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
                 severity,
                 words.duration(lifetime),
             )
-    before = (now - KEPT).timestamp()
-    connection.execute("DELETE FROM outbox WHERE state != 'due' AND done < ?", (before,))
-    # A state outlives its messages: it holds the number of the next episode, which must be a new one to them.
+
+
+def _forget_surplus(connection: sqlite3.Connection, now: datetime) -> None:
+    """Forget the oldest of what is over, where names without number come and go."""
+    surplus = connection.execute(
+        "SELECT fingerprint FROM alert_states WHERE json_extract(record, '$.phase') IN ('inactive', 'resolved')"
+        " AND updated < ? AND fingerprint NOT IN (SELECT fingerprint FROM outbox WHERE state = 'due')"
+        " ORDER BY updated DESC LIMIT -1 OFFSET ?",
+        ((now - LATELY).timestamp(), MOST_ENDED),
+    ).fetchall()
+    # With its messages: the next episode begins to count anew, and must not be taken for one of theirs.
+    for table in ("outbox", "alert_states"):
+        connection.executemany(f"DELETE FROM {table} WHERE fingerprint = ?", surplus)  # noqa: S608  two of our tables
     connection.execute(
-        "DELETE FROM alert_states WHERE updated < ? AND json_extract(record, '$.phase') IN ('inactive', 'resolved')"
-        " AND fingerprint NOT IN (SELECT fingerprint FROM outbox)",
-        (before,),
+        "DELETE FROM outbox WHERE id IN"
+        " (SELECT id FROM outbox WHERE state != 'due' ORDER BY done DESC LIMIT -1 OFFSET ?)",
+        (MOST_DONE,),
     )
 
 
@@ -232,7 +261,8 @@ def _post(connection: sqlite3.Connection, notice: Notice, sink: str, wait: timed
         case NoticeKind.RESOLVED:
             _drop(connection, unsent, now)
             first = [row for row in unsent if row["kind"] == NoticeKind.FIRED]
-            if any(row["attempts"] == 0 and row["not_before"] > now.timestamp() for row in first):
+            waiting = any(row["attempts"] == 0 and row["not_before"] > now.timestamp() for row in first)
+            if waiting and not _heard_of(connection, state.fingerprint, sink):
                 return  # over before anybody was to hear of it
         case _:
             pass
@@ -280,6 +310,21 @@ def _unsent(connection: sqlite3.Connection, fingerprint: str) -> list[sqlite3.Ro
         "SELECT id, sink, kind, attempts, not_before FROM outbox WHERE fingerprint = ? AND state = 'due'",
         (fingerprint,),
     ).fetchall()
+
+
+def _heard_of(connection: sqlite3.Connection, fingerprint: str, sink: str) -> bool:
+    """
+    Tell whether people may know of it as something that is wrong now, from an episode before.
+
+    What was due when it was dropped may have been delivered by a daemon that was killed before it could note that.
+    """
+    newest = connection.execute(
+        "SELECT kind FROM outbox WHERE fingerprint = ? AND sink = ?"
+        " AND (state = 'sent' OR state = 'dropped' AND kind != 'resolved' AND not_before <= done)"
+        " ORDER BY id DESC LIMIT 1",
+        (fingerprint, sink),
+    ).fetchone()
+    return newest is not None and newest["kind"] != NoticeKind.RESOLVED
 
 
 def _drop(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], now: datetime) -> None:

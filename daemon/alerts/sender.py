@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon.alerts import message
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.sink import Sink
     from daemon.clock import Clock
+    from daemon.crew import Crew
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 """How long `close` waits for what is due."""
-_FRESH_SECONDS = 3 * IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +48,30 @@ class Route:
 class _Courier:
     """The thread of one lane."""
 
-    def __init__(self, lane: Lane, clock: Clock, beaten: Callable[[], None]) -> None:
+    def __init__(self, lane: Lane, crew: Crew) -> None:
         self.lane = lane
-        self._clock = clock
         self.wake = threading.Event()
-        self.closing = threading.Event()
         self.dismissed = threading.Event()
-        self.thread = threading.Thread(target=self._run, name=f"sender-{lane.sink.name}", daemon=True)
-        self.beat_at = clock.monotonic()
-        self._beaten = beaten
+        self.worker = crew.worker(f"sender-{lane.sink.name}", self._run)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Look once more, then end; returns at once."""
-        self.closing.set()
+        self.worker.stop()
         self.wake.set()
 
     def dismiss(self) -> None:
         """End without another look; returns at once."""
         self.dismissed.set()
-        self.close()
+        self.stop()
 
     def _run(self) -> None:
         while not self.dismissed.is_set():
             self.wake.clear()  # first, so that whatever comes while we look wakes us again
-            closing = self.closing.is_set()
+            closing = self.worker.stopping.is_set()
             pause = self._work()
             if closing:
                 return
-            self.beat_at = self._clock.monotonic()
-            self._beaten()
+            self.worker.beat()
             self.wake.wait(pause)
 
     def _work(self) -> float:
@@ -89,9 +85,9 @@ class _Courier:
 
 class Sender:
     """
-    Sends what the outbox holds, from `start` to `close`. `clock` is the one that the outbox is dated by.
+    Sends what the outbox holds, from `start` to `close`.
 
-    `beat` is called while every lane is alive.
+    `clock` is the one that the outbox is dated by.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
@@ -101,13 +97,13 @@ class Sender:
         clock: Clock,
         *,
         host: str,
-        beat: Callable[[], None],
+        crew: Crew,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._clock = clock
         self._host = host
-        self._beat = beat
+        self._crew = crew
         self._jitter = jitter
         self._abandoned = threading.Event()
         self._started = False
@@ -127,7 +123,7 @@ class Sender:
         """Start a thread for each sink; what was left from before goes out at once."""
         self._started = True
         for courier in self._couriers.values():
-            courier.thread.start()
+            courier.worker.start()
 
     def wake(self) -> None:
         """Say that something new may be due; never blocks."""
@@ -153,20 +149,22 @@ class Sender:
         self._couriers = after
         for name, courier in after.items():
             if name not in before and self._started:
-                courier.thread.start()
+                courier.worker.start()
         for name in before.keys() - after.keys():
             before[name].dismiss()
         self.wake()
 
+    def stop(self) -> None:
+        """Ask the threads to end after what is due now; never waits."""
+        for courier in self._couriers.values():
+            courier.stop()
+
     def close(self) -> None:
         """Send what is due, for at most `FLUSH_SECONDS`; the rest stays in the outbox for the next start."""
-        couriers = self._couriers.values()
-        for courier in couriers:
-            courier.close()
-        deadline = self._clock.monotonic() + FLUSH_SECONDS
-        for courier in couriers:
-            if courier.thread.is_alive():
-                courier.thread.join(max(0.0, deadline - self._clock.monotonic()))
+        self.stop()
+        until = self._clock.monotonic() + FLUSH_SECONDS
+        for courier in self._couriers.values():
+            courier.worker.join(timedelta(seconds=max(0.0, until - self._clock.monotonic())))
         self._abandoned.set()
 
     def test_message(self, name: str) -> Trial:
@@ -186,9 +184,4 @@ class Sender:
             jitter=self._jitter,
             abandoned=self._abandoned,
         )
-        return _Courier(lane, self._clock, self._beat_if_all_live)
-
-    def _beat_if_all_live(self) -> None:
-        oldest = self._clock.monotonic() - _FRESH_SECONDS
-        if all(courier.beat_at > oldest for courier in self._couriers.values()):
-            self._beat()
+        return _Courier(lane, self._crew)

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from contextlib import suppress
+from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tornado.iostream import IOStream
 
+    from daemon.crew import Crew
     from daemon.web.exchange import Answer
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ HEAD_LIMIT = 16 * 1024
 MAX_ANSWERS = 8
 """Answers that are worked out at the same time; one more waits."""
 
-_CLOSE_DEADLINE = 1.5
+_CLOSING = timedelta(seconds=1.5)
+_BEAT_SECONDS = 15.0
 _INTERNAL_ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error; the log tells more\n")
 _TOO_LARGE = Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"no body of this size is taken here\n")
 
@@ -55,6 +58,7 @@ class Listener:
         *,
         name: str,
         body_limit: int = 0,
+        crew: Crew,
         deadline: float = 10.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -64,29 +68,38 @@ class Listener:
         self._body_limit = body_limit
         self._deadline = deadline
         self._tls = tls
-        self._free = asyncio.Semaphore(MAX_ANSWERS)
         self._exchanges: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = asyncio.Event()
+        self._stop: asyncio.Event | None = None
         self._listening = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=name, daemon=True)
+        self._worker = crew.worker(name, lambda: asyncio.run(self._serve()))
 
     def start(self) -> None:
         """Listen and answer from now on."""
         self._sock.listen()
         self._sock.settimeout(0)
-        self._thread.start()
+        self._worker.start()
         self._listening.wait()
 
+    def stop(self) -> None:
+        """Ask the thread to stop listening and to cut what is open; never waits."""
+        self._worker.stop()
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(stop.set)
+
     def close(self) -> None:
-        """Stop listening and cut what is open; returns within 2 s whatever the clients do."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(_CLOSE_DEADLINE)
+        """Stop listening; returns within 2 s whatever the clients do."""
+        self.stop()
+        self._worker.join(_CLOSING)
         self._sock.close()
 
     async def _serve(self) -> None:
+        # The loop and what belongs to it are made here: the thread may be begun again, then with another loop.
         self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._free = asyncio.Semaphore(MAX_ANSWERS)
         server = _Server(
             self._receive,
             ssl_options=self._tls,
@@ -97,11 +110,16 @@ class Listener:
             max_body_size=max(self._body_limit, 1),  # 0 would mean Tornado's default
         )
         server.limit(self._deadline)
-        server.add_socket(self._sock)
+        server.add_socket(self._sock.dup())
         self._listening.set()
-        await self._stop.wait()
-        server.stop()
-        server.cut_all()
+        try:
+            while not self._worker.stopping.is_set():
+                self._worker.beat()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _BEAT_SECONDS)
+        finally:
+            server.stop()
+            server.cut_all()
 
     def _receive(self, raw: HTTPServerRequest) -> None:
         exchange = asyncio.get_running_loop().create_task(self._exchange(raw))

@@ -17,6 +17,8 @@ from daemon.web.listener import Listener
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from daemon.crew import Crew
+
 _GZIP_FROM = 1024
 _GZIP_LEVEL = 3
 
@@ -28,8 +30,9 @@ class WebServer:
     Bodies are gzipped when the client takes them so. A request with a body is refused.
     """
 
-    def __init__(self, listen: str, pages: Mapping[str, Answer]) -> None:
+    def __init__(self, listen: str, pages: Mapping[str, Answer], crew: Crew) -> None:
         self._listen = listen
+        self._crew = crew
         self._pages = dict(pages)
         self._listener: Listener | None = None
         self._address = ""
@@ -44,8 +47,13 @@ class WebServer:
         sock = _bound(self._listen)
         host, port = sock.getsockname()[:2]
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._listener = Listener(sock, self._answer, name="web")
+        self._listener = Listener(sock, self._answer, name="web", crew=self._crew)
         self._listener.start()
+
+    def stop(self) -> None:
+        """Ask for the end; never waits."""
+        if self._listener:
+            self._listener.stop()
 
     def close(self) -> None:
         """Stop serving; returns within 2 s whatever the clients do."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -165,8 +166,9 @@ def _family(pid: int) -> Iterator[int]:
     """Yield the process and all its descendants."""
     yield pid
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended, or a child
+            for child in (task / "children").read_text().split():
+                yield from _family(int(child))
 
 
 def _rollup(pid: int) -> Iterator[tuple[str, int]]:

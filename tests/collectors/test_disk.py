@@ -57,6 +57,13 @@ def test_a_missing_path_is_an_error_and_the_others_are_measured(tmp_path: Path) 
     assert [filesystem.roles for filesystem in measured.filesystems] == [("os-root",)]
 
 
+def test_a_path_that_need_not_be_there_is_no_error(tmp_path: Path) -> None:
+    paths = {"containerd-root": tmp_path / "missing", "os-root": tmp_path}
+    measured = Filesystems(lambda: paths, optional=frozenset({"containerd-root"})).measure()
+    assert [filesystem.roles for filesystem in measured.filesystems] == [("os-root",)]
+    assert measured.errors == {}
+
+
 class StuckPath(type(Path())):  # type: ignore[misc]  # the concrete class depends on the platform
     """A path on a filesystem that does not answer until `answer` is written to."""
 

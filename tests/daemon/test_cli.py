@@ -20,6 +20,7 @@ from daemon.terminal import alert_lines, status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
 from tests.fakes.clock import NOW
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,7 @@ class Daemon:
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
             ),
+            a_crew(),
         )
 
 

@@ -19,6 +19,7 @@ from daemon.control import ControlServer, role_of
 from daemon.errors import ShipkeeperError
 from daemon.verbs import ALERTS_TEST, PLAN, STATUS, Role, Verb, verb_table
 from daemon.web.exchange import Peer
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +49,9 @@ def not_ready(_query: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def answering(path: Path, *, group: str = "no-such-group") -> Iterator[Path]:
-    server = ControlServer(path, verb_table(status=echo, plan=not_ready, alerts=broken, alerts_test=echo), group)
+    server = ControlServer(
+        path, verb_table(status=echo, plan=not_ready, alerts=broken, alerts_test=echo), a_crew(), group
+    )
     server.start()
     try:
         yield path
@@ -108,7 +111,7 @@ def test_a_closed_server_leaves_no_socket(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_started_closes(tmp_path: Path) -> None:
-    ControlServer(tmp_path / "control.sock", ()).close()
+    ControlServer(tmp_path / "control.sock", (), a_crew()).close()
 
 
 def test_an_unknown_call_is_answered_in_words(control: Path) -> None:
@@ -141,7 +144,7 @@ def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_told_who_runs_already(control: Path) -> None:
     with pytest.raises(ShipkeeperError, match=rf"already running \(pid {os.getpid()}\)"):
-        ControlServer(control, ()).start()
+        ControlServer(control, (), a_crew()).start()
     assert call(control, "GET", STATUS) == {"query": {}}
 
 
@@ -149,14 +152,14 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     path.write_text("mine")
     with pytest.raises(ShipkeeperError, match="in the way"):
-        ControlServer(path, ()).start()
+        ControlServer(path, (), a_crew()).start()
     assert path.read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ShipkeeperError, match=r"set \[control\] socket"):
-        ControlServer(tmp_path / "file" / "control.sock", ()).start()
+        ControlServer(tmp_path / "file" / "control.sock", (), a_crew()).start()
 
 
 def test_root_and_the_daemons_user_act_the_group_looks_others_nothing() -> None:

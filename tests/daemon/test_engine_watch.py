@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from collectors.facts import EngineState
 from daemon.engine_watch import EngineWatch
 from daemon.unit_state import UnitState
 from tests.fakes.clock import FakeClock
-from tests.lab.scripted_engine import ScriptedEngine
+from tests.fakes.crew import a_crew
+from tests.lab.scripted_engine import HTML, NOISE, ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +35,7 @@ class Post:
         self.clock = FakeClock()
         self.wakes = 0
         self.changed = threading.Condition()
-        self.watch = EngineWatch(self.connect, unit_state, self.clock, self.wake, lambda: None)
+        self.watch = EngineWatch(self.connect, unit_state, self.clock, self.wake, a_crew())
 
     def connect(self) -> EngineApi:
         """Make a client that does not wait long."""
@@ -124,6 +126,55 @@ def test_a_ping_that_a_proxy_forbids_is_denied(post: Post) -> None:
     assert post.look(3) is EngineState.DENIED
 
 
+@pytest.mark.parametrize("babble", [HTML, NOISE], ids=["html", "noise"])
+def test_what_answers_and_is_no_engine_is_told_with_a_cure_and_an_engine_in_its_place_is_found(
+    post: Post, babble: bytes
+) -> None:
+    post.engine.babble = babble
+    state = post.look(3)
+    assert state in {EngineState.UNSUPPORTED, EngineState.HUNG, EngineState.CRASHED}
+    assert post.watch.engine.why
+    assert post.watch.engine.cure
+    post.engine.babble = b""
+    assert post.look() is EngineState.UP
+
+
+@pytest.mark.parametrize("babble", [HTML, NOISE], ids=["html", "noise"])
+def test_an_engine_that_becomes_something_else_is_called_down(post: Post, babble: bytes) -> None:
+    post.look()
+    post.engine.babble = babble
+    post.watch.report_lost()
+    assert post.look(4) is not EngineState.UP
+    post.engine.babble = b""
+    assert post.look() is EngineState.UP
+
+
+def test_an_engine_that_never_answered_is_told_as_hung(post: Post) -> None:
+    post.engine.freeze()
+    assert post.look(2) is EngineState.STARTING
+    assert post.look() is EngineState.HUNG
+    post.engine.thaw()
+    assert post.look() is EngineState.UP
+
+
+def test_an_hour_without_docker_is_two_lines_and_one_outage(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    post.look()
+    gone_at = post.clock.now()
+    post.engine.crash()
+    for _ in range(720):
+        post.clock.advance(timedelta(seconds=4))
+        post.look()
+    engine = post.watch.engine
+    assert engine.state is EngineState.CRASHED
+    assert timedelta(0) <= engine.since - gone_at <= timedelta(seconds=10)
+    assert (post.wakes, post.watch.outages) == (2, 1)
+    post.engine.listen()
+    post.look()
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("daemon")]
+    assert [line.split(" ")[1:3] for line in said] == [["is", "up:"], ["is", "down"], ["is", "up:"]], said
+
+
 def test_what_a_proxy_forbids_is_switched_off_with_one_line(post: Post, caplog: pytest.LogCaptureFixture) -> None:
     post.engine.statuses = {"/images/json": 403, "/info": 403}
     post.look()
@@ -182,5 +233,5 @@ def test_the_thread_tells_a_crash_and_the_return_and_ends(post: Post) -> None:
     post.watch.report_lost()
     assert post.wait_state(EngineState.UP)
     post.watch.close()
-    assert not post.watch._thread.is_alive()
+    assert not post.watch._worker.alive
     assert post.engine.non_get() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +14,8 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from daemon.events import EventReader
 from tests.fakes.clock import FakeClock
-from tests.lab.scripted_engine import ScriptedEngine
+from tests.fakes.crew import a_crew
+from tests.lab.scripted_engine import ScriptedEngine, ScriptedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,8 +58,9 @@ class Desk:
         self.signals = Up()
         self.events: list[Event] = []
         self.resyncs = 0
+        self.clock = FakeClock()
         self._woken = threading.Condition()
-        self.reader = EventReader(self.connect, self.signals, FakeClock(), self.wake, lambda: None)
+        self.reader = EventReader(self.connect, self.signals, self.clock, self.wake, a_crew())
 
     def connect(self) -> EngineApi:
         """Make a client."""
@@ -101,7 +105,7 @@ def desk(engine: ScriptedEngine) -> Iterator[Desk]:
     desk = Desk(engine)
     yield desk
     desk.reader.close()
-    assert not desk.reader._thread.is_alive()
+    assert not desk.reader._worker.alive
 
 
 @pytest.mark.parametrize("api_version", ["1.41", "1.51", "1.52"])
@@ -199,6 +203,49 @@ def test_junk_in_the_stream_is_counted_and_asks_for_a_resync(desk: Desk) -> None
     assert desk.reader.stats.unreadable == 2
 
 
+@pytest.mark.parametrize("silence", [True, False], ids=["then silence", "then its end"])
+def test_half_an_event_is_read_whole_from_the_next_stream(engine: ScriptedEngine, silence: bool) -> None:  # noqa: FBT001
+    desk = Desk(engine, Impatient if silence else EngineApi)
+    desk.open()
+    whole = json.dumps(engine.happen(ScriptedEvent("die"))).encode()
+    engine.emit_raw(whole[: len(whole) // 2])
+    if not silence:
+        engine.cut_streams()
+    assert desk.wait(lambda: desk.actions() == ["die"])
+    assert desk.wait(lambda: desk.resyncs >= 2)
+    assert desk.reader.stats.unreadable == 1
+    desk.reader.close()
+
+
+def test_a_proxy_that_cuts_every_stream_after_ten_minutes_costs_and_repeats_nothing(desk: Desk) -> None:
+    desk.open()
+    for number in range(1, 31):
+        desk.engine.emit("start")
+        desk.clock.advance(timedelta(minutes=10))
+        desk.engine.now += timedelta(minutes=10)
+        desk.engine.cut_streams()
+        desk.engine.emit("die")
+        assert desk.wait(lambda: desk.resyncs == number + 1)  # noqa: B023  called before the next round
+        assert desk.wait(lambda: len(desk.events) == 2 * number)  # noqa: B023
+    assert desk.actions() == ["start", "die"] * 30
+    assert desk.reader.stats.reconnects == 30
+
+
+def test_an_hour_without_docker_costs_no_request_and_no_line(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    desk.open()
+    desk.signals.up.clear()
+    desk.engine.crash()
+    assert desk.engine.wait(lambda: desk.signals.lost >= 1)
+    asked = desk.engine.requests.total()
+    desk.clock.advance(timedelta(hours=1))
+    desk.engine.listen()
+    assert desk.engine.requests.total() == asked
+    desk.signals.up.set()
+    assert desk.wait(lambda: desk.resyncs == 2)
+    assert caplog.messages == ["the event stream ended"]
+
+
 def test_a_burst_is_read_as_fast_as_it_comes(desk: Desk) -> None:
     desk.open()
     for _ in range(1000):
@@ -217,7 +264,7 @@ def test_forbidden_events_are_no_lost_engine(desk: Desk) -> None:
 def test_it_ends_though_the_stream_is_silent(desk: Desk) -> None:
     desk.open()
     desk.reader.close()
-    assert not desk.reader._thread.is_alive()
+    assert not desk.reader._worker.alive
     assert not desk.reader.stats.connected
 
 

@@ -91,6 +91,7 @@ def a_daemon() -> Iterator[Family]:
         jobs={"heal-store": minute_ago.timestamp()},
         cycles=7,
         failures=0,
+        restarts={"watch": 1},
         configuration=Standing(taken_at=minute_ago),
         now=NOW,
     )

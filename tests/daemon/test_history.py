@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, container_subject
 from daemon import history
-from daemon.history import MOST_UNSAVED, Unsaved
+from daemon.history import MOST_KEPT, MOST_UNSAVED, Unsaved
 from daemon.ledger import Baseline, Mark
 from daemon.steady import SteadyClock
 from daemon.store import Store
@@ -150,3 +150,14 @@ def test_after_a_week_deaths_and_kills_are_dropped(store: Store) -> None:
     store.write(lambda connection: history.prune(connection, NOW))
     assert [end.name for end in history.deaths_since(store, LONG_AGO, CLOCK)] == ["new"]
     assert len(history.kills_since(store, LONG_AGO)) == 1
+
+
+def test_of_too_many_the_newest_are_kept(store: Store) -> None:
+    unsaved = Unsaved()
+    unsaved.add((death(f"web-{n}", ago=timedelta(seconds=n)) for n in range(MOST_KEPT + 3)), [], None)
+    unsaved.add([], (oom_kill(container(), ago=timedelta(seconds=n)) for n in range(MOST_KEPT + 3)), None)
+    save(unsaved, store)
+    store.write(lambda connection: history.prune(connection, NOW))
+    kept = history.deaths_since(store, LONG_AGO, CLOCK)
+    assert len(kept) == len(history.kills_since(store, LONG_AGO)) == MOST_KEPT
+    assert (kept[-1].name, kept[0].name) == ("web-0", f"web-{MOST_KEPT - 1}")

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.clock import SystemClock
-from daemon.jobs import Job, Jobs
+from daemon.jobs import Job, Jobs, _Lane, _Scheduler
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 OFTEN = timedelta(seconds=0.02)
 HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
@@ -27,7 +29,7 @@ def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> 
 
 def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     ran = threading.Semaphore(0)
-    jobs = Jobs([a_job(ran.release)], FakeClock())
+    jobs = Jobs([a_job(ran.release)], FakeClock(), a_crew())
     assert jobs.last_success == {}
     jobs.start()
     assert ran.acquire(timeout=10)
@@ -38,7 +40,7 @@ def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
 
 def test_a_rare_job_can_run_soon_after_the_start() -> None:
     ran = threading.Semaphore(0)
-    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock())
+    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock(), a_crew())
     jobs.start()
     assert ran.acquire(timeout=10)
     jobs.close()
@@ -51,7 +53,7 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
         ran.release()
         raise RuntimeError("no luck")
 
-    jobs = Jobs([a_job(fail)], FakeClock())
+    jobs = Jobs([a_job(fail)], FakeClock(), a_crew())
     with caplog.at_level(logging.ERROR, "daemon.jobs"):
         jobs.start()
         for _ in range(3):
@@ -65,14 +67,18 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
 def test_a_wall_clock_that_is_set_neither_halts_a_job_nor_makes_up_for_missed_runs(step: timedelta) -> None:
     ran = threading.Semaphore(0)
     clock = FakeClock()
-    jobs = Jobs([Job("hourly", ran.release, HOUR, "fast")], clock)
+    scheduler = _Scheduler(clock, timezone="UTC", executors={"fast": _Lane(threading.Lock())})
+    hourly = scheduler.add_job(
+        ran.release, "interval", hours=1, executor="fast", misfire_grace_time=None, coalesce=True
+    )
+    scheduler.start()
     # Seen from the clock as it is set afterwards, what was due in a moment is due a step away from that.
-    jobs._scheduler.get_job("hourly").modify(next_run_time=datetime.now(UTC) - step)  # noqa: TID251
+    hourly.modify(next_run_time=datetime.now(UTC) - step)  # noqa: TID251
     clock.step(step)
-    jobs.start()
+    scheduler._process_jobs()
     assert ran.acquire(timeout=10)
     assert not ran.acquire(timeout=0.2)
-    jobs.close()
+    scheduler.shutdown(wait=False)
 
 
 def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
@@ -81,7 +87,7 @@ def test_a_job_that_hangs_holds_up_its_own_lane_only() -> None:
     def hang() -> None:
         held.wait(30)
 
-    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock())
+    jobs = Jobs([a_job(hang, "stuck", "docker"), a_job(ran.release)], FakeClock(), a_crew())
     jobs.start()
     assert ran.acquire(timeout=10)
     assert ran.acquire(timeout=10)
@@ -96,13 +102,32 @@ from datetime import timedelta
 from daemon.clock import SystemClock
 from daemon.clock import SystemClock
 from daemon.jobs import Job, Jobs
+from tests.fakes.crew import a_crew
 begun = threading.Event()
 def hang():
     begun.set()
     threading.Event().wait()
-jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock())
+jobs = Jobs([Job("stuck", hang, timedelta(seconds=0.01), "docker")], SystemClock(), a_crew())
 jobs.start()
 assert begun.wait(10)
 jobs.close()
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
+
+
+def test_a_lane_that_is_held_up_and_a_scheduler_that_ends_are_noticed() -> None:
+    clock, held, begun = FakeClock(), threading.Event(), threading.Event()
+    crew = a_crew(clock)
+
+    def hang() -> None:
+        begun.set()
+        held.wait(30)
+
+    jobs = Jobs([a_job(hang, "stuck", "docker")], clock, crew)
+    jobs.start()
+    assert begun.wait(10)
+    clock.advance(timedelta(minutes=2))
+    wait_until(lambda: crew.beats.stale() == ("lane-docker",), "the scheduler to beat, and not the lane", 30)
+    held.set()
+    jobs.close()
+    assert crew.beats.stale() == ()

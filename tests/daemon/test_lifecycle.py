@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import pytest
 from daemon.heartbeats import Heartbeats
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 WAIT_AND_TELL = (
     "from daemon.lifecycle import await_signal, block_signals\n"
-    "block_signals(); print('blocked', flush=True); print(await_signal().name)"
+    "from datetime import timedelta\n"
+    "block_signals(); print('blocked', flush=True); print(await_signal(timedelta(minutes=1)).name)"
 )
 
 
@@ -54,9 +55,40 @@ def test_a_signal_arrives_as_a_value(sent: signal.Signals) -> None:
     assert child.returncode == 0
 
 
+def test_without_a_signal_the_wait_is_over_in_time() -> None:
+    code = "from daemon.lifecycle import *; block_signals(); print(await_signal(timedelta(milliseconds=1)))"
+    command = [sys.executable, "-c", f"from datetime import timedelta; {code}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "None\n"
+
+
+STUCK = """
+import logging, sys, threading
+from datetime import timedelta
+from daemon.lifecycle import end_within
+logging.basicConfig(handlers=[handler := logging.StreamHandler()])
+if "log" in sys.argv:
+    handler.acquire()
+end_within(timedelta(milliseconds=1), lambda: ("watch", "sender-slack"), 7)
+threading.Event().wait()
+"""
+
+
+def test_what_hangs_is_named_and_the_process_ends_all_the_same() -> None:
+    done = subprocess.run([sys.executable, "-c", STUCK], stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert done.returncode == 7
+    assert "what hangs: watch, sender-slack" in done.stderr
+
+
+def test_the_process_ends_even_if_the_log_hangs() -> None:
+    assert subprocess.run([sys.executable, "-c", STUCK, "log"], timeout=30, check=False).returncode == 7
+
+
 def test_a_part_is_stale_once_its_deadline_has_passed() -> None:
     clock = FakeClock()
-    heartbeats = Heartbeats({"watch": timedelta(seconds=60), "reader": timedelta(seconds=90)}, clock)
+    heartbeats = Heartbeats({"watch": timedelta(seconds=60), "sender": timedelta(seconds=90)}, clock)
+    assert heartbeats.stale() == ()
+    heartbeats.beat("watch")
+    heartbeats.beat("sender-slack")
     clock.advance(timedelta(seconds=60))
     assert heartbeats.stale() == ()
     clock.advance(timedelta(seconds=1))
@@ -64,7 +96,9 @@ def test_a_part_is_stale_once_its_deadline_has_passed() -> None:
     heartbeats.beat("watch")
     assert heartbeats.stale() == ()
     clock.advance(timedelta(seconds=30))
-    assert heartbeats.stale() == ("reader",)
+    assert heartbeats.stale() == ("sender-slack",)
+    heartbeats.leave("sender-slack")
+    assert heartbeats.stale() == ()
 
 
 def test_a_part_without_a_deadline_cannot_beat() -> None:
@@ -72,12 +106,15 @@ def test_a_part_without_a_deadline_cannot_beat() -> None:
         Heartbeats({}, FakeClock()).beat("unheard-of")
 
 
-def test_systemd_hears_ready_status_and_stopping(systemd: socket.socket) -> None:
+def test_systemd_hears_ready_a_new_status_reloading_and_stopping(systemd: socket.socket) -> None:
     told = notifier(systemd)
     told.ready("watching 12 containers")
     assert heard(systemd) == ["READY=1", "STATUS=watching 12 containers"]
     told.status("engine down\nREADY=1")
+    told.status("engine down\nREADY=1")
     assert heard(systemd) == ["STATUS=engine down READY=1"]
+    told.reloading(12.5)
+    assert heard(systemd) == ["RELOADING=1", "MONOTONIC_USEC=12500000"]
     told.stopping()
     assert heard(systemd) == ["STOPPING=1"]
 
@@ -122,7 +159,8 @@ def test_the_watchdog_is_fed_only_while_every_part_is_alive(
     systemd: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
-    watchdog = Watchdog(timedelta(milliseconds=1), notifier(systemd), lambda: answers.get(timeout=10))
+    crew = a_crew()
+    watchdog = Watchdog(timedelta(milliseconds=1), notifier(systemd), lambda: answers.get(timeout=10), crew)
     watchdog.start()
     answers.put(())
     assert heard(systemd) == ["WATCHDOG=1"]
@@ -130,8 +168,7 @@ def test_the_watchdog_is_fed_only_while_every_part_is_alive(
     answers.put(())
     assert heard(systemd) == ["WATCHDOG=1"]
     assert "no sign of life from watch, sender" in caplog.text
-    closing = threading.Thread(target=watchdog.close)
-    closing.start()
-    assert watchdog._closed.wait(10)
+    watchdog.stop()
     answers.put(())
-    closing.join()
+    watchdog.close()
+    assert crew.hanging == ()

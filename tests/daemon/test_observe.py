@@ -15,7 +15,7 @@ import pytest
 from collectors.facts import ContainerState, Death, EngineState, Intent, Known, SourceName, Unknown
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND, Options, WatchPost, framed
 from tests.fakes.clock import NOW
-from tests.lab.scripted_engine import ScriptedEngine
+from tests.lab.scripted_engine import HTML, NOISE, ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +106,26 @@ def test_an_engine_that_goes_away_in_the_middle_is_reported_and_its_events_wait(
     post.engine.listen()
     [death] = post.look().deaths
     assert (death.exit_code, death.inferred) == (7, False)
+
+
+@pytest.mark.parametrize("babble", [HTML, NOISE], ids=["html", "noise"])
+def test_a_socket_that_babbles_makes_docker_unknown_once_and_ends_nothing(
+    post: WatchPost, babble: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "daemon.lookout")
+    post.engine.add("web")
+    post.look()
+    post.engine.babble = babble
+    post.events.lose()
+    for _ in range(20):
+        seen = post.look()
+        assert seen.deaths == ()
+        assert why_unknown(seen)
+    assert len(caplog.messages) <= 2, "one for what was asked last, one for the greeting"
+    post.engine.babble = b""
+    seen = post.look()
+    assert isinstance(seen.facts.sources[SourceName.DOCKER], Known)
+    assert (seen.deaths, [container.name for container in seen.facts.containers]) == ((), ["web"])
 
 
 def test_after_a_hang_everything_is_compared_though_no_event_was_missed(post: WatchPost) -> None:

@@ -11,6 +11,7 @@ from collectors.disk import Filesystems
 from daemon.sampler import Sampler, Sources
 from tests.fakes.cgroup_tree import CgroupTree, a_container
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ class Host:
         self.cgroup = self.tree.add_v2(f"docker/{WEB.id}")
         self.clock = FakeClock()
         self.broken = False
-        self.beats = threading.Semaphore(0)
         self.wakes = threading.Semaphore(0)
         self.sources = Sources(Filesystems(lambda: {"os-root": root}), self.tree.reader, self.containers)
 
@@ -42,7 +42,7 @@ class Host:
 
     def sampler(self, interval: timedelta = timedelta(seconds=15)) -> Sampler:
         """Build a sampler of this host."""
-        return Sampler(self.sources, self.clock, self.beats.release, self.wakes.release, interval)
+        return Sampler(self.sources, self.clock, self.wakes.release, a_crew(self.clock), interval)
 
 
 @pytest.fixture
@@ -58,11 +58,10 @@ def test_a_sample_holds_filesystems_and_the_oom_kills_of_readable_containers(hos
     assert sample.oom_kills == {WEB.id: 1}
 
 
-def test_the_thread_samples_at_once_then_beats_and_wakes(host: Host) -> None:
+def test_the_thread_samples_at_once_then_wakes(host: Host) -> None:
     sampler = host.sampler()
     assert sampler.latest is None
     sampler.start()
-    assert host.beats.acquire(timeout=DEADLINE)
     assert host.wakes.acquire(timeout=DEADLINE)
     assert sampler.latest is not None
     sampler.close()
@@ -97,7 +96,7 @@ def test_a_failed_sample_is_logged_and_the_next_one_is_taken(host: Host, caplog:
     sampler = host.sampler(timedelta(milliseconds=1))
     with caplog.at_level(logging.ERROR):
         sampler.start()
-        assert host.beats.acquire(timeout=DEADLINE)
+        assert host.wakes.acquire(timeout=DEADLINE)
     host.broken = False
     while sampler.latest is None:
         assert host.wakes.acquire(timeout=DEADLINE)

@@ -60,6 +60,7 @@ def page(
         jobs={"prune-store": 7.0},
         cycles=9,
         failures=1,
+        restarts={"watch": 2},
         configuration=Standing(taken_at=NOW, problem="[docker] host = 5"),
         now=NOW,
     )
@@ -69,6 +70,7 @@ def page(
 def test_the_stream_the_cycles_and_the_jobs_are_shown() -> None:
     assert {
         "shipkeeper_event_stream_connected 1",
+        'shipkeeper_thread_restarts_total{thread="watch"} 2',
         "shipkeeper_event_stream_reconnects_total 2",
         'shipkeeper_events_total{type="container",action="die"} 3',
         "shipkeeper_events_dropped_total 4",

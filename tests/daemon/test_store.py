@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,6 +148,22 @@ def test_what_was_committed_stays_when_the_disk_never_recovers(store: Store) -> 
     again = reopened(store)
     assert keys(again) == {"before"}
     again.close()
+
+
+def test_close_does_not_wait_for_a_write_that_hangs(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    begun, hold = threading.Event(), threading.Event()
+
+    def hang(_inside: sqlite3.Connection) -> None:
+        begun.set()
+        hold.wait(60)
+
+    writer = threading.Thread(target=store.write, args=(hang,))
+    writer.start()
+    assert begun.wait(10)
+    store.close()
+    assert "is still being written or read" in caplog.text
+    hold.set()
+    writer.join()
 
 
 def test_without_a_folder_to_write_in_the_store_lives_in_memory_until_there_is_one(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -149,6 +150,55 @@ def test_a_container_that_is_recreated_after_a_crash_keeps_its_alert_and_its_cou
     post.die(new, 1)
     post.cycle()
     assert deaths_counted(post, "shop-web-1") == 2
+
+
+@pytest.mark.parametrize("down_for", [1, 40])
+def test_a_container_recreated_under_its_name_again_and_again_is_one_subject(post: WatchPost, down_for: int) -> None:
+    current = post.engine.add("web")
+    post.cycle()
+    post.die(current, 1)
+    post.cycles(down_for)
+    for number in range(5):
+        post.remove(current)
+        current = post.engine.add(f"web-{number}", started_at=post.clock.now())
+        current.name = "web"
+        post.emit("create", current)
+        post.emit("start", current)
+        post.cycle(2 * SECOND)
+        post.stop(current)
+    post.remove(current)
+    current = post.engine.add("web-last", started_at=post.clock.now())
+    current.name = "web"
+    post.emit("start", current)
+    post.cycles(300)
+    told_of_long_ones = [(CRASHED, "fired"), (CRASHED, "resolved")]
+    assert post.told() == (told_of_long_ones if down_for > 30 else []), "one that runs again at once is not told"
+    assert post.alerts == {}
+    assert deaths_counted(post, "web") == 6
+    assert sorted(death.intent.value for death in post.stored_deaths()) == ["api"] * 5 + ["none"]
+
+
+def test_an_hour_without_docker_is_one_alert_and_no_flood_of_lines(
+    post: WatchPost, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    post.engine.add("web")
+    post.cycle()
+    since = post.clock.now()
+    post.engine.crash()
+    post.view.set(EngineState.CRASHED, "Docker is down")
+    post.view.engine = replace(post.view.engine, since=since)
+    post.cycles(720, 5 * SECOND)
+    [down] = [state for (alert, _), state in post.alerts.items() if alert == DOWN]
+    assert down.since - since <= 10 * SECOND
+    assert post.told() == [(DOWN, "fired")]
+    rows = post.store.read("SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM alert_states) AS count")
+    assert rows[0]["count"] == 2
+    post.engine.listen()
+    post.view.set(EngineState.UP)
+    post.cycles(60, 5 * SECOND)
+    assert post.told() == [(DOWN, "fired"), (DOWN, "resolved")]
+    assert len(caplog.messages) <= 6, caplog.messages
 
 
 def test_a_death_that_cannot_be_stored_is_stored_and_counted_once_when_it_can(post: WatchPost) -> None:

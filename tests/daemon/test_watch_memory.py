@@ -20,6 +20,7 @@ from daemon.watch import FORGET_EVERY, FRESH, Watch
 from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
 from tests.daemon.watchpost import Options
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,7 @@ class Bridge:
             clock=self.clock,
             steady=self.steady,
             notify=lambda: None,
-            beat=lambda: None,
+            crew=a_crew(self.clock),
         )
 
 

@@ -27,6 +27,7 @@ from daemon.web.listener import MAX_ANSWERS, MAX_CONNECTIONS, Listener
 from daemon.web.pages import LandingPage, MetricsPage, Overview, ReadyPage, healthy_page
 from daemon.web.server import WebServer
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def echo(request: Request) -> Response:
 def started(answer: Answer, **options: Any) -> tuple[Listener, tuple[str, int]]:
     sock = socket.create_server(("127.0.0.1", 0))
     address = sock.getsockname()
-    listener = Listener(sock, answer, name="stuck", **{"deadline": STUCK_FOR} | options)
+    listener = Listener(sock, answer, name="stuck", crew=a_crew(), **{"deadline": STUCK_FOR} | options)
     listener.start()
     return listener, address
 
@@ -158,6 +159,8 @@ def test_close_ends_the_threads_of_stuck_clients(say: bytes) -> None:
 HANG = """
 import socket, threading
 from daemon.web.listener import Listener
+from tests.fakes.crew import a_crew
+from tests.fakes.crew import a_crew
 
 asked, forever = threading.Event(), threading.Event()
 
@@ -168,7 +171,7 @@ def hang(request):
 sock = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(sock.getsockname())
 client.sendall(b"GET / HTTP/1.1\\r\\nHost: test\\r\\n\\r\\n")
-listener = Listener(sock, hang, name="hanging")
+listener = Listener(sock, hang, name="hanging", crew=a_crew())
 listener.start()
 asked.wait()
 listener.close()
@@ -296,7 +299,7 @@ def test_the_peer_of_a_unix_socket_is_known(tmp_path: Path) -> None:
 
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(tmp_path / "control.sock"))
-    listener = Listener(sock, note, name="control")
+    listener = Listener(sock, note, name="control", crew=a_crew())
     listener.start()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "control.sock"))
@@ -330,6 +333,7 @@ class Site:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(lambda: self.waiting_for),
             },
+            a_crew(),
         )
 
     def families(self) -> list[Family]:
@@ -430,7 +434,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
         with pytest.raises(
             ShipkeeperError, match=f"cannot listen on {address}: Address already in use {own}"
         ) as caught:
-            WebServer(address, {}).start()
+            WebServer(address, {}, a_crew()).start()
     assert "[web] listen" in str(caught.value)
     assert caught.value.exit_code == 1
 
@@ -438,7 +442,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
 @pytest.mark.parametrize("listen", ["192.0.2.1:9817", "no-such-host.invalid:9817", "[2001:db8::1]:9817"])
 def test_an_address_that_this_host_does_not_have_is_named_with_its_cure(listen: str) -> None:
     with pytest.raises(ShipkeeperError, match="this host has no such address") as caught:
-        WebServer(listen, {}).start()
+        WebServer(listen, {}, a_crew()).start()
     assert str(caught.value).startswith(f"cannot listen on {listen}: ")
     assert caught.value.exit_code == 1
 
@@ -454,7 +458,7 @@ def test_the_holder_of_a_free_port_is_nobody_and_that_of_a_strangers_port_unknow
 
 
 def test_ipv6_is_served() -> None:
-    server = WebServer("[::1]:0", {"/": hello})
+    server = WebServer("[::1]:0", {"/": hello}, a_crew())
     server.start()
     assert server.address.startswith("[::1]:")
     server.close()

@@ -35,6 +35,7 @@ from policies.engine import EngineDown
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
 from tests.fakes.clock import FakeClock
+from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
 from tests.fakes.events import FakeEvents
 
@@ -115,7 +116,7 @@ class WatchPost:
         self.view = FakeEngineView()
         self.events = FakeEvents(self.options.queue)
         self.disks = FixedDisks()
-        self.sampler = Sampler(self.disks, self.clock, lambda: None, lambda: None)
+        self.sampler = Sampler(self.disks, self.clock, lambda: None, a_crew(self.clock))
         self.store = Store.open(folder / "state", self.clock)
         self.inventory = Inventory(self.connect)
         self.sizes: dict[str, int] = {}
@@ -224,6 +225,7 @@ class WatchPost:
                 sightings=self.sightings,
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
+                state_fault=lambda: self.store.degraded,
             ),
             self.clock,
             rebooted=self.away.rebooted,
@@ -242,7 +244,7 @@ class WatchPost:
             steady=self.steady,
             away=self.away.lasted,
             notify=notify,
-            beat=lambda: None,
+            crew=a_crew(self.clock),
         )
 
 

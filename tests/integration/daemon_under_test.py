@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from daemon.client import NoDaemonError, call
@@ -231,6 +232,24 @@ def message(post: Post) -> tuple[str, str]:
     """Give the alert that a message is about, by the title in its headline, and that headline."""
     headline = str(post.payload.get("text", "")).split("\n")[0]
     return next((rule.name for rule in RULES if f" {rule.title}" in headline), ""), headline
+
+
+def deaths(keeper: DaemonUnderTest) -> dict[str, int]:
+    """Give how many ends of containers the page counts, by name, where there was one."""
+    counted = Counter[str]()
+    for name, _, count in _ends(keeper):
+        counted[name] += count
+    return dict(+counted)
+
+
+def ends_of(keeper: DaemonUnderTest, name: str) -> set[str]:
+    """Give the reasons of all ends of a container that the page counts."""
+    return {reason for named, reason, count in _ends(keeper) if named == name and count}
+
+
+def _ends(keeper: DaemonUnderTest) -> list[tuple[str, str, int]]:
+    pattern = r'(?m)^shipkeeper_container_deaths_total\{name="([^"]+)",.*reason="([a-z]+)"\} (\d+)'
+    return [(name, reason, int(count)) for name, reason, count in re.findall(pattern, keeper.metrics())]
 
 
 def _matches(post: Post, alert: str, words: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.daemon_under_test import DaemonUnderTest
+from tests.integration.daemon_under_test import DaemonUnderTest, deaths, ends_of
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
 from tests.lab.images import IDLE
@@ -46,14 +46,6 @@ def test_a_stopped_engine_is_told_as_stopped_and_its_containers_as_nothing(
     assert keeper.alerts_told() == ["engine-down", "engine-down", "container-crashed"], keeper.headlines()
 
 
-def test_a_killed_engine_is_told_as_crashed(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
-    engine.kill()
-    assert "crashed" in keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
-    engine.start()
-    keeper.wait_for("engine-down", "🟢", PATIENCE)
-    assert "shipkeeper_docker_up 1" in keeper.metrics()
-
-
 def test_a_frozen_engine_is_told_as_hung_and_what_happened_meanwhile_is_told_after(
     keeper: DaemonUnderTest, engine: PrivateEngine
 ) -> None:
@@ -66,10 +58,75 @@ def test_a_frozen_engine_is_told_as_hung_and_what_happened_meanwhile_is_told_aft
     keeper.wait_for("engine-down", "🟢", PATIENCE)
 
 
+def test_a_killed_engine_is_told_as_crashed(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
+    engine.run(IDLE, name="taken-along")
+    wait_until(lambda: 'name="taken-along",state="running"' in keeper.metrics(), "the container to be seen running")
+    engine.kill()
+    assert "crashed" in keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+    engine.start()  # without live-restore it ends what it finds running
+    keeper.wait_for("engine-down", "🟢", PATIENCE)
+    wait_until(lambda: 'name="taken-along",state="exited"' in keeper.metrics(), "its end on the page", PATIENCE)
+    engine.run(["sh", "-c", "exit 9"], name="sentinel")
+    keeper.wait_for("container-crashed", "sentinel", PATIENCE)
+    assert keeper.alerts_told() == ["engine-down", "engine-down", "container-crashed"], keeper.headlines()
+    assert ends_of(keeper, "taken-along") == {"engine"}
+    assert "shipkeeper_docker_up 1" in keeper.metrics()
+
+
+@pytest.mark.slow
+def test_what_lives_through_a_restart_of_the_engine_is_told_as_nothing(slack: FakeSlack, tmp_path: Path) -> None:
+    with PrivateEngine(Suite.SID, arguments=["--live-restore"]) as engine:
+        pid = engine.host_pid(engine.run(IDLE, name="survivor"))
+        with DaemonUnderTest(tmp_path, engine, slack) as keeper:
+            for end in (engine.stop, engine.kill):
+                end()
+                keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+                engine.start()
+                keeper.wait_for("engine-down", "🟢", PATIENCE)
+                assert keeper.alerts_told() == ["engine-down", "engine-down"], keeper.headlines()
+                keeper.slack.clear()
+            assert engine.host_pid("survivor") == pid
+            assert ends_of(keeper, "survivor") == set()
+            engine.run(["sh", "-c", "exit 9"], name="sentinel")
+            keeper.wait_for("container-crashed", "sentinel", PATIENCE)
+            assert keeper.alerts_told() == ["container-crashed"], keeper.headlines()
+
+
+@pytest.mark.slow
+def test_an_engine_that_hangs_from_our_start_on_is_told_and_watched_when_it_wakes(
+    keeper: DaemonUnderTest, engine: PrivateEngine
+) -> None:
+    keeper.stop()
+    engine.freeze()
+    keeper.start(ready=False)
+    assert "hung" in keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+    engine.thaw()
+    keeper.wait_for("engine-down", "🟢", PATIENCE)
+    engine.run(["sh", "-c", "exit 9"], name="after")
+    keeper.wait_for("container-crashed", "after", PATIENCE)
+
+
+def test_containers_that_come_and_go_while_the_stream_is_cut_die_once_each(
+    keeper: DaemonUnderTest, engine: PrivateEngine
+) -> None:
+    names = [f"churn-{number}" for number in range(8)]
+    for name in names:
+        engine.run(["sh", "-c", "exit 3"], name=name)
+        keeper.tap.cut()
+    for name in names[:4]:
+        engine.api.wait(name)
+        engine.api.remove_container(name)
+        engine.run(["sh", "-c", "exit 3"], name=name)
+        keeper.tap.cut()
+    expected = {name: 2 if name in names[:4] else 1 for name in names}
+    wait_until(lambda: deaths(keeper) == expected, "every end to be counted once", PATIENCE)
+    assert "engine-down" not in keeper.alerts_told()
+
+
 def test_a_death_under_a_dead_engine_is_found_when_it_is_back(slack: FakeSlack, tmp_path: Path) -> None:
     with PrivateEngine(Suite.SID, arguments=["--live-restore"]) as engine:
-        container = engine.run(["sh", "-c", "exec sleep 1000"], name="orphan")
-        pid = engine.host_pid(container)
+        engine.run(IDLE, name="survivor")
+        pid = engine.host_pid(engine.run(["sh", "-c", "exec sleep 1000"], name="orphan"))
         with DaemonUnderTest(tmp_path, engine, slack) as keeper:
             engine.kill()
             keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
@@ -78,6 +135,7 @@ def test_a_death_under_a_dead_engine_is_found_when_it_is_back(slack: FakeSlack, 
             text = keeper.wait_for("container-crashed", "orphan", PATIENCE)
             # The engine itself has lost the exit code, so nobody may claim to know it.
             assert "exit code unknown" in text or "exited 137" in text
+            assert set(deaths(keeper)) == {"orphan"}
 
 
 def test_a_death_in_our_own_absence_is_told_after_our_start(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.clock import SystemClock
-from tests.integration.daemon_under_test import DaemonUnderTest
+from tests.integration.daemon_under_test import DaemonUnderTest, deaths
 from tests.lab.flood import Flood
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.waiting import wait_until
@@ -43,16 +43,6 @@ def test_every_death_in_a_flood_is_counted_once(slack: FakeSlack, tmp_path: Path
             assert said.count("Docker sends more events than can be kept") == (dropped > 0) == (overflows > 0)
             assert ("found later" in said) or not dropped
             assert sample(keeper.metrics(), "shipkeeper_cycle_failures_total") == 0
-
-
-def deaths(keeper: DaemonUnderTest) -> dict[str, int]:
-    """Give how many ends were counted, by name, where there was one."""
-    counted: dict[str, int] = {}
-    for name, count in re.findall(
-        r'(?m)^shipkeeper_container_deaths_total\{name="([^"]+)".*\} (\d+)', keeper.metrics()
-    ):
-        counted[name] = counted.get(name, 0) + int(count)
-    return {name: count for name, count in counted.items() if count}
 
 
 def sample(page: str, name: str) -> float:

@@ -70,13 +70,14 @@ def find(suite: Suite) -> Binaries:
 
 
 def prometheus() -> Path:
-    """
-    Give the Prometheus server, this machine's or one unpacked; `promtool` lies beside it.
-
-    Raises `LabError`.
-    """
+    """Give the Prometheus server, this machine's or one unpacked. Raises `LabError`."""
     installed = shutil.which("prometheus")
     return Path(installed) if installed else _cached("prometheus", _unpack_prometheus) / "usr/bin/prometheus"
+
+
+def promtool() -> Path:
+    """Give Prometheus' own checker of metrics, which comes with it. Raises `LabError`."""
+    return prometheus().with_name("promtool")
 
 
 def _on_path() -> Binaries:

@@ -77,7 +77,7 @@ class PrivateEngine:
         self._api: docker.APIClient | None = None
 
     def __enter__(self) -> Self:
-        self._binaries = found = binaries.find(self.suite)
+        found = binaries.find(self.suite)
         self.folder.mkdir(parents=True)
         try:
             self._janitor = self._hire_janitor()
@@ -85,9 +85,7 @@ class PrivateEngine:
             (self.folder / "root").mkdir()
             if self._image_mb is not None:
                 mount_small_disk(self.folder / "disk.img", self.data_root, self._image_mb)
-            self._namespace = MountNamespace(found.root, self.folder, found.busybox)
-            self._namespace.open()
-            self._containerd = self._spawn("containerd", self._containerd_command(), self._containerd_socket)
+            self._board(found)
             self.start()
             self.import_image(IMAGE)
         except BaseException:
@@ -152,6 +150,21 @@ class PrivateEngine:
     def thaw(self) -> None:
         """End `freeze`."""
         self._running().send_signal(signal.SIGCONT)
+
+    def upgrade(self, suite: Suite) -> None:
+        """
+        Put another suite's programs under a stopped engine: the next `start` finds its old data-root and socket.
+
+        Containers that outlived dockerd end: their mounts lie in the old namespace.
+        """
+        if self._dockerd is not None or self._containerd is None or self._namespace is None:
+            raise LabError(f"stop the engine in {self.folder} before its upgrade")
+        found = binaries.find(suite)
+        self._containerd.terminate()
+        self._containerd.wait(_STOP_SECONDS)
+        self._namespace.close()
+        self.suite = suite
+        self._board(found)
 
     def recover(self) -> None:
         """Bring dockerd back to answering, whatever a test has done to it."""
@@ -270,6 +283,13 @@ class PrivateEngine:
         dockerd.send_signal(how)
         dockerd.wait(_STOP_SECONDS)
         self._dockerd = None
+
+    def _board(self, found: binaries.Binaries) -> None:
+        """Build a namespace around these programs, and start the containerd among them."""
+        self._binaries = found
+        self._namespace = MountNamespace(found.root, self.folder, found.busybox)
+        self._namespace.open()
+        self._containerd = self._spawn("containerd", self._containerd_command(), self._containerd_socket)
 
     def _spawn(self, program: str, command: list[str], listens_on: Path) -> subprocess.Popen[bytes]:
         """Start a program in the namespace and wait for its socket."""

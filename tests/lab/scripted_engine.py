@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>Hello!</html>\n"
+NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
+"""Two kinds of `babble`: of a web server that sits where an engine should, and of nobody that speaks HTTP."""
 _RING = 256
 _BATCHES_PER_SECOND = 100
 _RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
@@ -145,7 +148,7 @@ class ScriptedEngine:
 
     State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
-    get no answer), `slow` (seconds).
+    get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
     Proof: `requests`, counted by method and path without its version.
     """
 
@@ -168,6 +171,7 @@ class ScriptedEngine:
         self.components: list[Json] = [{"Name": "Engine"}]
         self.statuses: dict[str, int] = {}
         self.slow = 0.0
+        self.babble = b""
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self._ring: deque[Json] = deque(maxlen=_RING)
@@ -233,7 +237,7 @@ class ScriptedEngine:
 
     def emit(self, action: str, container: str = "c" * 64, *, kind: str = "container", **attributes: str) -> Json:
         """Send an event, stamped with this engine's clock, which then moves on by a millisecond."""
-        event = self._happen(ScriptedEvent(action, container, attributes, kind), timedelta(milliseconds=1))
+        event = self.happen(ScriptedEvent(action, container, attributes, kind))
         self.emit_raw(json.dumps(event).encode() + b"\n")
         return event
 
@@ -242,7 +246,7 @@ class ScriptedEngine:
         coming, apart, never = iter(events), timedelta(seconds=1 / per_second), threading.Event()
         deadline = time.monotonic()
         while batch := list(islice(coming, max(per_second // _BATCHES_PER_SECOND, 1))):
-            lines = [json.dumps(self._happen(event, apart)).encode() + b"\n" for event in batch]
+            lines = [json.dumps(self.happen(event, apart)).encode() + b"\n" for event in batch]
             self.emit_raw(b"".join(lines))
             deadline += len(batch) / per_second
             never.wait(max(0.0, deadline - time.monotonic()))
@@ -310,8 +314,8 @@ class ScriptedEngine:
             case _:
                 return None
 
-    def _happen(self, told: ScriptedEvent, apart: timedelta) -> Json:
-        """Move the clock on, and give the event as it is told and remembered."""
+    def happen(self, told: ScriptedEvent, apart: timedelta = timedelta(milliseconds=1)) -> Json:
+        """Move the clock on and remember an event, which no open stream is told of; gives it as a stream would."""
         with self._changed:
             self.now += apart
             nanos = int((self.now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
@@ -372,7 +376,11 @@ class _Handler(BaseHTTPRequestHandler):
         engine = cast("_Server", self.server).engine
         version = re.match(r"/v(\d+)\.(\d+)(?=/)", url.path)
         path = url.path[version.end() :] if version else url.path
-        if status := engine.note(self.command, path):
+        status = engine.note(self.command, path)
+        if engine.babble:
+            self.close_connection = True
+            self.wfile.write(engine.babble)
+        elif status:
             self._json(status, {"message": f"scripted {status}"})
         elif self.command != "GET":
             self._json(204, None)

@@ -31,11 +31,12 @@ from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
+from policies.own_state import StateUnsaved
 from policies.policy import Condition, Kept, Occurrence, Policy, Removal
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
 
 CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages())
-JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure())
+JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), StateUnsaved())
 POLICIES = CLEANUPS + JUDGES
 
 NAMES = [f"c{n}" for n in range(4)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from tests.lab.engine import PrivateEngine
 
-_WORKERS = 3
-_STAND = 20
+_WORKERS = 4
+_STAND = 15
 """Ended containers that each worker leaves standing."""
 _BUILD_EVERY = 100
 _WELL: tuple[Mapping[str, Any], ...] = ({"auto_remove": True}, {}, {"auto_remove": True}, {}, {"auto_remove": True})
@@ -52,7 +53,9 @@ class Lives:
         client = docker.APIClient(base_url=self._engine.docker_host, version="auto")
         standing: deque[str] = deque()
         try:
-            while not self._ending.wait(self._pause):
+            begin = time.monotonic()
+            while not self._ending.wait(max(begin - time.monotonic(), 0.0)):
+                begin += self._pause
                 number = self._next()
                 try:
                     self._live(client, number, standing)

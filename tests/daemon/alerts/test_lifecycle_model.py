@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from collectors.facts import container_subject
-from daemon.alerts.state import RECORD, NoticeKind, Phase, fingerprint
+from daemon.alerts import outbox
+from daemon.alerts.state import NoticeKind, Phase, fingerprint
+from daemon.store import Store
 from policies.policy import Condition, Occurrence
 from tests.daemon.alerts.build import (
     BAD,
@@ -27,8 +31,10 @@ from tests.daemon.alerts.build import (
     condition,
     occurrence,
 )
+from tests.fakes.clock import NOW, FakeClock
 
 if TYPE_CHECKING:
+    from daemon.alerts.outbox import Batch
     from daemon.alerts.state import Notice
     from policies.policy import ConditionState
 
@@ -36,14 +42,26 @@ SUBJECTS = [container_subject(name, {}) for name in ("a", "b")]
 VERDICTS = st.sampled_from([BAD, OK, BETWEEN, None])
 MOSTLY_OK = st.sampled_from([OK] * 8 + [BAD, BETWEEN, None])
 NO_TIME = timedelta(0)
+GROUP_WAIT = timedelta(seconds=20)
 SECONDS = st.sampled_from([0, 1, 15, 29, 31, 61, 300])
 
 
 class Stories(RuleBasedStateMachine):
-    """Two containers and an engine, with anything that may be found of them in any order."""
+    """
+    Two containers and an engine, with anything that may be found of them in any order.
+
+    The daemon that lives through it is restarted, also in the middle of a delivery, its wall clock is set, and its
+    sink fails. `heard` is what people know: the last news of each alert, with its episode.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.folder = TemporaryDirectory()
+        self.steady = NOW
+        self.store = Store.open(Path(self.folder.name), FakeClock())
+        self.heard: dict[str, tuple[NoticeKind, int]] = {}
+        self.delivered: set[tuple[str, int, NoticeKind]] = set()
+        self.unnoted: set[tuple[str, int, NoticeKind]] = set()
         self.story = Story()
         self.told: set[str] = set()
         self.episodes: dict[str, int] = defaultdict(int)
@@ -81,9 +99,13 @@ class Stories(RuleBasedStateMachine):
             for alert, verdicts in ((LOOP, loop), (UNHEALTHY, health), (CRASHED, alive)):
                 found += [condition(each, alert, SUBJECTS[number]) for number, each in enumerate(verdicts) if each]
         self.story.present = frozenset(present) if docker else None
+        self.steady += timedelta(seconds=seconds)
         self.measure(found, seconds)
         ran = frozenset(RULES) if docker else frozenset({DOWN})
         step = self.story.step(*found, after=seconds, ran=ran)
+        self.store.write(
+            lambda inside: outbox.save(inside, step.changed, step.notices, ["slack"], GROUP_WAIT, self.steady)
+        )
         for notice in step.notices:
             self.judge(notice, ran)
         for state in step.quiet:
@@ -132,10 +154,63 @@ class Stories(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """End the daemon and start it again."""
-        self.story.states = {
-            key: RECORD.validate_json(RECORD.dump_json(state)) for key, state in self.story.states.items()
-        }
+        """End the daemon and start it again: all that it knows is what it has stored."""
+        self.store.close()
+        self.store = Store.open(Path(self.folder.name), FakeClock())
+        stored = outbox.load_states(self.store)
+        assert stored == self.story.states
+        self.story.states = stored
+
+    @rule(step=st.sampled_from([-3600, -5, 5, 3600, 365 * 86400]))
+    def set_the_wall_clock(self, step: int) -> None:
+        """Set it to another time, which is no time that passes."""
+        self.story.now += timedelta(seconds=step)
+
+    @rule(end=st.sampled_from(["noted", "noted", "noted", "killed", "refused"]))
+    def deliver_one(self, end: str) -> None:
+        """Let the sink be given what is due first; the daemon may be killed before it notes what came of it."""
+        if batch := outbox.next_batch(self.store, "slack", self.steady):
+            if end == "refused":
+                outbox.mark_retry(self.store, batch.ids, "HTTP 500", self.steady + timedelta(seconds=30))
+            else:
+                self.hear(batch, noted=end == "noted")
+
+    @rule()
+    def deliver_all(self) -> None:
+        """Let all that waits go out; then people know how everything stands."""
+        self.steady += max(GROUP_WAIT, timedelta(seconds=30))
+        while batch := outbox.next_batch(self.store, "slack", self.steady):
+            self.hear(batch, noted=True)
+        for key, state in self.story.states.items():
+            kind, episode = self.heard.get(key, (NoticeKind.RESOLVED, 0))
+            if state.phase.told:
+                assert kind is not NoticeKind.RESOLVED, "lost"
+                assert episode == state.episode
+            elif state.phase is Phase.RESOLVED:
+                assert kind is NoticeKind.RESOLVED, "its end is lost"
+
+    def hear(self, batch: Batch, *, noted: bool) -> None:
+        """Take one message, as the people who read it."""
+        for state in batch.states:
+            news = (state.fingerprint, state.episode, batch.kind)
+            assert news not in self.delivered or news in self.unnoted, "told twice"
+            last, episode = self.heard.get(state.fingerprint, (NoticeKind.RESOLVED, 0))
+            assert state.episode >= episode, "an older story after a newer one"
+            assert (
+                (last, batch.kind) != (NoticeKind.RESOLVED, NoticeKind.RESOLVED)
+                or state.episode > episode
+                or (news in self.unnoted)
+            )
+            self.heard[state.fingerprint] = batch.kind, state.episode
+            self.delivered.add(news)
+            (self.unnoted.discard if noted else self.unnoted.add)(news)
+        if noted:
+            outbox.mark_sent(self.store, batch.ids, self.steady)
+
+    def teardown(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+        self.folder.cleanup()
 
     @invariant()
     def what_was_told_is_what_is_told(self) -> None:

@@ -164,3 +164,11 @@ def test_an_alert_of_another_version_is_called_by_its_name() -> None:
     story.step(condition(BAD, DISK, ROOT))
     renamed = replace(story.state(DISK), alert="moon-low")
     assert compose([renamed], NoticeKind.FIRED, HOST).title == "/ moon-low: it is bad"
+
+
+def test_a_clock_that_was_set_back_meanwhile_leaves_no_figure_to_tell() -> None:
+    story = Story()
+    story.step(condition(BAD, DISK, ROOT))
+    ended = replace(story.state(DISK), resolved_at=NOW - timedelta(hours=1), resolution="it has room again")
+    shown = compose([ended], NoticeKind.RESOLVED, "h")
+    assert shown.title == "/ is filling · resolved: it has room again"

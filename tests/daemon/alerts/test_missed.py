@@ -66,6 +66,22 @@ def test_old_ends_that_are_found_after_an_absence_are_one_message(
     third.close()
 
 
+def test_many_ends_within_the_last_hour_are_one_message_no_storm(post: WatchPost) -> None:
+    fleet = [post.engine.add(f"job-{number}") for number in range(30)]
+    post.cycle()
+    for container in fleet:
+        post.die(container, 1, told=False)
+    again = post.restarted(10 * MINUTE)
+    again.cycles(60)
+    batch = outbox.next_batch(again.store, "console", again.clock.now())
+    assert batch is not None
+    assert {state.subject.name for state in batch.states} == {container.name for container in fleet}
+    outbox.mark_sent(again.store, batch.ids, again.clock.now())
+    assert outbox.next_batch(again.store, "console", again.clock.now()) is None
+    assert summaries(again) == []
+    again.close()
+
+
 def test_a_summary_that_could_not_be_stored_is_told_by_the_next_cycle(post: WatchPost) -> None:
     etl = post.engine.add("etl")
     post.cycle()

@@ -28,6 +28,7 @@ from tests.daemon.alerts.build import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from collectors.facts import Subject
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.outbox import Batch
     from daemon.store import Store
@@ -148,6 +149,30 @@ def test_a_resolution_says_how_that_episode_ended_though_the_next_may_be_coming(
     batch = desk.next()
     assert batch is not None
     assert (batch.kind, batch.states[0].resolution) == (NoticeKind.RESOLVED, "running again")
+
+
+def test_the_end_is_told_of_what_people_know_though_it_came_and_went_once_more(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["trainer-3"])]
+    for state in (OK, BAD, OK):
+        desk.save(story.step(condition(state, LOOP), after=1))
+        desk.pass_time(1)
+    desk.pass_time(20)
+    assert desk.told() == [("resolved", ["trainer-3"])]
+
+
+def test_the_end_is_told_of_what_was_delivered_by_a_daemon_that_was_killed(desk: Desk) -> None:
+    story = Story()
+    desk.save(story.step(condition(BAD, LOOP)))
+    desk.pass_time(20)
+    assert desk.next() is not None, "taken and delivered, but never noted"
+    for state in (OK, BAD, OK):
+        desk.save(story.step(condition(state, LOOP), after=1))
+        desk.pass_time(1)
+    desk.pass_time(20)
+    assert desk.told() == [("resolved", ["trainer-3"])]
 
 
 def test_a_new_episode_makes_the_old_resolution_no_news(desk: Desk) -> None:
@@ -273,6 +298,29 @@ def test_after_a_week_only_what_is_still_on_is_remembered(desk: Desk) -> None:
         desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
     assert [state.alert for state in outbox.load_states(desk.store).values()] == [DISK]
     assert desk.states() == []
+
+
+def test_names_without_number_do_not_fill_the_store(desk: Desk) -> None:
+    jobs = [compose("job", number) for number in range(outbox.MOST_ENDED)]
+    end(desk, compose("first"))
+    end(desk, *jobs)
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert len(outbox.load_states(desk.store)) == outbox.MOST_ENDED + 1, "they ended just now"
+    desk.pass_time(3 * 3600)
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert {state.subject for state in outbox.load_states(desk.store).values()} == set(jobs)
+    end(desk, compose("first"))
+
+
+def end(desk: Desk, *subjects: Subject) -> None:
+    """Let the alerts of these be told, and be over, as if they had never been before."""
+    story = Story()
+    desk.save(story.step(*(condition(BAD, LOOP, subject) for subject in subjects)))
+    desk.pass_time(20)
+    assert sum(len(names) for _, names in desk.told()) == len(subjects)
+    desk.save(story.step(*(condition(OK, LOOP, subject) for subject in subjects)))
+    desk.pass_time(20)
+    assert sum(len(names) for _, names in desk.told()) == len(subjects)
 
 
 def test_the_backlog_is_counted(desk: Desk) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from daemon.alerts.sink import Retry, SinkDown
 from daemon.clock import SystemClock
 from daemon.store import Store
 from tests.daemon.alerts.build import BAD, DISK, OOM, ROOT, Story, condition, occurrence
+from tests.fakes.crew import a_crew
 from tests.fakes.sink import FakeSink
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def sender(store: Store, *sinks: FakeSink, beat: threading.Event | None = None) -> Sender:
+def sender(store: Store, *sinks: FakeSink) -> Sender:
     routes = [Route(sink=sink) for sink in sinks]
-    return Sender(store, routes, CLOCK, host="h", beat=(beat or threading.Event()).set, jitter=lambda: 1.0)
+    return Sender(store, routes, CLOCK, host="h", crew=a_crew(), jitter=lambda: 1.0)
 
 
 def post(store: Store, story: Story, *sinks: str, wait: float = 0) -> None:
@@ -40,15 +40,14 @@ def post(store: Store, story: Story, *sinks: str, wait: float = 0) -> None:
 
 
 def test_a_message_goes_out_when_the_sender_is_woken(store: Store) -> None:
-    sink, beat = FakeSink(), threading.Event()
-    sending = sender(store, sink, beat=beat)
+    sink = FakeSink()
+    sending = sender(store, sink)
     sending.start()
     post(store, Story(), "slack")
     sending.wake()
     assert sink.wait_for(2)
     sending.close()
     assert (sending.stats[0].sent, sending.stats[0].depth) == (2, 0)
-    assert beat.is_set()
 
 
 def test_a_message_that_waits_for_its_group_goes_out_by_itself_when_it_is_due(store: Store) -> None:
