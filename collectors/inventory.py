@@ -142,9 +142,9 @@ class Inventory:
         known = self._containers.get(summary.id)
         found = inspected.get(summary.id, known)
         if isinstance(found, _Unread):
-            return _from_summary(summary)
+            return from_summary(summary)
         if found is None and summary.state in _GOING:
-            return replace(known, state=summary.state, pid=0) if known else _from_summary(summary)
+            return replace(known, state=summary.state, pid=0) if known else from_summary(summary)
         return found
 
     def _note_failing(self, inspected: Mapping[str, _Inspected], others: frozenset[str]) -> None:
@@ -239,7 +239,8 @@ def _health(container: Container) -> HealthStatus | None:
     return container.health.status if container.health else None
 
 
-def _from_summary(summary: ContainerSummary) -> Container:
+def from_summary(summary: ContainerSummary) -> Container:
+    """Give what the list alone tells of a container: it is there, in this state, and nobody has inspected it."""
     return Container(
         id=summary.id,
         name=summary.name,

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import EngineState
 from daemon import status
 from daemon.decide import decide
 from daemon.errors import ShipkeeperError
+from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
 from daemon.web.pages import Overview
 from policies import words
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.engine_watch import EngineWatch
+    from daemon.executor import Executor
+    from daemon.plans import Plan
     from daemon.reload import Configuration
+    from daemon.runs import Runs
     from daemon.snapshot import Snapshot
     from daemon.store import Store
     from daemon.watch import Watch
     from policies.policy import Verdict
+
+NEWS_WITHIN = timedelta(seconds=10)
+"""So long a caller that follows a run waits for the next object at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,8 @@ class Answers:
         engine: EngineWatch,
         sender: Sender,
         store: Store,
+        runs: Runs,
+        executor: Executor,
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -54,6 +66,8 @@ class Answers:
         self._engine = engine
         self._sender = sender
         self._store = store
+        self._runs = runs
+        self._executor = executor
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -64,6 +78,7 @@ class Answers:
         return {
             "version": self._self.version,
             "mode": book.mode,
+            "cleanup": self._cleanup(),
             "host": book.host,
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
@@ -83,13 +98,35 @@ class Answers:
         }
 
     def plan(self) -> dict[str, Any]:
-        """Answer `shipkeeper plan`: the facts of the last cycle, judged at this moment."""
+        """Answer `shipkeeper plan`, and remember what was shown: an approval means exactly that."""
+        plan = self.make_plan()
+        if plan.mode != "observe":
+            self._runs.remember(plan)
+        return to_json(plan)
+
+    def make_plan(self) -> Plan:
+        """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
         now, book = self._clock.now(), self._watch.book
         decision = decide(book.policies, replace(self._snapshot().facts, now=now))
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return to_json(make_plan(verdicts, book.mode, now))
+        return make_plan(verdicts, book.mode, now)
+
+    def apply(self, name: str, asked_by: str) -> dict[str, Any]:
+        """Answer `shipkeeper apply PLAN`: begin to carry out a plan that was shown."""
+        if self._watch.book.mode == "observe":  # its plans are not remembered: say that first
+            raise ShipkeeperError(OBSERVING)
+        run = self._executor.submit(self._runs.plan(name), asked_by)
+        return status.run_json(self._runs.run(run))
+
+    def run(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer what became of the run `id`, as soon as more than `seen` of its objects are done."""
+        try:
+            number, seen = int(query["id"]), int(query.get("seen", "-1"))
+        except (KeyError, ValueError) as error:
+            raise ShipkeeperError("a run is asked for by its number: /run?id=12&seen=3") from error
+        return status.run_json(self._executor.wait_for_news(number, seen, NEWS_WITHIN))
 
     def alerts(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts list`."""
@@ -121,6 +158,14 @@ class Answers:
         engine, book = self._engine.engine, self._watch.book
         words = f"{engine.version}, up" if engine.state is EngineState.UP else f"{engine.state}: {engine.why}"
         return Overview(host=book.host, version=self._self.version, mode=book.mode, engine=words)
+
+    def _cleanup(self) -> dict[str, Any]:
+        run = self._runs.last()
+        return {
+            "held_up": self._executor.held_up() or None,
+            "running": self._executor.running is not None,
+            "last_run": status.run_json(run) if run else None,
+        }
 
     def _snapshot(self) -> Snapshot:
         snapshot = self._watch.snapshot

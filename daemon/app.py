@@ -21,7 +21,8 @@ from collectors.disk import Filesystems
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history, steady
+from daemon import absence, banner, history, runs, steady
+from daemon.acting import ActingLock
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
@@ -31,10 +32,14 @@ from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.distant import DistantReadings
+from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
+from daemon.executor import Executor
 from daemon.exports import Exports
+from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
 from daemon.layers import LayerSizes
@@ -45,7 +50,9 @@ from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
 from daemon.outlet import outlet
+from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
+from daemon.recheck import Recheck
 from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
@@ -80,6 +87,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "sampler": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
+    "executor": timedelta(seconds=60),
     "scheduler": timedelta(seconds=60),
     "lane": timedelta(seconds=120),
     "web": timedelta(seconds=60),
@@ -140,7 +148,12 @@ class App:
         self._cgroups = CgroupReader()
         self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
-            Sources(self._filesystems, self._cgroups, self._containers),
+            Sources(
+                self._filesystems,
+                self._cgroups,
+                self._containers,
+                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE), clock).read,
+            ),
             clock,
             self._wake,
             crew,
@@ -148,6 +161,20 @@ class App:
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(
             partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
+        )
+        remembered = runs.Runs(self.store, self._steady)
+        self.executor = Executor(
+            runs=remembered,
+            recheck=Recheck(
+                partial(EngineApi.connect, endpoint, PING_PATIENCE), lambda: self.watch.snapshot, self._book, clock
+            ),
+            writer=partial(DockerWriter, endpoint, clock),
+            acting=ActingLock(endpoint),
+            grace=Grace(clock, self.engine, lambda: self.watch.book.grace),
+            engine=self.engine,
+            book=self._book,
+            clock=clock,
+            crew=crew,
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
         self._jobs = Jobs(
@@ -168,6 +195,7 @@ class App:
             sampler=self.sampler,
             watch=self.watch,
             sender=self.sender,
+            executor=self.executor,
             jobs=self._jobs,
             crew=crew,
             configuration=configuration,
@@ -180,6 +208,8 @@ class App:
             engine=self.engine,
             sender=self.sender,
             store=self.store,
+            runs=remembered,
+            executor=self.executor,
             configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -198,6 +228,10 @@ class App:
             verb_table(
                 status=lambda _: self.answers.status(),
                 plan=lambda _: self.answers.plan(),
+                apply=lambda request: self.answers.apply(
+                    request.query.get("plan", ""), request.peer.user if request.peer else "unknown"
+                ),
+                run=lambda request: self.answers.run(request.query),
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
@@ -215,6 +249,7 @@ class App:
             self.engine,
             self.reader,
             self._jobs,
+            self.executor,
         ):
             part.start()
             self._started.append(part)
@@ -256,7 +291,13 @@ class App:
 
     def banner(self) -> Iterator[str]:
         """Say what is on, what is off, and how to switch it on."""
-        return banner.lines(self.configuration.settings, self.web.address, self.store, _version())
+        settings = self.configuration.settings
+        acts = settings.mode == "observe" or self.executor.acts
+        only_observes = "" if acts else self.executor.held_up()
+        return banner.lines(settings, self.web.address, self.store, _version(), only_observes)
+
+    def _book(self) -> Rulebook:
+        return self.watch.book
 
     def _wake(self) -> None:
         self.watch.wake()
@@ -312,6 +353,7 @@ class App:
             steady=self._steady,
             away=away.lasted,
             notify=self.sender.wake,
+            hand_over=self.executor.offer,
             crew=self.crew,
         )
 
@@ -319,6 +361,7 @@ class App:
         now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
+        self.store.write(lambda connection: runs.prune(connection, now))
 
     def _measure_layers(self) -> None:
         if self._layers.measure():
@@ -388,7 +431,7 @@ def _attend(app: App, notifier: Notifier) -> Signals | None:
     """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
     while not app.crew.lost:
         app.beats.beat("main")
-        notifier.status(app.answers.headline())
+        notifier.status(_status(app))
         signal = await_signal(MAIN_BEATS)
         if signal is SIGHUP:
             _reload(app, notifier)
@@ -421,7 +464,7 @@ def run_once(configuration: Configuration, *, plan_json: bool) -> int:
     try:
         snapshot = app.once()
         if plan_json:
-            print(json.dumps(app.answers.plan()))  # noqa: T201  what the command line reads
+            print(json.dumps(to_json(app.answers.make_plan())))  # noqa: T201  what the command line reads
             return 0
         app.sender.start()
         app.sender.close()

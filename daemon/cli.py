@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
@@ -17,8 +18,9 @@ from daemon.errors import ConfigError, ShipkeeperError
 from daemon.loading import DEFAULT_FILE, config_file, load, load_for_asking
 from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
+from daemon.run_lines import run_lines, step_lines, went_well
 from daemon.terminal import alert_lines, outcome_lines, show, status_lines
-from daemon.verbs import ALERTS, ALERTS_TEST, PLAN, STATUS
+from daemon.verbs import ALERTS, ALERTS_TEST, APPLY, PLAN, RUN, STATUS
 from policies import words
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="shipkeeper",
-    help="The watchman of a Docker host: watches, measures, tells, and shows what a cleanup would remove.",
+    help="The watchman of a Docker host: watches, measures, tells, and removes what nobody needs, if you let it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -81,7 +83,7 @@ def plan(
     as_json: AsJson = False,
     explain: Annotated[bool, typer.Option("--explain", help="Name what stays, too, and why.")] = False,
 ) -> None:
-    """Show what a cleanup would remove, and why; nothing is removed."""
+    """Show what a cleanup would remove, and why; this removes nothing."""
     chosen = config or context.obj
     try:
         answer = _ask(chosen, "GET", PLAN)
@@ -92,6 +94,28 @@ def plan(
         return
     for line in plan_lines(from_json(answer), explain=explain):
         typer.echo(line)
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="The six characters after the word Plan, or its hash.")],
+    config: Config = None,
+) -> None:
+    """Remove what a plan names, as far as it may still be removed; for root and the daemon's user."""
+    chosen = config or context.obj
+    answer = _ask(chosen, "POST", f"{APPLY}?{urlencode({'plan': plan})}")
+    told = 0
+    while True:
+        done = [step for step in answer["steps"] if step["outcome"]]
+        show(step_lines(done[told:]))
+        told = len(done)
+        if answer["state"] != "running":
+            break
+        answer = _ask(chosen, "GET", f"{RUN}?{urlencode({'id': answer['id'], 'seen': told})}")
+    show(run_lines(answer))
+    if not went_well(answer):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
+from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
     AbsolutePath,
     Duration,
@@ -22,7 +23,6 @@ from daemon.values import (
     Globs,
     LabelNames,
     ListenAddress,
-    Mode,
     Patterns,
     Section,
     WebhookAddress,
@@ -137,6 +137,12 @@ class Protect(Section):
     images: Globs = ()
 
 
+class Cleanup(Section):
+    """`[cleanup]`: how what is removed by itself is held back."""
+
+    grace: Duration = timedelta(minutes=15)
+
+
 class Settings(Section):
     """Everything that a person can set; `Settings()` is the built-in default of every key."""
 
@@ -151,6 +157,7 @@ class Settings(Section):
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()
+    cleanup: Cleanup = Cleanup()
     policies: Annotated[PolicyTables, read_as(_POLICY_TABLES)] = _POLICY_TABLES()
 
     def host_name(self) -> str:

@@ -19,7 +19,7 @@ from daemon.web.exchange import Peer, Response
 from daemon.web.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from daemon.crew import Crew
@@ -86,12 +86,12 @@ class ControlServer:
             return _refusal(HTTPStatus.NOT_FOUND, "this daemon knows no such call; are both of the same version?")
         if role < verb.role:
             return _refusal(HTTPStatus.FORBIDDEN, "this acts, so it is for root and the daemon's user: use sudo")
-        return _handle(verb, request.query)
+        return _handle(verb, request)
 
 
-def _handle(verb: Verb, query: Mapping[str, str]) -> Response:
+def _handle(verb: Verb, request: Request) -> Response:
     try:
-        return _json(HTTPStatus.OK, verb.handle(query))
+        return _json(HTTPStatus.OK, verb.handle(request))
     except ShipkeeperError as error:
         return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     except Exception as error:  # the boundary of one call: its caller is told, the daemon goes on
@@ -164,7 +164,9 @@ def _clear(path: Path) -> None:
 
 def _give_to(path: Path, group: str) -> None:
     try:
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        gid = grp.getgrnam(group).gr_gid
+        if path.stat().st_gid != gid:  # a hardened service may not even ask for what is so already
+            os.chown(path, -1, gid)
     except KeyError:
         log.info("there is no group %s: %s keeps the group of this process", group, path)
     except PermissionError:

@@ -166,7 +166,7 @@ class EventReader:
         self._unreadable = 0
         self._connects = 0
         self._last: Event | None = None
-        self._lag: float | None = None
+        self._last_read = clock.now()
         self._stream: EventStream | None = None
         self._lock = threading.Lock()
         self._worker = crew.worker("reader", self._run)
@@ -192,7 +192,7 @@ class EventReader:
                 dropped=self._queue.dropped,
                 overflows=self._queue.overflows,
                 last_event_at=self._last.at if self._last else None,
-                lag_seconds=self._lag,
+                lag_seconds=max((self._last_read - self._last.at).total_seconds(), 0.0) if self._last else None,
             )
 
     def start(self) -> None:
@@ -268,7 +268,7 @@ class EventReader:
         with self._lock:
             self._counts[key] += 1
             self._last = event  # the newest by order, not by stamp: the wall clock may have been set back
-            self._lag = max((self._clock.now() - event.at).total_seconds(), 0.0)
+            self._last_read = self._clock.now()
         if action in _IDLE:
             return
         self._queue.put(event)
@@ -304,9 +304,10 @@ class _Seen:
 
     def is_new(self, event: Event) -> bool:
         """Tell whether this event was not seen before, and remember it."""
-        if event.identity in self._identities:
+        identity = event.identity
+        if identity in self._identities:
             return False
-        self._identities[event.identity] = None
+        self._identities[identity] = None
         if len(self._identities) > _REMEMBERED:
             del self._identities[next(iter(self._identities))]
         return True

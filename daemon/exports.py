@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from daemon.crew import Crew
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
+    from daemon.executor import Executor
     from daemon.jobs import Jobs
     from daemon.reload import Configuration
     from daemon.sampler import Sample, Sampler
@@ -48,6 +49,7 @@ class Exports:
         sampler: Sampler,
         watch: Watch,
         sender: Sender,
+        executor: Executor,
         jobs: Jobs,
         crew: Crew,
         configuration: Configuration,
@@ -61,6 +63,7 @@ class Exports:
         self._sampler = sampler
         self._watch = watch
         self._sender = sender
+        self._executor = executor
         self._jobs = jobs
         self._crew = crew
         self._configuration = configuration
@@ -89,6 +92,7 @@ class Exports:
             cadvisor=settings.cadvisor,
             now=self._clock.now().timestamp(),
             marks=sample.marks if sample else {},
+            stats=sample.readings if sample else {},
             oom_kills=dict(known.counters.get(OOM_KILLS, ())) if known else {},
             data_root=self._data_root(sample) if sample else None,
             machine=Machine(cpus=os.cpu_count(), memory_bytes=self._host.memory_bytes) if self._local else None,
@@ -118,6 +122,7 @@ class Exports:
             reader=self._reader.stats,
             sinks=self._sender.stats,
             jobs=self._jobs.last_success,
+            removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             restarts=self._crew.restarts,

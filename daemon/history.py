@@ -146,7 +146,7 @@ def _load_kill(row: sqlite3.Row, record: dict[str, Any]) -> OomKill:
     )
 
 
-@lru_cache(maxsize=4096)  # every death writes the whole baseline, of which one mark has changed
+@lru_cache(maxsize=1024)  # every death writes the whole baseline, of which one mark has changed
 def _dump_mark(mark: Mark) -> str:
     times = [at.isoformat() if at else None for at in (mark.finished_at, mark.newest_told)]
     return json.dumps([*times, mark.restart_count, mark.told])

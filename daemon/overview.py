@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daemon import modes
 from policies import words
 from policies.catalogue import BY_NAME
 
@@ -20,7 +21,7 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
     policies = settings.policies.by_name()
     rows = {
         "file": str(file) if file else "none: the defaults hold",
-        "mode": f"{settings.mode}: nothing is ever removed",
+        "mode": f"{settings.mode}: {modes.IN_WORDS[settings.mode]}",
         "host": settings.host_name(),
         "docker": settings.docker.host,
         "web": f"http://{settings.web.listen}/",

@@ -115,9 +115,20 @@ def plan_lines(plan: Plan, *, explain: bool = False) -> list[str]:
     lines.append(_kept_line(plan, explain=explain))
     if explain:
         lines += _table([(kept.object.name, f"{_NOUNS[kept.object.kind]:<9}", kept.reason) for kept in plan.kept])
-    if plan.mode == "observe":
-        lines += ["", "  Nothing is removed in observe mode."]
+    lines += _footer(plan)
     return lines
+
+
+def _footer(plan: Plan) -> list[str]:
+    """Say what comes of the plan."""
+    if plan.mode == "observe":
+        return ["", "  Nothing is removed in observe mode."]
+    if not plan.removals:
+        return []
+    approve = f"shipkeeper apply {plan.plan_id}"
+    if plan.mode == "approve":
+        return ["", f"  Nothing is removed until somebody approves: {approve}"]
+    return ["", f"  Shipkeeper removes this by itself; at once: {approve}"]
 
 
 def _heading(plan: Plan) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import Protection
     from daemon.config import Settings
-    from daemon.values import Mode
+    from daemon.modes import Mode
     from policies.catalogue import AlertRule
     from policies.policy import Policy
 
@@ -27,6 +27,8 @@ class Rulebook:
     """By what one cycle judges, from its first look to its last message."""
 
     mode: Mode
+    grace: timedelta
+    """How long nothing is removed by itself after a start, an outage or a step of the clock."""
     host: str
     """How this machine is called in messages."""
     policies: Mapping[str, Policy]
@@ -54,6 +56,7 @@ class Rulebook:
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
         return cls(
             mode=settings.mode,
+            grace=settings.cleanup.grace,
             host=settings.host_name(),
             policies=policies,
             rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},

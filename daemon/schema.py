@@ -72,5 +72,36 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
         "CREATE INDEX outbox_due ON outbox(sink, not_before) WHERE state = 'due'",
     ),
+    (
+        "CREATE TABLE plans(hash TEXT PRIMARY KEY, created REAL NOT NULL, record TEXT NOT NULL) STRICT",
+        """
+        CREATE TABLE runs(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            plan_hash TEXT NOT NULL,
+            asked_by TEXT NOT NULL,
+            planned INTEGER NOT NULL,
+            begun REAL NOT NULL,
+            ended REAL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'done', 'stopped', 'failed', 'interrupted')),
+            words TEXT NOT NULL DEFAULT ''
+        ) STRICT
+        """,
+        """
+        CREATE TABLE steps(
+            run INTEGER NOT NULL REFERENCES runs(id),
+            position INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            object_id TEXT NOT NULL,
+            name TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            size_bytes INTEGER,
+            outcome TEXT,
+            words TEXT NOT NULL DEFAULT '',
+            at REAL NOT NULL,
+            PRIMARY KEY(run, position)
+        ) STRICT
+        """,
+    ),
     ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
 )

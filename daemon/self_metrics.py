@@ -27,6 +27,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     reader: ReaderStats,
     sinks: Iterable[SinkStats],
     jobs: Mapping[str, float],
+    removals: Mapping[tuple[str, str, str], int],
     cycles: int,
     failures: int,
     restarts: Mapping[str, int],
@@ -51,6 +52,15 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
         "gauge",
         "When each slow job last ended well.",
         [(label_block(job=name), at) for name, at in jobs.items()],
+    )
+    yield Family(
+        f"{_P}removals_total",
+        "counter",
+        "Objects of cleanup runs, by what came of each.",
+        [
+            (label_block(kind=kind, policy=policy, outcome=outcome), count)
+            for (kind, policy, outcome), count in sorted(removals.items())
+        ],
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
     from daemon.reload import Standing
+    from daemon.runs import Run
     from daemon.snapshot import Snapshot
     from policies.disk_pressure import DiskPressure
 
@@ -70,6 +71,34 @@ def containers_json(snapshot: Snapshot) -> Mapping[str, int]:
     if not snapshot.docker_known:
         return {}
     return dict(sorted(Counter(container.state.value for container in snapshot.facts.containers).items()))
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Give one cleanup run with every object that had its turn."""
+    return {
+        "id": run.id,
+        "plan_id": run.plan_hash[:6],
+        "hash": run.plan_hash,
+        "asked_by": run.asked_by,
+        "state": run.state.value,
+        "words": run.words or None,
+        "begun": run.begun.isoformat(),
+        "ended": run.ended.isoformat() if run.ended else None,
+        "planned": run.planned,
+        "steps": [
+            {
+                "kind": step.removal.object.kind.value,
+                "id": step.removal.object.id,
+                "name": step.removal.object.name,
+                "policy": step.removal.policy,
+                "reason": step.removal.reason,
+                "size_bytes": step.removal.size_bytes,
+                "outcome": step.outcome.value if step.outcome else None,
+                "words": step.words or None,
+            }
+            for step in run.steps
+        ],
+    }
 
 
 def sink_json(stats: SinkStats) -> dict[str, Any]:

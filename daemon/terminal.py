@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +10,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from daemon.lines import BAD, GOOD, WARNING, Line
+from daemon.run_lines import cleanup_lines
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-BAD, WARNING, GOOD = "red", "yellow", "green"
-
 _LABEL_WIDTH = 13
 _SEVERITY_STYLES = {"critical": BAD, "warning": WARNING}
 _LEVEL_STYLES = {"critical": BAD, "act": WARNING, "warn": WARNING}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line, and the colour that it has where there are colours."""
-
-    text: str
-    style: str = ""
 
 
 def show(lines: Iterable[Line]) -> None:
@@ -53,6 +44,7 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield from _labelled_block("filesystems", [_filesystem_line(each) for each in status["filesystems"]])
     yield from _labelled_block("alerts", list(alert_lines(status["alerts"])))
     yield from _labelled_block("policies", [_policy_line(each) for each in status["policies"]])
+    yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
     yield from _labelled_block("sinks", [_sink_line(each) for each in status["sinks"]])
     yield _store_line(status["store"])
     yield from _configuration_lines(status["configuration"])

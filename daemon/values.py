@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
@@ -63,12 +63,6 @@ def _label_name(value: str) -> str:
     return value
 
 
-def _observe(value: object) -> object:
-    if value in ("approve", "enforce"):
-        raise ValueError('this version only observes and never removes anything; write "observe"')
-    return value
-
-
 def _engine_address(value: str) -> str:
     """Take the two kinds of address that the daemon can talk to."""
     scheme, _, rest = value.partition("://")
@@ -108,7 +102,6 @@ Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Stric
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
-Mode = Annotated[Literal["observe"], BeforeValidator(_observe)]
 
 
 class Section(BaseModel):

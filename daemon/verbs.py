@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from daemon.web.exchange import Request
+
 JSON: TypeAlias = "Mapping[str, Any] | Sequence[Any]"
-Handler: TypeAlias = "Callable[[Mapping[str, str]], JSON]"
-"""Takes the query of a request, gives what goes out; a ShipkeeperError is told to the caller in its own words."""
+Handler: TypeAlias = "Callable[[Request], JSON]"
+"""Takes a request, gives what goes out; a ShipkeeperError is told to the caller in its own words."""
 
 STATUS = "/status"
 PLAN = "/plan"
+APPLY = "/apply"
+RUN = "/run"
 ALERTS = "/alerts"
 ALERTS_TEST = "/alerts/test"
 
@@ -38,11 +42,15 @@ class Verb:
     handle: Handler
 
 
-def verb_table(*, status: Handler, plan: Handler, alerts: Handler, alerts_test: Handler) -> tuple[Verb, ...]:
-    """Give every call, answered by these handlers; a GET never changes anything."""
+def verb_table(  # noqa: PLR0913  each is one call
+    *, status: Handler, plan: Handler, apply: Handler, run: Handler, alerts: Handler, alerts_test: Handler
+) -> tuple[Verb, ...]:
+    """Give every call, answered by these handlers; a GET changes nothing on this host."""
     return (
         Verb("GET", STATUS, Role.VIEWER, status),
         Verb("GET", PLAN, Role.VIEWER, plan),
+        Verb("POST", APPLY, Role.OPERATOR, apply),
+        Verb("GET", RUN, Role.VIEWER, run),
         Verb("GET", ALERTS, Role.VIEWER, alerts),
         Verb("POST", ALERTS_TEST, Role.OPERATOR, alerts_test),
     )

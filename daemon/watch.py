@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from daemon.steady import SteadyClock
     from daemon.store import Store
     from daemon.turns import Turns
+    from policies.policy import Removal
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Watch:
         steady: SteadyClock,
         away: timedelta,
         notify: Callable[[], None],
+        hand_over: Callable[[Sequence[Removal]], None],
         crew: Crew,
     ) -> None:
         self._observer = observer
@@ -90,6 +92,7 @@ class Watch:
         self._clock = clock
         self._steady = steady
         self._notify = notify
+        self._hand_over = hand_over
         self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
         self._unsaved = Unsaved()
         self._missed: list[Death] = []
@@ -203,6 +206,8 @@ class Watch:
             complete=self._observer.ready,
         )
         self._published = (self._clock.monotonic(), snapshot)
+        if snapshot.complete:
+            self._hand_over(decision.removals)
         return self._pause(observation)
 
     def _step(self, facts: Facts, decision: Decision, book: Rulebook) -> Step:

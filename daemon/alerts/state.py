@@ -132,7 +132,7 @@ class Notice:
     state: AlertState
 
 
-@lru_cache(maxsize=4096)  # asked in every cycle, of every alert that stands
+@lru_cache(maxsize=1024)  # asked in every cycle, of every alert that stands
 def fingerprint(alert: str, subject: Subject) -> str:
     """Give the key of an alert for a subject on this host: it survives recreation and restart."""
     return hashlib.sha256(f"{alert}\0{subject.kind}\0{subject.key}".encode()).hexdigest()[:16]

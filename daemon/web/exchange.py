@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -25,6 +26,14 @@ class Peer:
     def of(cls, sock: socket.socket) -> Peer:
         """Ask the kernel who is at the other end of a connected Unix socket."""
         return cls(*_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
+
+    @property
+    def user(self) -> str:
+        """The name of its user, or the number where this system knows no name."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:  # a user that only its container knows
+            return f"uid {self.uid}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

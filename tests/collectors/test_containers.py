@@ -10,6 +10,7 @@ import pytest
 from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
 from collectors.facts import ContainerState, Engine, EngineState, Health, HealthStatus
+from collectors.reading import MemoryMarks, Reading
 from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
 from tests.fakes.clock import NOW
 
@@ -94,3 +95,19 @@ def test_the_engine_is_up_only_when_it_is_up() -> None:
 def test_an_engine_never_reached_has_no_info() -> None:
     never = Engine(state=EngineState.STARTING, since=NOW)
     assert [family.name for family in engine_families(never)] == ["shipkeeper_docker_up"]
+
+
+def test_where_the_cgroup_is_out_of_reach_dockers_statistics_are_shown(tree: CgroupTree) -> None:
+    web = a_container()
+    view = View(containers=(web,), stats={web.id: Reading(pids=7)})
+    families = list(ContainerCollector(tree.reader, lambda: view).collect())
+    assert list(series(families, "container_pids").values()) == [7]
+    assert series(families, "container_memory_rss_bytes") == {}
+
+
+def test_what_befell_the_memory_comes_from_the_sampler(tree: CgroupTree) -> None:
+    web = a_container()
+    view = View(containers=(web,), marks={web.id: MemoryMarks(peak_bytes=9, oom_kills=1)})
+    families = list(ContainerCollector(tree.reader, lambda: view).collect())
+    assert list(series(families, "container_memory_peak_bytes").values()) == [9]
+    assert series(families, "container_memory_limit_hits_total") == {}

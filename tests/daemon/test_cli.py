@@ -25,6 +25,8 @@ from tests.fakes.crew import a_crew
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from daemon.web.exchange import Request
+
 ALERT: dict[str, Any] = {
     "alert": "container-crashed",
     "state": "firing",
@@ -60,6 +62,7 @@ STATUS: dict[str, Any] = {
     ],
     "alerts": [ALERT],
     "containers": {"running": 12, "exited": 3, "paused": 0},
+    "cleanup": {"held_up": "the mode is observe", "running": False, "last_run": None},
     "policies": [
         {"name": "containers", "enabled": True, "skipped": None},
         {"name": "images_dangling", "enabled": False, "skipped": None},
@@ -91,21 +94,49 @@ PLAN = to_json(
 )
 
 
+STEP = {"kind": "container", "name": "etl-run-88", "size_bytes": 1 << 30, "words": None}
+REMOVED = {**STEP, "outcome": "removed"}
+RUN: dict[str, Any] = {
+    "id": 3,
+    "plan_id": PLAN["plan_id"],
+    "asked_by": "root",
+    "state": "running",
+    "words": None,
+    "planned": 2,
+    "begun": "2026-11-23T16:02:00+00:00",
+    "steps": [{**STEP, "outcome": None}],
+}
+
+
 class Daemon:
     """The control socket of a daemon with these answers."""
 
     def __init__(self, path: Path) -> None:
         self.outcomes = [{"sink": "console", "ok": True, "said": "printed"}]
+        self.asked: list[dict[str, str]] = []
+        self.told: list[dict[str, Any]] = []
         self.server = ControlServer(
             path,
             verb_table(
                 status=lambda _query: STATUS,
                 plan=lambda _query: PLAN,
+                apply=self.apply,
+                run=self.run,
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
             ),
             a_crew(),
         )
+
+    def apply(self, request: Request) -> dict[str, Any]:
+        """Take on a plan."""
+        self.asked.append(dict(request.query))
+        return RUN
+
+    def run(self, request: Request) -> dict[str, Any]:
+        """Tell the next state of the run."""
+        self.asked.append(dict(request.query))
+        return self.told.pop(0)
 
 
 @pytest.fixture
@@ -158,6 +189,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "policies     containers · on",
         "             images_dangling · off",
         "             disk_pressure · skipped: filesystems cannot be read",
+        "cleanup      not by itself: the mode is observe",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",
         "store        /var/lib/shipkeeper/state.db",
@@ -189,7 +221,32 @@ def test_a_test_message_fails_when_one_sink_fails(shipkeeper: Shell, daemon: Dae
     assert shipkeeper("alerts", "test")[:2] == (1, "console: printed\nslack: no_service: the webhook was removed\n")
 
 
-@pytest.mark.parametrize("command", [["status"], ["alerts", "list"], ["alerts", "test"]])
+def test_apply_follows_the_run_object_by_object_and_ends_with_0_when_all_went_well(
+    shipkeeper: Shell, daemon: Daemon
+) -> None:
+    in_use = {**STEP, "kind": "image", "name": "58b5b9f36c2e", "outcome": "in_use", "words": "it has children"}
+    done = {**RUN, "state": "done", "steps": [REMOVED, in_use]}
+    daemon.told = [{**RUN, "steps": [REMOVED, {**in_use, "outcome": None}]}, done]
+    code, out, _ = shipkeeper("apply", PLAN["plan_id"])
+    assert out.splitlines() == [
+        "removed: container etl-run-88 · 1.0 GiB",
+        "in use, stays: image 58b5b9f36c2e · it has children",
+        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · up to 1.0 GiB",
+    ]
+    assert code == 0
+    assert daemon.asked == [{"plan": PLAN["plan_id"]}, {"id": "3", "seen": "0"}, {"id": "3", "seen": "1"}]
+
+
+def test_apply_ends_with_1_when_something_failed(shipkeeper: Shell, daemon: Daemon) -> None:
+    failed = {**STEP, "outcome": "failed", "words": "500: device busy"}
+    daemon.told = [{**RUN, "state": "stopped", "words": "Shipkeeper is stopping", "steps": [failed]}]
+    code, out, _ = shipkeeper("apply", "e234be")
+    assert code == 1
+    assert out.splitlines()[0] == "Docker failed: container etl-run-88 · 500: device busy"
+    assert out.splitlines()[-1].endswith("stopped · 1 Docker failed · 1 not begun · Shipkeeper is stopping")
+
+
+@pytest.mark.parametrize("command", [["status"], ["apply", "e234be"], ["alerts", "list"], ["alerts", "test"]])
 def test_without_a_daemon_it_says_where_it_looked(shipkeeper: Shell, socket_path: Path, command: list[str]) -> None:
     code, out, err = shipkeeper(*command)
     assert (code, out) == (1, "")
@@ -203,7 +260,7 @@ def test_a_good_configuration_is_summed_up(shipkeeper: Shell, tmp_path: Path) ->
     told = dict(line.split(maxsplit=1) for line in out.replace("alerts off", "alerts_off").splitlines())
     assert code == 0
     assert told["file"] == str(file)
-    assert told["mode"] == "observe: nothing is ever removed"
+    assert told["mode"] == "observe: nothing is removed; `shipkeeper plan` shows what a cleanup would remove"
     assert told["alerts_off"] == "disk-low"
     assert "policies off containers" in out
 

@@ -137,7 +137,7 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
     file = written(
         tmp_path,
         """
-        mode = "enforce"
+        mode = "enforced"
         speed = 3
         [docker]
         hots = "unix:///x"
@@ -164,7 +164,7 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
     assert set(lines[1:-1]) == {
         'SHIPKEEPER_DOKCER__HOST | no such setting; did you mean "SHIPKEEPER_DOCKER__HOST"?',
         'SHIPKEEPER_WEB__LISTEN = "9817" | needs a host and a port, for example "127.0.0.1:9817" or "[::1]:9817"',
-        'mode = "enforce" | this version only observes and never removes anything; write "observe"',
+        'mode = "enforced" | needs "observe", "approve" or "enforce"',
         "speed = … | no such key",
         '[docker] hots = … | no such key; did you mean "host"?',
         (

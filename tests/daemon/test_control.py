@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -17,13 +18,15 @@ import pytest
 from daemon.client import NoDaemonError, call
 from daemon.control import ControlServer, role_of
 from daemon.errors import ShipkeeperError
-from daemon.verbs import ALERTS_TEST, PLAN, STATUS, Role, Verb, verb_table
+from daemon.verbs import ALERTS_TEST, APPLY, PLAN, STATUS, Role, Verb, verb_table
 from daemon.web.exchange import Peer
 from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from daemon.web.exchange import Request
 
 NOBODY = 65534
 AS_NOBODY = (
@@ -35,23 +38,27 @@ AS_NOBODY = (
 )
 
 
-def echo(query: Mapping[str, str]) -> dict[str, Any]:
-    return {"query": dict(query)}
+def echo(request: Request) -> dict[str, Any]:
+    return {"query": dict(request.query)}
 
 
-def broken(_query: Mapping[str, str]) -> dict[str, Any]:
+def who(request: Request) -> dict[str, Any]:
+    assert request.peer is not None
+    return {"user": request.peer.user}
+
+
+def broken(_request: Request) -> dict[str, Any]:
     raise RuntimeError("the password is verysecret")
 
 
-def not_ready(_query: Mapping[str, str]) -> dict[str, Any]:
+def not_ready(_request: Request) -> dict[str, Any]:
     raise ShipkeeperError("no plan yet: the first inventory is not complete")
 
 
 @contextmanager
 def answering(path: Path, *, group: str = "no-such-group") -> Iterator[Path]:
-    server = ControlServer(
-        path, verb_table(status=echo, plan=not_ready, alerts=broken, alerts_test=echo), a_crew(), group
-    )
+    verbs = verb_table(status=echo, plan=not_ready, apply=who, run=echo, alerts=broken, alerts_test=echo)
+    server = ControlServer(path, verbs, a_crew(), group)
     server.start()
     try:
         yield path
@@ -210,7 +217,16 @@ def test_something_else_at_the_socket_is_told(tmp_path: Path) -> None:
         thread.join()
 
 
+def test_who_acts_is_told_by_the_kernel(tmp_path: Path) -> None:
+    with answering(tmp_path / "control.sock") as path:
+        assert call(path, "POST", APPLY) == {"user": pwd.getpwuid(os.geteuid()).pw_name}
+
+
+def test_a_user_without_a_name_is_called_by_the_number() -> None:
+    assert Peer(1, 4_000_000, 1).user == "uid 4000000"
+
+
 def test_no_get_needs_an_operator() -> None:
-    table: tuple[Verb, ...] = verb_table(status=echo, plan=echo, alerts=echo, alerts_test=echo)
+    table: tuple[Verb, ...] = verb_table(status=echo, plan=echo, apply=echo, run=echo, alerts=echo, alerts_test=echo)
     assert {verb.role for verb in table if verb.method == "GET"} == {Role.VIEWER}
     assert {verb.role for verb in table if verb.method != "GET"} == {Role.OPERATOR}

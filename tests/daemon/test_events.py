@@ -268,6 +268,32 @@ def test_it_ends_though_the_stream_is_silent(desk: Desk) -> None:
     assert not desk.reader.stats.connected
 
 
+class StumblingDesk(Desk):
+    """A desk that fails its reader at the first event."""
+
+    stumbled = False
+
+    def wake(self) -> None:
+        """Fail once."""
+        if self.reader.stats.events_total and not self.stumbled:
+            self.stumbled = True
+            assert self.reader.connected
+            raise RuntimeError("this once")
+        super().wake()
+
+
+def test_a_reader_that_dies_in_its_stream_begins_again_and_asks_for_a_resync(engine: ScriptedEngine) -> None:
+    desk = StumblingDesk(engine)
+    desk.open()
+    engine.emit("die")
+    assert desk.wait(lambda: desk.resyncs == 2)
+    engine.emit("start")
+    assert desk.wait(lambda: desk.actions() == ["die", "start"])
+    assert (desk.stumbled, desk.reader.stats.reconnects) == (True, 1)
+    desk.reader.close()
+    assert not desk.reader.connected
+
+
 def test_a_silent_stream_is_opened_again_without_a_word(engine: ScriptedEngine) -> None:
     desk = Desk(engine, Impatient)
     desk.open()

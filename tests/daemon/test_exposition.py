@@ -89,6 +89,7 @@ def a_daemon() -> Iterator[Family]:
         reader=reader,
         sinks=[SinkStats(name="console", sent=4), SinkStats(name="slack", failed=1, depth=2, oldest=minute_ago)],
         jobs={"heal-store": minute_ago.timestamp()},
+        removals={("container", "containers", "removed"): 3},
         cycles=7,
         failures=0,
         restarts={"watch": 1},

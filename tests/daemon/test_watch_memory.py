@@ -101,6 +101,7 @@ class Bridge:
             clock=self.clock,
             steady=self.steady,
             notify=lambda: None,
+            hand_over=lambda _: None,
             crew=a_crew(self.clock),
         )
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collectors.facts import Container, Death, Filesystem
     from daemon.alerts.state import AlertState, Phase
     from daemon.observe import Observation
-    from policies.policy import Policy
+    from policies.policy import Policy, Removal
     from tests.lab.scripted_engine import ScriptedContainer, ScriptedEngine
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -65,7 +65,7 @@ class FixedDisks(Sources):
     """Filesystems as a test wants them, and no cgroups."""
 
     def __init__(self) -> None:
-        super().__init__(Filesystems(dict), CgroupReader(), list)
+        super().__init__(Filesystems(dict), CgroupReader(), list, lambda _: {})
         self.filesystems: tuple[Filesystem, ...] = ()
         self.oom_kills: dict[str, int] = {}
 
@@ -92,6 +92,7 @@ class Options:
         """Give what the watch judges by."""
         return Rulebook(
             mode="observe",
+            grace=15 * MINUTE,
             host="gpu-host-2",
             policies=self.policies,
             rules=BY_NAME,
@@ -125,6 +126,7 @@ class WatchPost:
         self.steady = steady.load(self.store, self.clock)
         self.observer = self._observer()
         self.notified = 0
+        self.handed_over: list[tuple[Removal, ...]] = []
         self.watch = self._watch(self._notify)
 
     def connect(self) -> EngineApi:
@@ -244,6 +246,7 @@ class WatchPost:
             steady=self.steady,
             away=self.away.lasted,
             notify=notify,
+            hand_over=lambda removals: self.handed_over.append(tuple(removals)),
             crew=a_crew(self.clock),
         )
 

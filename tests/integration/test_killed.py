@@ -185,6 +185,7 @@ def newest_engine() -> Iterator[PrivateEngine]:
         yield engine
 
 
+@pytest.mark.timeout(400)
 def test_one_kill_at_each_boundary_loses_nothing(
     newest_engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +63,17 @@ class Service:
         folder = f"/etc/systemd/system/{UNIT}.d"
         self.guest.shell(f"mkdir -p {folder}; cat > {folder}/{name} <<'END'\n{drop_in}\nEND\nsystemctl daemon-reload")
 
+    def write_configuration(self, text: str) -> None:
+        """Write the configuration, for its account to read."""
+        self.guest.shell(
+            f"""
+            mkdir -p -m 750 /etc/shipkeeper
+            printf '%s\n' '{text}' > /etc/shipkeeper/shipkeeper.toml
+            chmod 640 /etc/shipkeeper/shipkeeper.toml
+            chgrp -R shipkeeper /etc/shipkeeper
+            """
+        )
+
     def start(self) -> None:
         """Start it, with no memory of earlier starts, and wait until it is ready."""
         self.guest.run("systemctl", "reset-failed", UNIT, check=False)
@@ -84,6 +94,10 @@ class Service:
         self.guest.run("journalctl", "--sync")
         told = self.guest.run("journalctl", "-u", UNIT, "-o", "json", "--no-pager", *options)
         return [json.loads(line) for line in told.splitlines()]
+
+    def said(self, words: str) -> bool:
+        """Tell whether an entry of the journal holds these words."""
+        return any(words in entry["MESSAGE"] for entry in self.journal())
 
     def came_back(self) -> bool:
         """Tell whether it was started again and is ready."""
@@ -138,6 +152,7 @@ def test_the_journal_knows_how_grave_a_line_is(service: Service) -> None:
     grave = service.journal("-p", "warning")
     assert {entry["PRIORITY"] for entry in grave} == {"4"}
     assert any("cure:" in entry["MESSAGE"] for entry in grave)
+    assert not service.said("cannot give")
     assert not any(entry["MESSAGE"].startswith("<") for entry in service.journal())
 
 
@@ -146,7 +161,7 @@ def test_a_stop_is_clean(service: Service) -> None:
     service.guest.run("systemctl", "stop", UNIT)
     state = service.state()
     assert (state["ActiveState"], state["Result"], state["ExecMainStatus"]) == ("inactive", "success", "0")
-    assert any("SIGTERM received, stopping" in entry["MESSAGE"] for entry in service.journal("-n", "20"))
+    assert service.said("SIGTERM received, stopping")
 
 
 @pytest.mark.slow
@@ -156,14 +171,30 @@ def test_a_daemon_that_is_killed_is_started_again(service: Service) -> None:
 
 
 @pytest.mark.slow
+def test_a_reload_takes_over_a_good_configuration_and_refuses_a_bad_one(guest: Service) -> None:
+    guest.write_configuration("[alerts]\nlog_lines = 5")
+    guest.start()
+    before = guest.state()["MainPID"]
+    guest.write_configuration("[alerts]\nlog_lines = 7")
+    guest.guest.run("systemctl", "reload", UNIT)
+    wait_until(lambda: guest.said("the configuration was read again; changed: alerts.log_lines"), "the new one", 30)
+    guest.write_configuration("nonsense = 1")
+    guest.guest.run("systemctl", "reload", UNIT)
+    wait_until(lambda: "changed configuration is bad" in guest.state()["StatusText"], "the refusal", 30)
+    assert guest.said("nonsense")
+    assert (guest.state()["ActiveState"], guest.state()["MainPID"]) == ("active", before)
+    guest.guest.run("systemctl", "stop", UNIT)
+    guest.guest.run("rm", "/etc/shipkeeper/shipkeeper.toml")
+
+
+@pytest.mark.slow
 def test_a_bad_configuration_is_not_tried_again_and_again(guest: Service) -> None:
-    guest.guest.shell("mkdir -p /etc/shipkeeper; echo 'nonsense = 1' > /etc/shipkeeper/shipkeeper.toml")
-    guest.guest.shell("chmod 755 /etc/shipkeeper; chmod 644 /etc/shipkeeper/shipkeeper.toml")
+    guest.write_configuration("nonsense = 1")
     guest.guest.run("systemctl", "start", UNIT, check=False)
     state = guest.state()
     assert (state["ActiveState"], state["Result"], state["ExecMainStatus"]) == ("failed", "exit-code", "78")
     assert state["NRestarts"] == "0"
-    assert any("nonsense" in entry["MESSAGE"] for entry in guest.journal("-n", "20"))
+    assert guest.said("nonsense")
     guest.guest.run("rm", "/etc/shipkeeper/shipkeeper.toml")
 
 
@@ -174,7 +205,7 @@ def test_a_secret_can_come_as_a_credential(guest: Service) -> None:
     webhook.chmod(0o600)
     guest.configure(CREDENTIAL, "credential.conf")
     guest.start()
-    assert any("this terminal or journal, and Slack" in entry["MESSAGE"] for entry in guest.journal("-n", "50"))
+    assert guest.said("this terminal or journal, and Slack")
     guest.guest.run("systemctl", "stop", UNIT)
     guest.configure("", "credential.conf")
 
@@ -191,6 +222,5 @@ def test_a_daemon_with_a_stalled_thread_is_killed_by_the_watchdog_and_started_ag
         return service.came_back()
 
     wait_until(came_back, "the watchdog to end it and systemd to start it again", 200)
-    messages = [entry["MESSAGE"] for entry in service.journal()]
-    assert any(re.search("the watchdog is not fed: no sign of life from sampler", line) for line in messages)
-    assert any("Failed with result 'watchdog'" in line for line in messages)
+    assert service.said("the watchdog is not fed: no sign of life from sampler")
+    assert service.said("Failed with result 'watchdog'")

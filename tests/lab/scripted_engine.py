@@ -146,10 +146,10 @@ class ScriptedEngine:
     """
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
-    State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
+    State: `containers`, `images` (JSON of the list), `last_tagged`, `logs` and `stats` by id. `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
-    Proof: `requests`, counted by method and path without its version.
+    Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE as it was sent.
     """
 
     def __init__(self, socket_path: Path, api_version: str = "1.51") -> None:
@@ -162,6 +162,7 @@ class ScriptedEngine:
         self.images: list[Json] = []
         self.last_tagged: dict[str, str] = {}
         self.logs: dict[str, bytes] = {}
+        self.stats: dict[str, object] = {}
         self.info: Json = {
             "DockerRootDir": "/var/lib/docker",
             "Driver": "overlay2",
@@ -174,6 +175,7 @@ class ScriptedEngine:
         self.babble = b""
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.deleted: list[str] = []
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
         self._changed = threading.Condition()
@@ -215,7 +217,9 @@ class ScriptedEngine:
     def crash(self) -> None:
         """Be gone at once: all connections end, the socket stays and refuses."""
         self.thaw()
-        self._ended.set()
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
         self.cut_streams()
         if self._server is not None:
             self._server.end()
@@ -230,6 +234,12 @@ class ScriptedEngine:
     def freeze(self) -> None:
         """Accept and never answer."""
         self._thawed.clear()
+
+    def relent(self) -> None:
+        """Answer what `hung_paths` left without an answer."""
+        with self._changed:
+            self.hung_paths.clear()
+            self._changed.notify_all()
 
     def thaw(self) -> None:
         """Answer again, what waited first."""
@@ -292,11 +302,33 @@ class ScriptedEngine:
             self.requests[method, path] += 1
             self._changed.notify_all()
         self._thawed.wait()
-        if any(fnmatch(path, pattern) for pattern in self.hung_paths):
-            self._ended.wait()
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended.is_set() or not self._hangs(path))
         if self.slow:
             threading.Event().wait(self.slow)
         return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)
+
+    def _hangs(self, path: str) -> bool:
+        return any(fnmatch(path, pattern) for pattern in self.hung_paths)
+
+    def remove(self, path: str, sent: str) -> tuple[int, object]:
+        """Do what a DELETE asks for as the engine does it without force; `sent` is its path as it was sent."""
+        self.deleted.append(sent)
+        kind, _, id_ = path.strip("/").partition("/")
+        if kind == "containers" and id_ in self.containers:
+            if self.containers[id_].state in {"running", "paused", "restarting"}:
+                return 409, {"message": f"cannot remove container {id_}: container is running"}
+            del self.containers[id_]
+            return 204, None
+        found = next((image for image in self.images if image["Id"] == id_), None)
+        if kind == "images" and found is not None:
+            if len(found["RepoTags"] or ()) > 1:
+                return 409, {
+                    "message": f"conflict: unable to delete {id_}: image is referenced in multiple repositories"
+                }
+            self.images.remove(found)
+            return 200, [{"Deleted": id_}]
+        return 404, {"message": f"no such thing: {path}"}
 
     def answer(self, path: str) -> object | None:
         """Give the JSON at a path, or `None`."""
@@ -305,8 +337,10 @@ class ScriptedEngine:
                 return self.info if page == "info" else self._version()
             case ["containers", "json"]:
                 return [self._listed(container) for container in self.containers.values()]
-            case ["containers", id_, "json"] if id_ in self.containers and self.containers[id_].state != "removing":
-                return self.containers[id_].inspected()
+            case ["containers", id_, "json" | "stats" as page] if (
+                id_ in self.containers and self.containers[id_].state != "removing"
+            ):
+                return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
             case ["images", "json"]:
                 return self.images
             case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
@@ -382,6 +416,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(engine.babble)
         elif status:
             self._json(status, {"message": f"scripted {status}"})
+        elif self.command == "DELETE":
+            self._json(*engine.remove(path, self.path))
         elif self.command != "GET":
             self._json(204, None)
         elif version and (int(version[1]), int(version[2])) > tuple(map(int, engine.api_version.split("."))):

@@ -39,6 +39,9 @@ class SocketTap:
         self._lock = threading.Lock()
         self._asked: list[Asked] = []
         self._open: set[socket.socket] = set()
+        self._removing: set[socket.socket] = set()
+        self._answered = threading.Event()
+        self._answered.set()
         self._listening = socket.socket(socket.AF_UNIX)
         self._thread = threading.Thread(target=self._accept, name="tap", daemon=True)
 
@@ -51,6 +54,7 @@ class SocketTap:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -78,6 +82,14 @@ class SocketTap:
         """Strike out what was written down so far but for the GETs."""
         with self._lock:
             self._asked = [one for one in self._asked if one.method in {"GET", "HEAD"}]
+
+    def stall_removals(self) -> None:
+        """Hold back the answers to DELETE from now on, as an engine does that takes minutes over one."""
+        self._answered.clear()
+
+    def release(self) -> None:
+        """Let those answers through."""
+        self._answered.set()
 
     def cut(self) -> None:
         """End all connections, as a proxy does that has had enough."""
@@ -109,23 +121,27 @@ class SocketTap:
         pending = b""
         with suppress(OSError):
             while data := client.recv(65536):
-                pending = self._note(pending + data)
+                pending = self._note(pending + data, client)
                 engine.sendall(data)
         self._end(client, engine)
 
     def _pass_answers(self, engine: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := engine.recv(65536):
+                if client in self._removing:
+                    self._answered.wait()
                 client.sendall(data)
         self._end(engine, client)
 
-    def _note(self, pending: bytes) -> bytes:
+    def _note(self, pending: bytes, client: socket.socket) -> bytes:
         """Write down every request whose head is complete; give what is left of the next one."""
         while (end := pending.find(_HEAD_END)) >= 0:
             head = pending[:end]
             method, path = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")[:2]
             with self._lock:
                 self._asked.append(Asked(method, path))
+                if method == "DELETE":
+                    self._removing.add(client)
             length = _LENGTH.search(head)
             pending = pending[end + len(_HEAD_END) + (int(length.group(1)) if length else 0) :]
         return pending
@@ -140,5 +156,6 @@ class SocketTap:
                 return
             self._open.discard(one)
             self._open.discard(other)
+            self._removing -= {one, other}
         one.close()
         other.close()

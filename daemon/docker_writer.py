@@ -1,0 +1,170 @@
+"""The only writer to Docker: one plain DELETE of one object, however long the engine takes."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import ssl
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import quote, urlsplit
+
+from collectors.facts import SubjectKind
+from daemon.outcome import Answer, Outcome
+from policies import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collectors.engine_http import Endpoint
+    from collectors.facts import ObjectRef
+    from daemon.clock import Clock
+
+PATIENCE: Final = timedelta(minutes=30)
+"""An image of 20 GiB takes minutes. If a client hangs up, the engine finishes this one object all the same."""
+_CONNECT_SECONDS: Final = 5.0
+_SLICE_SECONDS: Final = 0.5
+_LONGEST_ANSWER: Final = 64 * 1024
+_LONGEST_WORDS: Final = 300
+_PATHS: Final = {
+    SubjectKind.CONTAINER: "/containers/{id}",
+    # By its id, so that a second name is a conflict and no name is taken from it; without its parents, which
+    # nobody has planned.
+    SubjectKind.IMAGE: "/images/{id}?noprune=1",
+}
+
+
+class AbandonedError(Exception):
+    """The wait for an answer was given up because the daemon ends: nobody knows what comes of the request."""
+
+
+class DockerWriter:
+    """
+    Sends DELETE without force, and nothing else, each on a connection of its own.
+
+    For one thread: `waiting` is called at least once a second while an answer is outstanding, and `give_up`
+    asked whether to go on waiting.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, clock: Clock, waiting: Callable[[], None], give_up: Callable[[], bool]
+    ) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._waiting = waiting
+        self._give_up = give_up
+
+    def remove(self, ref: ObjectRef, api_version: str) -> Answer:
+        """
+        Remove one container or image through this version of the API, and say what came of it.
+
+        Raises AbandonedError when `give_up` says so before the answer is there.
+        """
+        path = f"/v{api_version}{_PATHS[ref.kind].format(id=quote(ref.id, safe=':'))}"
+        try:
+            with _connected(self._endpoint) as sock:
+                return self._asked(sock, path)
+        except (OSError, http.client.HTTPException) as error:
+            return Answer(Outcome.UNANSWERED, f"{type(error).__name__}: {error}"[:_LONGEST_WORDS])
+
+    def _asked(self, sock: socket.socket, path: str) -> Answer:
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = sock
+        connection.request("DELETE", path, headers={"User-Agent": "shipkeeper", "Connection": "close"})
+        sock.settimeout(_SLICE_SECONDS)
+        reading = _PatientReader(sock, self._patience())
+        # The response asks its socket for nothing but a file to read from.
+        with http.client.HTTPResponse(cast("socket.socket", reading), method="DELETE") as response:
+            response.begin()
+            return _answer(response.status, response.reason, response.read(_LONGEST_ANSWER))
+
+    def _patience(self) -> Callable[[], None]:
+        deadline = self._clock.monotonic() + PATIENCE.total_seconds()
+
+        def still_waiting() -> None:
+            self._waiting()
+            if self._give_up():
+                raise AbandonedError
+            if self._clock.monotonic() > deadline:
+                raise TimeoutError(f"Docker has not answered for {words.duration(PATIENCE)}")
+
+        return still_waiting
+
+
+class _PatientReader(io.RawIOBase):
+    """The reading end of a connection: waits in slices, and calls `still_waiting` before each."""
+
+    def __init__(self, sock: socket.socket, still_waiting: Callable[[], None]) -> None:
+        self._sock = sock
+        self._still_waiting = still_waiting
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Give itself, buffered."""
+        del mode
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Tell that it can be read from."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader hands in
+        """Wait for bytes as long as `still_waiting` does not raise."""
+        while True:
+            self._still_waiting()
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue  # only this slice is over
+
+
+def _connected(endpoint: Endpoint) -> socket.socket:
+    """Connect to the engine; OSError when it is not there or its TLS is not ours."""
+    if endpoint.socket_path:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(_CONNECT_SECONDS)
+            sock.connect(endpoint.socket_path)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    address = urlsplit(endpoint.host)
+    host = address.hostname or ""
+    plain = socket.create_connection((host, address.port or (443 if endpoint.tls else 80)), _CONNECT_SECONDS)
+    if not endpoint.tls:
+        return plain
+    try:
+        context = ssl.create_default_context(cafile=endpoint.tls_ca or None)
+        if endpoint.tls_cert:
+            context.load_cert_chain(endpoint.tls_cert, endpoint.tls_key or None)
+        return context.wrap_socket(plain, server_hostname=host)
+    except OSError:
+        plain.close()
+        raise
+
+
+def _answer(status: int, reason: str, body: bytes) -> Answer:
+    match status:
+        case 404:
+            return Answer(Outcome.GONE)
+        case 409:
+            return Answer(Outcome.IN_USE, _said(body, reason))
+        case _ if 200 <= status < 300:  # noqa: PLR2004  the range of success
+            return Answer(Outcome.REMOVED)
+        case _ if 400 <= status < 500:  # noqa: PLR2004  the range of "you may not"
+            return Answer(Outcome.REFUSED, f"{status}: {_said(body, reason)}")
+        case _:
+            return Answer(Outcome.FAILED, f"{status}: {_said(body, reason)}")
+
+
+def _said(body: bytes, reason: str) -> str:
+    """Give Docker's own words, or the beginning of what a proxy said."""
+    text = body.decode(errors="replace")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    told = document.get("message", "") if isinstance(document, dict) else text
+    return words.one_line(str(told), _LONGEST_WORDS) or reason

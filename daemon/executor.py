@@ -1,0 +1,352 @@
+"""The thread that removes: one plan at a time, object by object, each looked at again just before."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+from collectors.facts import EngineState
+from daemon.backoff import Backoff
+from daemon.docker_writer import AbandonedError
+from daemon.errors import ShipkeeperError
+from daemon.outcome import Answer, Outcome, counted, in_words
+from daemon.plans import LIFE, make_plan
+from daemon.runs import Run, RunState
+from policies import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from collectors.facts import ObjectRef
+    from daemon.acting import ActingLock
+    from daemon.clock import Clock
+    from daemon.crew import Crew
+    from daemon.grace import Grace
+    from daemon.lookout import EngineView
+    from daemon.modes import Mode
+    from daemon.plans import Plan
+    from daemon.recheck import Recheck
+    from daemon.rulebook import Rulebook
+    from daemon.runs import Runs
+    from policies.policy import Removal
+
+log = logging.getLogger(__name__)
+
+BY_ITSELF: Final = "shipkeeper"
+"""Who asked for a run that nobody asked for."""
+MOST_FAILURES: Final = 3
+"""In a row; then it is no longer one object that is to blame."""
+OBSERVING: Final = (
+    "nothing is removed in observe mode\n"
+    '  cure: set mode = "approve" at the top of the configuration, reload the daemon (SIGHUP), and ask for a new plan'
+)
+RUN_BACKOFF: Final = (timedelta(minutes=1), timedelta(hours=1))
+OBJECT_BACKOFF: Final = (timedelta(minutes=10), timedelta(hours=6))
+ROUND: Final = timedelta(seconds=5)
+"""Between looks at the clock, the engine and the lock while there is nothing to do."""
+ENDS_WITHIN: Final = timedelta(seconds=8)
+"""An answer that Docker still owes us is waited for so long after `close`."""
+_CLOSING: Final = timedelta(seconds=10)
+_NUDGE_SECONDS: Final = 0.5
+
+
+class Writer(Protocol):
+    """What removes one object."""
+
+    def remove(self, ref: ObjectRef, api_version: str) -> Answer:
+        """Remove it, and say what came of it; AbandonedError if the wait was given up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    run: int
+    plan: Plan
+    asked_by: str
+
+    @property
+    def automatic(self) -> bool:
+        """True if no person asked for it."""
+        return self.asked_by == BY_ITSELF
+
+
+class Executor:
+    """
+    The one part that has anything removed.
+
+    `submit` and `offer` may be called from any thread and never wait for Docker. The mode is asked before
+    every object, so a change to `observe` ends a run after the current one.
+    """
+
+    def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
+        self,
+        *,
+        runs: Runs,
+        recheck: Recheck,
+        writer: Callable[[Callable[[], None], Callable[[], bool]], Writer],
+        acting: ActingLock,
+        grace: Grace,
+        engine: EngineView,
+        book: Callable[[], Rulebook],
+        clock: Clock,
+        crew: Crew,
+    ) -> None:
+        """Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up."""
+        self._runs = runs
+        self._recheck = recheck
+        self._acting = acting
+        self._grace = grace
+        self._engine = engine
+        self._book = book
+        self._clock = clock
+        self._worker = crew.worker("executor", self._run)
+        self._writer = writer(self._worker.beat, self._give_up)
+        self._run_backoff = Backoff(*RUN_BACKOFF)
+        self._object_backoff = Backoff(*OBJECT_BACKOFF)
+        self._removals: Counter[tuple[str, str, str]] = Counter()
+        self._changed = threading.Condition()
+        self._order: _Order | None = None
+        self._offered: Sequence[Removal] = ()
+        self._give_up_at: float | None = None
+        self.interrupted = 0
+        """How many runs the last daemon left half-done."""
+
+    @property
+    def removals(self) -> Mapping[tuple[str, str, str], int]:
+        """How many objects had which end since the start, by kind, policy and outcome."""
+        return dict(self._removals)
+
+    @property
+    def running(self) -> int | None:
+        """The number of the run in progress."""
+        order = self._order
+        return order.run if order else None
+
+    @property
+    def acts(self) -> bool:
+        """True while this daemon is the one that acts on its engine."""
+        return self._acting.held
+
+    def held_up(self) -> str:
+        """Say why nothing is removed by itself at present; empty when nothing stands against it."""
+        if self._mode() != "enforce":
+            return f"the mode is {self._mode()}"
+        if why := self._why_not():
+            return why
+        if left := self._run_backoff.left("", self._clock.monotonic()):
+            return f"the last run failed: the next one comes in {words.duration(timedelta(seconds=left))}"
+        return self._grace.holds()
+
+    def start(self) -> None:
+        """Say what the last daemon left half-done, try to become the one that acts, and start the thread."""
+        self.interrupted = self._runs.interrupt()
+        if self.interrupted:
+            log.warning(
+                "%s in the middle when Shipkeeper ended; not resumed, `shipkeeper status` shows the last one",
+                words.count(self.interrupted, "cleanup run was", "cleanup runs were"),
+            )
+        self._tend()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the current object, and not to wait longer than 8 s for Docker."""
+        if self._give_up_at is None:
+            self._give_up_at = self._clock.monotonic() + ENDS_WITHIN.total_seconds()
+        self._worker.stop()
+        # Whoever holds it may be writing to a disk that hangs; the thread looks by itself within 5 s.
+        if self._changed.acquire(timeout=_NUDGE_SECONDS):
+            self._changed.notify_all()
+            self._changed.release()
+
+    def close(self) -> None:
+        """End the thread, and let another daemon act."""
+        self.stop()
+        self._worker.join(_CLOSING)
+        self._acting.close()
+
+    def offer(self, removals: Sequence[Removal]) -> None:
+        """Hand over what the last cycle would remove; what is taken up of it is the executor's matter."""
+        # Without the lock: the watch thread waits for nobody. The thread looks at it every round anyway.
+        self._offered = removals
+
+    def submit(self, plan: Plan, asked_by: str) -> int:
+        """Take a plan on and give the number of its run; ShipkeeperError says why not."""
+        if self._mode() == "observe":
+            raise ShipkeeperError(OBSERVING)
+        if why := self._why_not():
+            raise ShipkeeperError(f"nothing can be removed now: {why}")
+        if not timedelta(0) <= self._clock.now() - plan.created_at <= LIFE:
+            raise ShipkeeperError(
+                f"plan {plan.plan_id} has expired: it was made at {words.moment(plan.created_at)} and is good for "
+                f"{words.duration(LIFE)}\n  cure: ask for a new one with: shipkeeper plan"
+            )
+        if not plan.removals:
+            raise ShipkeeperError(f"plan {plan.plan_id} names nothing to remove")
+        with self._changed:
+            if self._order is not None:
+                raise ShipkeeperError(
+                    f"run {self._order.run}, asked for by {self._order.asked_by}, is still going on\n"
+                    "  cure: try again when it has ended; `shipkeeper status` shows it"
+                )
+            if self._worker.stopping.is_set():
+                raise ShipkeeperError("Shipkeeper is stopping")
+            self._runs.remember(plan)
+            self._order = _Order(self._runs.begin(plan, asked_by), plan, asked_by)
+            self._changed.notify_all()
+            return self._order.run
+
+    def wait_for_news(self, run: int, seen: int, patience: timedelta) -> Run:
+        """Give a run as soon as more than `seen` of its objects are done or it has ended, or as it is by then."""
+
+        def news() -> Run | None:
+            found = self._runs.run(run)
+            done = sum(step.outcome is not None for step in found.steps)
+            return (
+                found if done > seen or found.state is not RunState.RUNNING or self._worker.stopping.is_set() else None
+            )
+
+        with self._changed:
+            found = self._changed.wait_for(news, patience.total_seconds())
+        return found or self._runs.run(run)
+
+    def _run(self) -> None:
+        while True:
+            self._worker.beat()
+            with self._changed:
+                self._changed.wait_for(self._due, ROUND.total_seconds())
+            if self._worker.stopping.is_set():
+                break
+            try:
+                self.round()
+            except AbandonedError:
+                log.warning("Docker has not answered yet; the run is left as it is, and the next start will say so")
+                break
+            except Exception:
+                # The boundary of a round: whatever one plan met, the next one gets its turn.
+                log.exception("a cleanup run broke off")
+        self._recheck.close()
+
+    def _due(self) -> bool:
+        return self._order is not None or self._worker.stopping.is_set()
+
+    def round(self) -> None:
+        """Carry out what is due, if anything is; the thread does this again and again."""
+        self._tend()
+        order = self._order or self._automatic()
+        if order is None:
+            return
+        try:
+            self._carry_out(order)
+        except AbandonedError:
+            raise  # its run stays open in the store: the next start calls it interrupted
+        except Exception:
+            # Told where the thread's loop catches it; here the run must not stay open.
+            self._end(order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
+            raise
+        finally:
+            self._order = None  # whatever ended it: it is not begun again
+
+    def _tend(self) -> None:
+        """Keep the lock and the time of grace up to date."""
+        self._acting.update(wanted=self._mode() != "observe")
+        self._grace.look()
+
+    def _automatic(self) -> _Order | None:
+        """Make an order of what the last cycle offered, if everything allows it."""
+        if self.held_up():
+            return None
+        offered, self._offered = self._offered, ()
+        now = self._clock.monotonic()
+        self._object_backoff.forget_all_but({removal.object.id for removal in offered})
+        eligible = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
+        if not eligible:
+            return None
+        try:
+            self.submit(make_plan(eligible, "enforce", self._clock.now()), BY_ITSELF)
+        except ShipkeeperError as refusal:  # a person was faster, or the engine went away just now
+            log.info("no cleanup now: %s", refusal)
+        return self._order
+
+    def _carry_out(self, order: _Order) -> None:
+        plan, failures = order.plan, 0
+        outcomes: Counter[Outcome] = Counter()
+        what = words.count(len(plan.removals), "object")
+        log.info("run %d of plan %s, asked for by %s: %s", order.run, plan.plan_id, words.plain(order.asked_by), what)
+        state, why = RunState.DONE, ""
+        for position, removal in enumerate(plan.removals):
+            self._tend()
+            if why := self._must_stop(order):
+                state = RunState.STOPPED
+                break
+            answer = self._step(order.run, position, removal)
+            outcomes[answer.outcome] += 1
+            failures = failures + 1 if answer.outcome.is_failure else 0
+            if failures == MOST_FAILURES:
+                state, why = RunState.FAILED, f"{MOST_FAILURES} objects in a row failed"
+                break
+        self._end(order, state, why)
+        log.info("run %d %s: %s%s", order.run, state, counted(outcomes), f" · {why}" if why else "")
+
+    def _step(self, run: int, position: int, removal: Removal) -> Answer:
+        self._worker.beat()
+        answer = self._recheck.objection(removal)
+        self._worker.beat()
+        if answer is None:
+            # On the disk before Docker is asked: what a crash cuts off is known afterwards.
+            self._runs.note(run, position, removal, None)
+            answer = self._writer.remove(removal.object, self._recheck.api_version)
+        now = self._clock.monotonic()
+        self._runs.note(run, position, removal, answer)
+        with self._changed:
+            self._removals[removal.object.kind.value, removal.policy, answer.outcome.value] += 1
+            self._changed.notify_all()
+        # Whatever came of it: what is offered next may have been seen before this step.
+        self._object_backoff.failed(removal.object.id, now)
+        _log(run, removal, answer)
+        return answer
+
+    def _must_stop(self, order: _Order) -> str:
+        """Say why the run may not go on; empty when it may."""
+        if self._worker.stopping.is_set():
+            return "Shipkeeper is stopping"
+        if self._mode() == "observe" or (order.automatic and self._mode() != "enforce"):
+            return f"the mode is {self._mode()} by now"
+        if not self._acting.held:
+            return self._acting.why_not
+        return self._grace.holds() if order.automatic else ""
+
+    def _end(self, order: _Order, state: RunState, why: str) -> None:
+        self._recheck.close()
+        if state is RunState.FAILED:
+            self._run_backoff.failed("", self._clock.monotonic())
+        elif state is RunState.DONE:
+            self._run_backoff.over("")
+        self._runs.end(order.run, state, why)
+        with self._changed:
+            self._order = None
+            self._changed.notify_all()
+
+    def _mode(self) -> Mode:
+        return self._book().mode
+
+    def _why_not(self) -> str:
+        """Say why nothing at all can be removed; empty when it can."""
+        if not self._acting.held:
+            return self._acting.why_not
+        engine = self._engine.engine
+        return "" if engine.state is EngineState.UP else engine.why or f"Docker is {engine.state}"
+
+    def _give_up(self) -> bool:
+        return self._give_up_at is not None and self._clock.monotonic() >= self._give_up_at
+
+
+def _log(run: int, removal: Removal, answer: Answer) -> None:
+    """Say what came of one object."""
+    what = f"{removal.object.kind} {words.plain(removal.object.name)} · {words.plain(removal.reason)}"
+    more = f" · {words.plain(answer.words)}" if answer.words else ""
+    level = logging.WARNING if answer.outcome.is_failure else logging.INFO
+    log.log(level, "run %d: %s: %s%s", run, in_words(answer.outcome), what, more)

@@ -1,0 +1,129 @@
+"""Looks at one planned object again just before it is removed, and asks its policy whether it still would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from collectors.engine_errors import EngineError, EngineUnavailable
+from collectors.facts import ContainerState, SubjectKind
+from collectors.inventory import from_summary
+from daemon.outcome import Answer, Outcome
+from policies.policy import Kept, Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collectors.engine_api import ContainerSummary, EngineApi
+    from collectors.facts import Container, Facts, Image
+    from daemon.clock import Clock
+    from daemon.rulebook import Rulebook
+    from daemon.snapshot import Snapshot
+    from policies.policy import Policy
+
+
+class Recheck:
+    """
+    For one thread, with a client of its own.
+
+    What the engine says now, of this object by inspect and of all others by list, is laid over the newest
+    snapshot; then the policy that planned the removal is asked again. What cannot be read is not removed.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], EngineApi],
+        snapshot: Callable[[], Snapshot | None],
+        book: Callable[[], Rulebook],
+        clock: Clock,
+    ) -> None:
+        self._connect = connect
+        self._snapshot = snapshot
+        self._book = book
+        self._clock = clock
+        self._api: EngineApi | None = None
+
+    @property
+    def api_version(self) -> str:
+        """The version of the API that the last look settled on; empty before the first."""
+        return self._api.api_version if self._api is not None else ""
+
+    def objection(self, removal: Removal) -> Answer | None:
+        """Say what speaks against this removal now; None when nothing does."""
+        snapshot = self._snapshot()
+        if snapshot is None:
+            return Answer(Outcome.UNREAD, "there is no picture of this host at present; the log says why")
+        book = self._book()
+        policy = book.policies.get(removal.policy)
+        if policy is None:
+            return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
+        if not snapshot.facts.known(policy.needs):
+            return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
+        try:
+            facts = self._refreshed(replace(snapshot.facts, protection=book.protection), removal)
+        except EngineError as error:
+            if isinstance(error, EngineUnavailable):
+                self.close()
+            return Answer(Outcome.UNREAD, str(error))
+        return Answer(Outcome.GONE) if facts is None else _judged(policy, facts, removal)
+
+    def close(self) -> None:
+        """Let go of the connection; the next look makes a new one."""
+        if self._api is not None:
+            self._api.close()
+            self._api = None
+
+    def _refreshed(self, facts: Facts, removal: Removal) -> Facts | None:
+        """Give the facts as they are now; None when the object is gone. Raises EngineError."""
+        if self._api is None:
+            self._api = self._connect()
+        api, id_ = self._api, removal.object.id
+        facts = replace(
+            facts,
+            now=self._clock.now(),
+            containers=_containers(facts, api.containers()),
+        )
+        if removal.object.kind is SubjectKind.IMAGE:
+            return _with_images(facts, api, id_)
+        known = next((each for each in facts.containers if each.id == id_), None)
+        if known is None:
+            return None
+        found = api.container(id_)
+        if found is None:
+            # An engine that failed to remove a container lists it as dead, and may deny its inspect.
+            return facts if known.state is ContainerState.DEAD else None
+        fresh = replace(found, size_bytes=known.size_bytes)
+        return replace(facts, containers=tuple(fresh if each is known else each for each in facts.containers))
+
+
+def _containers(facts: Facts, listed: tuple[ContainerSummary, ...]) -> tuple[Container, ...]:
+    """Lay the list over what is known of each container; one that is new counts as a user of its image."""
+    known = {container.id: container for container in facts.containers}
+    return tuple(
+        replace(known[each.id], name=each.name, state=each.state) if each.id in known else from_summary(each)
+        for each in listed
+    )
+
+
+def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
+    """Lay the list of images over what is known, the one in question with its inspect; None if it is gone."""
+    watched = {image.id: image for image in facts.images}
+    images: list[Image] = []
+    for listed in api.images():
+        image = api.image(id_, listed) if listed.id == id_ else listed
+        if image is None:
+            return None
+        known = watched.get(image.id)
+        images.append(replace(image, watched_for=known.watched_for) if known else image)
+    return replace(facts, images=tuple(images)) if any(image.id == id_ for image in images) else None
+
+
+def _judged(policy: Policy, facts: Facts, removal: Removal) -> Answer | None:
+    for verdict in policy.decide(facts):
+        if isinstance(verdict, (Removal, Kept)) and verdict.object.id == removal.object.id:
+            if isinstance(verdict, Kept):
+                return Answer(Outcome.NOT_ELIGIBLE, verdict.reason)
+            # Another name is another approval: somebody may have renamed it to keep it.
+            renamed = verdict.object.name != removal.object.name
+            return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now") if renamed else None
+    return Answer(Outcome.NOT_ELIGIBLE, "its policy does not speak of it any more")

@@ -1,0 +1,127 @@
+"""A watch post with an executor: a scripted engine, a fake clock, and everything between them as in the daemon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from collectors.engine_http import Endpoint
+from daemon.acting import ActingLock
+from daemon.docker_writer import DockerWriter
+from daemon.executor import Executor
+from daemon.grace import Grace
+from daemon.plans import make_plan
+from daemon.recheck import Recheck
+from daemon.runs import Run, Runs
+from tests.daemon.watchpost import HOUR, SECOND, WatchPost
+from tests.fakes.crew import a_crew
+from tests.lab.scripted_engine import ZERO_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from pathlib import Path
+
+    from daemon.modes import Mode
+    from daemon.outcome import Outcome
+    from daemon.plans import Plan
+    from policies.policy import Removal
+    from tests.lab.scripted_engine import ScriptedContainer, ScriptedEngine
+
+DAY = 24 * HOUR
+
+
+class Deck:
+    """Rounds of the executor are done by `round` in the test's own thread, or by its own after `start`."""
+
+    def __init__(self, engine: ScriptedEngine, folder: Path, mode: Mode = "enforce") -> None:
+        self.engine = engine
+        self.post = WatchPost(engine, folder)
+        self.clock = self.post.clock
+        self.adopt(mode=mode)
+        self.crew = a_crew(self.clock)
+        self.beats = 0
+        self.runs = Runs(self.post.store, self.post.steady)
+        endpoint = Endpoint(host=engine.host)
+        self.recheck = Recheck(
+            self.post.connect,
+            lambda: self.post.watch.snapshot,
+            lambda: self.post.watch.book,
+            self.clock,
+        )
+        self.executor = Executor(
+            runs=self.runs,
+            recheck=self.recheck,
+            writer=lambda beat, give_up: DockerWriter(endpoint, self.clock, partial(self._beat, beat), give_up),
+            acting=ActingLock(endpoint),
+            grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
+            engine=self.post.view,
+            book=lambda: self.post.watch.book,
+            clock=self.clock,
+            crew=self.crew,
+        )
+
+    def adopt(self, **changes: Any) -> None:
+        """Change what is judged by, as a reload of the configuration does."""
+        self.post.watch.adopt(replace(self.post.watch.book, **changes))
+
+    def job(self, name: str, *, ago: timedelta = 30 * DAY, labels: dict[str, str] | None = None) -> ScriptedContainer:
+        """Add a container that ended so long ago."""
+        begun, ended = self.engine.now - ago - HOUR, self.engine.now - ago
+        return self.engine.add(
+            name, state="exited", created_at=begun, started_at=begun, finished_at=ended, labels=labels or {}
+        )
+
+    def dangling(self, digit: str, *tags: str) -> str:
+        """Add an image, dangling without tags, and give its id."""
+        image_id = "sha256:" + digit * 64
+        self.engine.images.append({"Id": image_id, "RepoTags": list(tags), "Size": 9, "Created": 1_700_000_000})
+        self.engine.last_tagged[image_id] = ZERO_TIME
+        return image_id
+
+    def look(self, after: timedelta = SECOND) -> tuple[Removal, ...]:
+        """Let the watch do a cycle, and give what it would remove."""
+        self.post.cycle(after)
+        snapshot = self.post.watch.snapshot
+        assert snapshot is not None
+        return snapshot.decision.removals
+
+    def plan(self, after: timedelta = SECOND) -> Plan:
+        """Give the plan of a cycle."""
+        return make_plan(self.look(after), self.post.watch.book.mode, self.clock.now())
+
+    def offer(self, after: timedelta = SECOND) -> None:
+        """Let a cycle hand over what it would remove."""
+        self.executor.offer(self.look(after))
+
+    def apply(self, plan: Plan) -> Run:
+        """Carry out a plan that somebody approved."""
+        self.executor.round()
+        run = self.executor.submit(plan, "ada")
+        self.executor.round()
+        return self.runs.run(run)
+
+    def by_itself(self, after: timedelta = SECOND) -> Run | None:
+        """Let a cycle offer, and give the run that it caused."""
+        before = self.runs.last()
+        self.offer(after)
+        self.executor.round()
+        run = self.runs.last()
+        return run if run != before else None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.executor.close()
+        self.recheck.close()
+        self.post.close()
+
+    def _beat(self, beat: Callable[[], None]) -> None:
+        self.beats += 1
+        beat()
+
+
+def outcomes(run: Run | None) -> dict[str, Outcome | None]:
+    """Give what came of each object of a run, by its name."""
+    assert run is not None
+    return {step.removal.object.name: step.outcome for step in run.steps}
