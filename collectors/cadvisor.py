@@ -45,8 +45,8 @@ class Running:
     """A container that has a process, with what is known of it by now."""
 
     blocks: Blocks
-    path: str
-    """Of its cgroup, below the root."""
+    block: str
+    """Its labels as cAdvisor gives them."""
     reading: Reading | None = None
     marks: MemoryMarks | None = None
     oom_kills: float | None = None
@@ -170,7 +170,7 @@ class CadvisorLayer:
         yield from _rare(running)
 
     def _last_seen(self, running: Sequence[Running], ended: Sequence[Blocks], now: float) -> Family:
-        seen = {each.blocks.container.id: (each.blocks.cadvisor(each.path), now) for each in running}
+        seen = {each.blocks.container.id: (each.block, now) for each in running}
         gone = {id_: known for id_, known in self._seen.items() if id_ not in seen}
         for blocks in ended:
             container = blocks.container
@@ -199,7 +199,7 @@ def machine_families(machine: Machine) -> Iterator[Family]:
 
 def data_root_families(running: Sequence[Running], root: DataRoot) -> Iterator[Family]:
     """Give, for each container as cAdvisor does, the filesystem that all of them lie on."""
-    blocks = [(each, each.blocks.cadvisor_with(each.path, "device", root.device)) for each in running]
+    blocks = [(each, each.blocks.extended(each.block, "device", root.device)) for each in running]
     for name, words, value in (
         ("inodes_total", "Inodes of the filesystem under the data-root.", root.inodes),
         ("inodes_free", "Free inodes of the filesystem under the data-root.", root.inodes_free),
@@ -219,7 +219,7 @@ def _described(running: Sequence[Running]) -> Iterator[Family]:
         "gauge",
         "When the container was last started.",
         [
-            (each.blocks.cadvisor(each.path), started.timestamp())
+            (each.block, started.timestamp())
             for each in running
             if (started := each.blocks.container.started_at) is not None
         ],
@@ -228,11 +228,7 @@ def _described(running: Sequence[Running]) -> Iterator[Family]:
         f"{_P}health_state",
         "gauge",
         "1 healthy, 0 unhealthy or starting, -1 without a health check.",
-        [
-            (each.blocks.cadvisor(each.path), _health(each.blocks.container))
-            for each in running
-            if each.blocks.container.inspected
-        ],
+        [(each.block, _health(each.blocks.container)) for each in running if each.blocks.container.inspected],
     )
 
 
@@ -241,19 +237,19 @@ def _health(container: Container) -> int:
 
 
 def _measured(running: Sequence[Running]) -> Iterator[Family]:
-    total = [(each.blocks.cadvisor_with(each.path, "cpu", "total"), each.reading) for each in running]
+    total = [(each.blocks.extended(each.block, "cpu", "total"), each.reading) for each in running]
     yield _family(_CPU_USAGE, total)
-    rows = [(each.blocks.cadvisor(each.path), each.reading) for each in running]
+    rows = [(each.block, each.reading) for each in running]
     for figure in _FIGURES:
         yield _family(figure, rows)
     traffic = [
-        (each.blocks.cadvisor_with(each.path, "interface", name), counted)
+        (each.blocks.extended(each.block, "interface", name), counted)
         for each in running
         if each.reading is not None
         for name, counted in each.reading.network.items()
     ]
     devices = [
-        (each.blocks.cadvisor_with(each.path, "device", f"/dev/{name}"), counted)
+        (each.blocks.extended(each.block, "device", f"/dev/{name}"), counted)
         for each in running
         if each.reading is not None
         for name, counted in each.reading.block_io.items()
@@ -264,14 +260,14 @@ def _measured(running: Sequence[Running]) -> Iterator[Family]:
 
 
 def _rare(running: Sequence[Running]) -> Iterator[Family]:
-    marks = [(each.blocks.cadvisor(each.path), each.marks) for each in running if each.marks is not None]
+    marks = [(each.block, each.marks) for each in running if each.marks is not None]
     for figure in _MARKS:
         yield _family(figure, marks)
     yield Family(
         f"{_P}oom_events_total",
         "counter",
         "Processes killed for memory, counted by the container's name.",
-        [(each.blocks.cadvisor(each.path), each.oom_kills) for each in running if each.oom_kills is not None],
+        [(each.block, each.oom_kills) for each in running if each.oom_kills is not None],
     )
 
 

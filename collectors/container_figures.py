@@ -124,12 +124,14 @@ def measured(readings: Sequence[tuple[Blocks, Reading]]) -> Iterator[Family]:
     for figure in _FIGURES:
         yield _family(figure, rows)
     traffic = [
-        (blocks.native("interface", name), each)
+        (blocks.extended(blocks.identity, "interface", name), each)
         for blocks, reading in readings
         for name, each in reading.network.items()
     ]
     devices = [
-        (blocks.native("device", name), each) for blocks, reading in readings for name, each in reading.block_io.items()
+        (blocks.extended(blocks.identity, "device", name), each)
+        for blocks, reading in readings
+        for name, each in reading.block_io.items()
     ]
     for flows, counted in ((_NETWORK, traffic), (_BLOCK_IO, devices)):
         for flow in flows:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 256
 """Of one label's value: it is repeated in every series of its container."""
 
+_MOST_EXTENDED = 256
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _SHOWN_BY_US = frozenset({COMPOSE_PROJECT, COMPOSE_SERVICE})
 _EXPECT = "shipkeeper.expect"
@@ -47,7 +48,17 @@ def lasting_block(name: str, compose_project: str, compose_service: str) -> str:
 class Blocks:
     """The label blocks of one container, rendered once for as long as its inspect stays the same."""
 
-    __slots__ = ("_cadvisor", "_extended", "allowed", "container", "health", "identity", "info", "lasting", "state")
+    __slots__ = (
+        "_cadvisor",
+        "_extended",
+        "allowed",
+        "container",
+        "health",
+        "identity",
+        "info",
+        "lasting",
+        "state",
+    )
 
     def __init__(self, container: Container, allowed: Sequence[str]) -> None:
         self.container = container
@@ -69,32 +80,29 @@ class Blocks:
             expect=expected if expected in _EXPECTED else "",
             **owner_labels(container.labels, [name for name in allowed if name not in _SHOWN_BY_US], "label_"),
         )
-        self._extended: dict[tuple[str, str], str] = {}
-        self._cadvisor = ""
-
-    def native(self, label: str, value: str) -> str:
-        """Give the identity with one more label."""
-        return self._with(self.identity, label, value)
+        self._extended: dict[tuple[str, str, str], str] = {}
+        self._cadvisor = ("", "")
 
     def cadvisor(self, path: str) -> str:
         """Give the labels that cAdvisor gives a container whose cgroup lies at `path` below the root."""
-        if not self._cadvisor.startswith(f'{{id="/{path}",'):
+        known, block = self._cadvisor
+        if known != path or not block:
             container = self.container
-            self._cadvisor = label_block(
+            block = label_block(
                 id=f"/{path}",
                 image=container.image,
                 name=container.name,
                 **owner_labels(container.labels, self.allowed, "container_label_"),
             )
-        return self._cadvisor
+            self._cadvisor = path, block  # at once: another scrape may read it just now
+        return block
 
-    def cadvisor_with(self, path: str, label: str, value: str) -> str:
-        """Give cAdvisor's labels with one more."""
-        return self._with(self.cadvisor(path), label, value)
-
-    def _with(self, block: str, label: str, value: str) -> str:
-        key = (block, f"{label}={value}")
+    def extended(self, block: str, label: str, value: str) -> str:
+        """Give one of its blocks with one more label, rendered once."""
+        key = (block, label, value)
         extended = self._extended.get(key)
         if extended is None:
+            if len(self._extended) >= _MOST_EXTENDED:  # ever new interfaces, as of a Docker within the container
+                self._extended.clear()
             extended = self._extended[key] = with_label(block, label, value)
         return extended

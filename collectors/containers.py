@@ -74,7 +74,7 @@ class ContainerCollector:
         running = [
             Running(
                 blocks=each,
-                path=self._cgroups.path(each.container) or f"docker/{each.container.id}",
+                block=each.cadvisor(self._cgroups.path(each.container) or f"docker/{each.container.id}"),
                 reading=readings[each.container.id],
                 marks=view.marks.get(each.container.id),
                 oom_kills=view.oom_kills.get(each.lasting),

@@ -64,7 +64,7 @@ def test_every_text_survives_the_way_through_prometheus_own_parser(
     if 0 < len(value) <= MOST_CHARACTERS:
         [shown] = [text for key, text in cadvisor.items() if key.startswith("container_label_")]
         assert shown == value
-    assert parsed(blocks.cadvisor_with("docker/x", "device", value))["device"] == value
+    assert parsed(blocks.extended(blocks.identity, "device", value))["device"] == value
 
 
 @given(data=st.data(), version=st.sampled_from(["v1", "v2"]))
