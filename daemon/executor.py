@@ -248,7 +248,8 @@ class Executor:
             self._end(order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
             raise
         finally:
-            self._order = None  # whatever ended it: it is not begun again
+            if self._order is order:  # and not the next one, which may have come since this one ended
+                self._order = None  # whatever ended it: it is not begun again
 
     def _tend(self) -> None:
         """Keep the lock and the time of grace up to date."""
@@ -257,11 +258,14 @@ class Executor:
 
     def _automatic(self) -> _Order | None:
         """Make an order of what the last cycle offered, if everything allows it."""
+        offered = self._offered
+        if not offered:  # nothing new since the last round: that ends no pause
+            return None
+        self._object_backoff.forget_all_but({removal.object.id for removal in offered})
         if self.held_up():
             return None
-        offered, self._offered = self._offered, ()
+        self._offered = ()
         now = self._clock.monotonic()
-        self._object_backoff.forget_all_but({removal.object.id for removal in offered})
         eligible = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
         if not eligible:
             return None

@@ -83,8 +83,10 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
             (state.fingerprint, RECORD.dump_json(state).decode(), now.timestamp()),
         )
         if state.phase is Phase.INACTIVE:
-            # It became part of another alert: what nobody has read yet is not worth reading any more.
-            _drop(connection, _unsent(connection, state.fingerprint), now)
+            # It became part of another alert: what nobody has read yet is not worth reading any more. But the end
+            # of an episode before is: people know of that one.
+            unsent = _unsent(connection, state.fingerprint)
+            _drop(connection, [row for row in unsent if row["kind"] != NoticeKind.RESOLVED], now)
     for notice in notices:
         for sink in sinks:
             _post(connection, notice, sink, _wait_for(notice, group_wait), now)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.modes import Mode
+    from daemon.plans import Plan
 
 AFTER_GRACE = 16 * MINUTE
 
@@ -268,6 +269,15 @@ def test_an_object_that_failed_is_not_tried_by_itself_for_a_while(deck: Deck) ->
     assert outcomes(deck.apply(deck.plan())) == {"busy": Outcome.REMOVED}, "a person need not wait"
 
 
+def test_an_object_that_failed_waits_though_there_are_rounds_without_an_offer(deck: Deck) -> None:
+    deck.adopt(grace=timedelta(0))
+    busy = deck.job("busy")
+    deck.engine.statuses[f"/containers/{busy.id}"] = 409
+    assert outcomes(deck.by_itself()) == {"busy": Outcome.IN_USE}
+    deck.executor.round()  # the thread looks every 5 s, a cycle offers every 15 s
+    assert deck.by_itself(15 * SECOND) is None
+
+
 def test_what_was_seen_before_the_end_of_a_run_is_not_believed_after_it(deck: Deck) -> None:
     deck.adopt(grace=timedelta(0))
     deck.job("old-job")
@@ -328,6 +338,37 @@ def test_a_follower_hears_of_each_object_and_of_the_end(deck: Deck) -> None:
     done = deck.executor.wait_for_news(1, 0, 10 * SECOND)
     assert outcomes(done) == {"slow-job": Outcome.REMOVED}
     wait_until(lambda: deck.executor.wait_for_news(1, 1, 10 * SECOND).state is RunState.DONE, "its end")
+
+
+class AsksAgain(logging.Handler):
+    """Hands in a plan as soon as the log tells that the first run is done."""
+
+    def __init__(self, deck: Deck, plan: Plan) -> None:
+        super().__init__()
+        self._deck = deck
+        self._plan = plan
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one line of the log."""
+        if record.getMessage().startswith("run 1 done"):
+            self._deck.executor.submit(self._plan, "grace")
+
+
+def test_a_plan_that_comes_the_moment_the_last_run_ends_is_carried_out(
+    deck: Deck, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    deck.job("first")
+    plan = deck.plan()
+    deck.job("second")
+    asking = AsksAgain(deck, deck.plan(COMPARE_EVERY))
+    logging.getLogger("daemon.executor").addHandler(asking)
+    try:
+        deck.apply(plan)
+    finally:
+        logging.getLogger("daemon.executor").removeHandler(asking)
+    deck.executor.round()
+    assert outcomes(deck.runs.last()) == {"first": Outcome.GONE, "second": Outcome.REMOVED}
 
 
 def begin_to_close(deck: Deck) -> threading.Thread:

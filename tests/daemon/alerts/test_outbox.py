@@ -163,6 +163,21 @@ def test_the_end_is_told_of_what_people_know_though_it_came_and_went_once_more(d
     assert desk.told() == [("resolved", ["trainer-3"])]
 
 
+def test_the_end_is_told_after_an_outage_though_it_nearly_came_back_meanwhile(desk: Desk) -> None:
+    story = Story()
+    bad, well = condition(BAD, UNHEALTHY), condition(OK, UNHEALTHY)
+    desk.save(story.step(bad))
+    desk.save(story.step(bad, after=60))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["trainer-3"])]
+    desk.save(story.step(well, after=20))
+    desk.save(story.step(well, after=60))
+    desk.save(story.step(bad, after=1))
+    desk.save(story.step(well, after=1))
+    desk.pass_time(300)
+    assert desk.told() == [("resolved", ["trainer-3"])]
+
+
 def test_the_end_is_told_of_what_was_delivered_by_a_daemon_that_was_killed(desk: Desk) -> None:
     story = Story()
     desk.save(story.step(condition(BAD, LOOP)))
