@@ -49,6 +49,10 @@ class Fields:
         """Tell whether a key is there, be it null."""
         return name in self._value
 
+    def names(self) -> tuple[str, ...]:
+        """Give the keys of an object that holds one entry for each of something."""
+        return tuple(self._value)
+
     def child(self, name: str) -> Fields:
         """Give the object under a key, an empty one by default."""
         return Fields(self._get(name, dict, {}), self._place(name))

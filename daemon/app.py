@@ -37,6 +37,7 @@ from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
 from daemon.disk_usage import UsageLane
 from daemon.disks import Disks
+from daemon.distant import DistantReadings
 from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
 from daemon.errands import Errand
@@ -68,6 +69,7 @@ from daemon.sightings import Sightings
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.trends import Trends
+from daemon.turns import Turns
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
 from daemon.vitals import Vitals
@@ -159,7 +161,12 @@ class App:
         self._cgroups = CgroupReader()
         places = DiskPlaces(self.store.path.parent, lambda: self.engine.engine if self._is_local() else None)
         self.sampler = Sampler(
-            Sources(Filesystems(places.places), self._cgroups, self._containers),
+            Sources(
+                Filesystems(places.places),
+                self._cgroups,
+                self._containers,
+                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE, calls), clock).read,
+            ),
             clock,
             self._wake,
             crew,
@@ -222,6 +229,7 @@ class App:
             vitals=self._vitals,
             crew=crew,
             configuration=configuration,
+            local=self._is_local(),
         )
         self.answers = Answers(
             Self(version=self._version, started_at=clock.monotonic()),
@@ -372,6 +380,7 @@ class App:
             book=book,
             store=store,
             counters=counters,
+            turns=Turns(store),
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,

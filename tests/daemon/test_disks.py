@@ -39,7 +39,7 @@ class Host:
         self.clock = FakeClock()
         view = FakeEngineView()
         places = [Place(role, Path("/")) for role in ("data-root", "volumes", "logs")]
-        sources = Sources(Filesystems(lambda: places), CgroupReader(), list)
+        sources = Sources(Filesystems(lambda: places), CgroupReader(), list, lambda _: {})
         self.sampler = Sampler(sources, self.clock, lambda: None, a_crew(self.clock))
         world = facts()
         seen = Snapshot(facts=world, decision=decide({}, world), alerts={}, counters={}, complete=True)

@@ -30,7 +30,7 @@ class Host:
             self.clock.advance(MINUTE)
             self.left -= 60 * rate
             disk = filesystem(available=self.left, device=device)
-            self.sample = Sample(at=self.clock.now(), filesystems=(disk,), errors={}, oom_kills={})
+            self.sample = Sample(at=self.clock.now(), filesystems=(disk,), errors={}, marks={})
             self.trends.note()
         return disk
 
