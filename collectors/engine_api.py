@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from collectors import engine_parse
+from collectors import engine_parse, engine_stats
 from collectors.engine_errors import (
     EngineError,
     EngineFailure,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from collectors.engine_calls import EngineCalls
     from collectors.facts import Container, Engine, Image
+    from collectors.reading import Reading
 
 __all__ = [
     "ContainerSummary",
@@ -141,6 +142,12 @@ class EngineApi:
         """Measure the writable layer in bytes; `None` when it is not there. The engine walks the whole layer."""
         answer = self._transport.json(self._versioned(f"/containers/{container_id}/json"), {"size": 1})
         return None if answer is None else engine_parse.writable_size(answer)
+
+    def stats(self, container: Container) -> Reading | None:
+        """Give what Docker counted for a container; `None` when it is not there or does not run."""
+        path = f"/containers/{_escaped(container.id)}/stats"
+        answer = self._transport.json(self._versioned(path), {"stream": 0, "one-shot": 1})
+        return None if answer is None else engine_stats.reading(answer, container)
 
     def images(self) -> tuple[Image, ...]:
         """List the images that are tagged or dangling, without the layers between."""

@@ -45,6 +45,10 @@ class Fields:
         """Tell whether a key is there and not null."""
         return self._value.get(name) is not None
 
+    def names(self) -> tuple[str, ...]:
+        """Give the keys of an object that holds one entry for each of something."""
+        return tuple(self._value)
+
     def child(self, name: str) -> Fields:
         """Give the object under a key, an empty one by default."""
         return Fields(self._get(name, dict, {}), self._place(name))

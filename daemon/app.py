@@ -34,6 +34,7 @@ from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.distant import DistantReadings
 from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
 from daemon.errors import ShipkeeperError
@@ -61,6 +62,7 @@ from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
+from daemon.turns import Turns
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
 from daemon.vitals import Vitals
@@ -152,7 +154,12 @@ class App:
         self._cgroups = CgroupReader()
         self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
         self.sampler = Sampler(
-            Sources(self._filesystems, self._cgroups, self._containers),
+            Sources(
+                self._filesystems,
+                self._cgroups,
+                self._containers,
+                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE), clock).read,
+            ),
             clock,
             self._wake,
             crew,
@@ -204,6 +211,7 @@ class App:
             vitals=self._vitals,
             crew=crew,
             configuration=configuration,
+            local=self._is_local(),
         )
         self.answers = Answers(
             Self(version=self._version, started_at=clock.monotonic()),
@@ -363,6 +371,7 @@ class App:
             book=book,
             store=store,
             counters=counters,
+            turns=Turns(store),
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,

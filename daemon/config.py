@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from collectors.facts import Protection
+from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
 from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
@@ -21,6 +21,7 @@ from daemon.values import (
     Duration,
     EngineAddress,
     Globs,
+    LabelNames,
     ListenAddress,
     Patterns,
     Section,
@@ -105,6 +106,13 @@ class Web(Section):
     config_file: AbsolutePath = None
 
 
+class Metrics(Section):
+    """`[metrics]`: whose names are served beside our own, and which labels of containers."""
+
+    cadvisor: bool = True
+    labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
+
+
 class Slack(Section):
     """`[slack]`: the webhook, by value or in a file; empty for no Slack. 0 messages a second means no limit."""
 
@@ -146,6 +154,7 @@ class Settings(Section):
     state: State = State()
     log: Log = Log()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()

@@ -146,7 +146,7 @@ class ScriptedEngine:
     """
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
-    State: `containers`, `images` (JSON of the list), `last_tagged` and `logs` by id. `now` is its clock.
+    State: `containers`, `images` (JSON of the list), `last_tagged`, `logs` and `stats` by id. `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
     Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE as it was sent.
@@ -162,6 +162,7 @@ class ScriptedEngine:
         self.images: list[Json] = []
         self.last_tagged: dict[str, str] = {}
         self.logs: dict[str, bytes] = {}
+        self.stats: dict[str, object] = {}
         self.info: Json = {
             "DockerRootDir": "/var/lib/docker",
             "Driver": "overlay2",
@@ -336,8 +337,10 @@ class ScriptedEngine:
                 return self.info if page == "info" else self._version()
             case ["containers", "json"]:
                 return [self._listed(container) for container in self.containers.values()]
-            case ["containers", id_, "json"] if id_ in self.containers and self.containers[id_].state != "removing":
-                return self.containers[id_].inspected()
+            case ["containers", id_, "json" | "stats" as page] if (
+                id_ in self.containers and self.containers[id_].state != "removing"
+            ):
+                return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
             case ["images", "json"]:
                 return self.images
             case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
