@@ -8,6 +8,8 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from contextlib import contextmanager
+from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from collectors.engine_errors import EngineError, EngineFailure, EngineForbidden, EngineUnavailable
@@ -98,13 +100,18 @@ class EngineCalls:
 
 def _histogram(endpoint: str, counted: tuple[int, ...], seconds: float) -> Iterator[tuple[str, float]]:
     """Give the series of one endpoint; each bucket holds those before it."""
-    total = 0
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), counted, strict=True):
-        total += count
-        yield "_bucket" + label_block(endpoint=endpoint, le=bound), total
+    *buckets, total, count = _blocks(endpoint)
+    yield from zip(buckets, accumulate(counted), strict=True)
+    yield total, seconds
+    yield count, sum(counted)
+
+
+@cache
+def _blocks(endpoint: str) -> tuple[str, ...]:
+    """Render the names and labels of an endpoint's series once; there are few endpoints."""
     block = label_block(endpoint=endpoint)
-    yield "_sum" + block, seconds
-    yield "_count" + block, total
+    buckets = ("_bucket" + label_block(endpoint=endpoint, le=bound) for bound in (*map(str, BUCKETS), "+Inf"))
+    return (*buckets, "_sum" + block, "_count" + block)
 
 
 def _kind(error: EngineError) -> str:

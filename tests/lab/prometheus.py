@@ -28,7 +28,7 @@ global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
 - job_name: docker
   static_configs: [{{targets: [{target}]}}]
-"""
+{more}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,13 @@ class Prometheus:
     A context manager around one server that scrapes `target` (`host:port`) and keeps all it has in `folder`.
 
     `bond` are environment variables that it carries, as an engine gives them: a sweep of that engine ends it, too.
+    `more` are further lines of the job, in YAML, two spaces deep.
     """
 
-    def __init__(self, folder: Path, target: str, bond: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, target: str, bond: Mapping[str, str], more: str = "") -> None:
         self._folder = folder
         self._target = target
+        self._more = more
         self._environment = {**os.environ, **bond}
         self._log = folder / "prometheus.log"
         self._address = ""
@@ -58,7 +60,7 @@ class Prometheus:
         server = binaries.prometheus()
         self._address = f"127.0.0.1:{_free_port()}"
         config = self._folder / "prometheus.yml"
-        config.write_text(_CONFIG.format(target=json.dumps(self._target)))
+        config.write_text(_CONFIG.format(target=json.dumps(self._target), more=self._more))
         command = [
             str(server),
             f"--config.file={config}",
