@@ -216,7 +216,7 @@ class Image:
     """`Metadata.LastTagTime`: when it was tagged or pulled here; `None` if never or unknown."""
     parent_id: str = ""
     watched_for: timedelta = timedelta(0)
-    """How long we have watched this image, summed over our own running time only."""
+    """How long we have watched this image lie unused, summed over our own running time only."""
 
     @property
     def dangling(self) -> bool:

@@ -75,14 +75,9 @@ class ActingLock:
         return f"\0shipkeeper/acting/{found.st_dev}:{found.st_ino}"
 
     def _take(self, name: str) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.bind(name)
-            # Whoever finds the name taken connects, and the kernel tells them who we are.
-            sock.listen(_WAITING)
-            sock.settimeout(0)
+            sock = _bound(name)
         except OSError as error:
-            sock.close()
             self.close()
             taken = error.errno == errno.EADDRINUSE
             self._refuse(f"another shipkeeper{_holder(name)} acts on this engine" if taken else str(error))
@@ -99,18 +94,31 @@ class ActingLock:
     def _send_askers_away(self) -> None:
         """Take the connections of those who asked for our pid off the queue, so that the next one can ask."""
         if self._socket is not None:
-            with suppress(BlockingIOError):
+            with suppress(OSError):  # there are no more, or no descriptor is free for one: they can wait
                 while True:
                     self._socket.accept()[0].close()
 
 
+def _bound(name: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(name)
+        # Whoever finds the name taken connects, and the kernel tells them who we are.
+        sock.listen(_WAITING)
+        sock.settimeout(0)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def _holder(name: str) -> str:
     """Give the pid of the process that holds the name, in brackets; empty where it cannot be had."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_PATIENCE)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(_PATIENCE)
             asking.connect(name)
             pid = Peer.of(asking).pid
-        except OSError:
-            return ""
+    except OSError:
+        return ""
     return f" (pid {pid})" if pid else ""

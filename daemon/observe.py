@@ -104,7 +104,7 @@ class Observer:
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
             if isinstance(self._eyes.lookout.images, Known):
-                self._eyes.sightings.meet(self._eyes.inventory.images)
+                self._eyes.sightings.meet(self._unused_images())
             deaths, kills = self._befallen(sight, book)
         return Observation(
             facts=self._facts(book),
@@ -190,6 +190,13 @@ class Observer:
             replace(image, watched_for=sightings.watched_for(image.id)) if image.dangling else image
             for image in self._eyes.inventory.images.values()
         )
+
+    def _unused_images(self) -> frozenset[str]:
+        """Give the ids of the images that nothing refers to; of every other the time begins when its use ends."""
+        images = self._eyes.inventory.images
+        parents = {image.parent_id for image in images.values()}
+        used = {container.image_id for container in self._eyes.inventory.containers.values()}
+        return frozenset(id_ for id_, image in images.items() if image.dangling) - used - parents
 
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest

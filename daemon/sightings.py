@@ -1,4 +1,4 @@
-"""How long we have watched each image, summed over our own running time only."""
+"""How long we have watched each image lie unused, summed over our own running time only."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Sightings:
         return timedelta(seconds=self._watched_seconds())
 
     def watched_for(self, image_id: str) -> timedelta:
-        """How long we have watched this image; zero if it is new to us."""
+        """How long we have watched this image lie unused; zero if it is new to us, or in use."""
         first = self._first.get(image_id)
         return timedelta(0) if first is None else timedelta(seconds=max(self._watched_seconds() - first, 0.0))
 
     def meet(self, image_ids: Iterable[str]) -> None:
-        """Take note of the images that exist now, all of them: the others are forgotten."""
+        """Take note of the images that lie unused now, all of them: the others are forgotten."""
         present = set(image_ids)
         now = self._watched_seconds()
         for image_id in present - self._first.keys():

@@ -114,9 +114,12 @@ def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence
 
 
 def load_states(store: Store) -> dict[str, AlertState]:
-    """Give all remembered states by fingerprint; one that cannot be read is left out, and said."""
-    states = (_state(row["record"]) for row in store.read("SELECT record FROM alert_states"))
-    return {state.fingerprint: state for state in states if state}
+    """Give all remembered states by fingerprint; one that cannot be read is forgotten, and said."""
+    rows = store.read("SELECT fingerprint, record FROM alert_states")
+    states = {row["fingerprint"]: _state(row["record"]) for row in rows}
+    if spoiled := [(key,) for key, state in states.items() if state is None]:
+        store.write(lambda connection: _forget_spoiled(connection, spoiled))
+    return {key: state for key, state in states.items() if state}
 
 
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
@@ -210,6 +213,13 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
         " AND fingerprint NOT IN (SELECT fingerprint FROM outbox)",
         (before,),
     )
+
+
+def _forget_spoiled(connection: sqlite3.Connection, fingerprints: Sequence[tuple[str]]) -> None:
+    """Forget states that cannot be read: no query can look into them either."""
+    connection.executemany("DELETE FROM alert_states WHERE fingerprint = ?", fingerprints)
+    # Their next episode begins to count anew, and must not be taken for one that was told.
+    connection.executemany("UPDATE outbox SET episode = -id WHERE fingerprint = ?", fingerprints)
 
 
 def _give_up(connection: sqlite3.Connection, now: datetime) -> None:

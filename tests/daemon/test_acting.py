@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,3 +131,24 @@ def test_in_observe_mode_it_is_let_go(path: Path) -> None:
         assert (ours.held, ours.why_not) == (False, "the mode is observe")
         other.update(wanted=True)
         assert other.held
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open no further file, as one that has run out of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_a_free_descriptor_it_keeps_what_it_holds_and_takes_nothing(path: Path) -> None:
+    with closing(lock(path)) as held, closing(ActingLock(Endpoint(host=f"unix://{path}"))) as free:
+        with no_more_files():
+            held.update(wanted=True)
+            free.update(wanted=True)
+        assert held.held
+        assert not free.held
+        assert "Too many open files" in free.why_not

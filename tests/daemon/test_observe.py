@@ -260,6 +260,25 @@ def test_images_that_cannot_be_read_are_unknown_and_not_forgotten(post: WatchPos
     assert image.watched_for == 2 * LATER
 
 
+@pytest.mark.parametrize("use", ["container", "tag", "child"])
+def test_the_time_of_an_image_begins_when_its_use_ends(post: WatchPost, use: str) -> None:
+    image_id = "sha256:" + "b" * 64
+    listed = {"Id": image_id, "RepoTags": ["bb:latest"] if use == "tag" else [], "Size": 1, "Created": 1_700_000_000}
+    child = {"Id": "sha256:1", "ParentId": image_id, "RepoTags": ["child:latest"], "Size": 1, "Created": 1_700_000_000}
+    post.engine.images = [listed, child] if use == "child" else [listed]
+    post.engine.last_tagged[image_id] = "2026-01-20T10:00:00Z"
+    if use == "container":
+        post.engine.add("job")
+    post.look()
+    post.look(LATER)
+    post.engine.containers.clear()
+    post.engine.images = [listed | {"RepoTags": []}]
+    [unused] = post.look(LATER).facts.images
+    assert unused.watched_for == timedelta(0)
+    [unused] = post.look(LATER).facts.images
+    assert unused.watched_for == LATER
+
+
 def test_a_storm_of_image_events_reads_the_images_once_a_second(post: WatchPost) -> None:
     post.look()
     lists = post.engine.count("/images/json")

@@ -352,3 +352,24 @@ def test_a_record_that_cannot_be_read_is_left_out(desk: Desk) -> None:
     desk.pass_time(20)
     assert outbox.load_states(desk.store) == {}
     assert desk.told() == [("fired", ["/"])], "the notice itself can still be told"
+
+
+@pytest.mark.parametrize("spoiled", ["{}", '{"phase'])
+def test_what_a_record_that_cannot_be_read_was_about_is_told_again(desk: Desk, spoiled: str) -> None:
+    desk.save(Story().step(condition(BAD, DISK, ROOT)))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["/"])]
+    desk.store.write(lambda inside: inside.execute("UPDATE alert_states SET record = ?", (spoiled,)))
+    assert outbox.load_states(desk.store) == {}
+    desk.save(Story().step(condition(BAD, DISK, ROOT)))
+    desk.pass_time(20)
+    assert desk.told() == [("fired", ["/"])]
+
+
+def test_a_record_that_is_no_json_stops_no_housekeeping(desk: Desk) -> None:
+    desk.save(Story().step(condition(BAD, DISK, ROOT)))
+    desk.store.write(lambda inside: inside.execute("UPDATE alert_states SET record = '{'"))
+    outbox.load_states(desk.store)
+    desk.pass_time(timedelta(hours=25).total_seconds())
+    desk.store.write(lambda inside: outbox.prune(inside, desk.clock.now()))
+    assert desk.states() == ["failed"]
