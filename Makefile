@@ -29,11 +29,11 @@ demo: root setup ## show Shipkeeper at work on a private engine
 	@exec $(BIN)/python -m tests.lab.demo $(ARGS)
 
 test: lab ## run all tests but the slow ones, on real engines
-	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/promtool/usr/bin" exec $(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/prometheus/usr/bin" exec $(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 slow: lab ## run the proofs that take minutes
 	@$(BIN)/python -m tests.lab.binaries trixie >/dev/null
-	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/promtool/usr/bin" exec $(BIN)/python -m pytest -m slow $(ARGS)
+	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/prometheus/usr/bin" exec $(BIN)/python -m pytest -m slow $(ARGS)
 
 bench: lab ## measure latency, CPU and memory
 	@exec $(BIN)/python -m tests.bench $(ARGS)
@@ -61,7 +61,7 @@ setup: $(SYNCED)
 
 lab: root setup
 	@tests/lab/need.sh lab
-	@$(BIN)/python -m tests.lab.binaries bookworm sid promtool >/dev/null
+	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus >/dev/null
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

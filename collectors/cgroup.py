@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collectors import cgroup_files as files
-from collectors.reading import BlockDevices, GroupV1, GroupV2, Reading, read_file
+from collectors.cgroup_groups import BlockDevices, GroupV1, GroupV2, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from collectors.cgroup_files import Flow
+    from collectors.cgroup_files import Traffic
     from collectors.facts import Container
+    from collectors.reading import Limits, MemoryMarks, Reading
 
-_NO_FLOWS: Mapping[str, Flow] = {}
+LIMITS_EVERY = 20
+"""
+Limits are read anew at every so manieth reading, and when a container was inspected anew, as after `docker update`.
+
+They are half of all files, and change by hand or never.
+"""
+
+_NO_TRAFFIC: Mapping[str, Traffic] = {}
+
+
+class _Found:
+    """A cgroup with the limits that were read last."""
+
+    __slots__ = ("_countdown", "_limits", "_of", "group")
+
+    def __init__(self, group: GroupV1 | GroupV2) -> None:
+        self.group = group
+        self._of: Container | None = None
+        self._limits: Limits | None = None
+        self._countdown = 0
+
+    def limits(self, container: Container) -> Limits:
+        self._countdown -= 1
+        if self._limits is None or self._of is not container or self._countdown <= 0:
+            # Not all containers at the same scrape: the first time counts from somewhere.
+            first = self._limits is None
+            self._countdown = hash(container.id) % LIMITS_EVERY + 1 if first else LIMITS_EVERY
+            self._limits, self._of = self.group.limits(), container
+        return self._limits
 
 
 class CgroupReader:
@@ -35,43 +65,58 @@ class CgroupReader:
         self._root = root
         self._proc = str(proc)
         self._devices = BlockDevices(block_devices)
-        self._groups: dict[str, GroupV1 | GroupV2] = {}
+        self._found: dict[str, _Found] = {}
 
     def read(self, container: Container) -> Reading | None:
         """Read everything of a container with a process; `None` when its cgroup is not there (any more)."""
-        group = self._group(container)
-        if group is None:
+        found = self._find(container)
+        if found is None:
             return None
-        reading = group.read(self._devices, self._network(container))
+        reading = found.group.read(self._devices, self._network(container), found.limits(container))
         if reading is None:
-            self._groups.pop(container.id, None)
+            self._found.pop(container.id, None)
         return reading
+
+    def marks(self, container: Container) -> MemoryMarks | None:
+        """Read what befell its memory; `None` when its cgroup is not there (any more)."""
+        found = self._find(container)
+        return found.group.marks() if found else None
 
     def oom_kills(self, container: Container) -> int | None:
         """Give how many processes were killed for memory in this cgroup's life; `None` if unreadable."""
-        group = self._group(container)
-        return group.oom_kills() if group else None
+        found = self._find(container)
+        return found.group.oom_kills() if found else None
+
+    def path(self, container: Container) -> str:
+        """Give where its cgroup lies below the root, or an empty string while it is not found."""
+        found = self._find(container)
+        return found.group.path if found else ""
+
+    def device(self, number: int) -> str:
+        """Give a block device as `/dev/sda1`, or by its number if it has no name: a tmpfs, an overlay."""
+        name = self._devices.name(f"{os.major(number)}:{os.minor(number)}")
+        return name if ":" in name else f"/dev/{name}"
 
     def retain(self, ids: Collection[str]) -> None:
         """Forget the cgroups of all containers but these."""
-        for gone in [known for known in list(self._groups) if known not in ids]:
-            self._groups.pop(gone, None)
+        for gone in [known for known in list(self._found) if known not in ids]:
+            self._found.pop(gone, None)
 
-    def _group(self, container: Container) -> GroupV1 | GroupV2 | None:
-        group = self._groups.get(container.id)
-        if group is None and container.pid:
-            group = self._find(container)
+    def _find(self, container: Container) -> _Found | None:
+        found = self._found.get(container.id)
+        if found is None and container.pid:
+            group = self._look_for(container)
             if group is not None:
-                self._groups[container.id] = group
-        return group
+                found = self._found[container.id] = _Found(group)
+        return found
 
-    def _find(self, container: Container) -> GroupV1 | GroupV2 | None:
+    def _look_for(self, container: Container) -> GroupV1 | GroupV2 | None:
         unified = (self._root / "cgroup.controllers").exists()
         # One controller stands for all of v1; the paths differ only where somebody moved the process by hand.
         place = self._root if unified else self._root / "memory"
         for path in self._candidates(container, "" if unified else "memory"):
             if (place / path).is_dir():
-                return GroupV2(f"{place}/{path}") if unified else GroupV1(str(self._root), path)
+                return (GroupV2 if unified else GroupV1)(str(self._root), path)
         return None
 
     def _candidates(self, container: Container, controller: str) -> Iterator[str]:
@@ -85,9 +130,9 @@ class CgroupReader:
         if told:
             yield told
 
-    def _network(self, container: Container) -> Mapping[str, Flow]:
+    def _network(self, container: Container) -> Mapping[str, Traffic]:
         if not container.pid or container.network_mode == "host" or container.network_mode.startswith("container:"):
-            return _NO_FLOWS
+            return _NO_TRAFFIC
         return files.interfaces(read_file(f"{self._proc}/{container.pid}/net/dev"))
 
 

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 UNLIMITED_FROM = 1 << 62
 """cgroup v1 writes "no limit" as the largest page-aligned 63-bit number."""
 
 _MAX_DIGITS = 20  # an unsigned 64-bit number; a longer run of digits is garbage
 _NEWLINE = ord(b"\n")
-_RECEIVED, _SENT, _COLUMNS = 0, 8, 16
+_COUNTED = (0, 1, 2, 3, 8, 9, 10, 11)
+"""The columns of bytes, packets, errors and drops, first received, then sent."""
+_COLUMNS = 16
+_MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Two counters of bytes: read and written of a block device, received and sent of an interface."""
+class BlockIo(NamedTuple):
+    """What a block device counted: bytes, and operations where they are told."""
 
-    incoming: int
-    outgoing: int
+    read_bytes: int
+    write_bytes: int
+    reads: int | None = None
+    writes: int | None = None
+
+
+class Traffic(NamedTuple):
+    """What an interface counted, seen from inside of the container."""
+
+    receive_bytes: int
+    receive_packets: int
+    receive_errors: int
+    receive_dropped: int
+    transmit_bytes: int
+    transmit_packets: int
+    transmit_errors: int
+    transmit_dropped: int
+
+
+class Pressure(NamedTuple):
+    """
+    A file of pressure stall information: seconds in which some, and in which all processes waited.
+
+    `None` where the kernel does not tell.
+    """
+
+    waiting_seconds: float | None = None
+    stalled_seconds: float | None = None
+
+
+NO_PRESSURE = Pressure()
 
 
 def number(text: bytes | None) -> int | None:
@@ -29,9 +60,11 @@ def number(text: bytes | None) -> int | None:
 
 
 def limit(text: bytes | None) -> int | None:
-    """Give a limit; `None` when there is none or it cannot be read."""
+    """Give a limit, 0 when there is none; `None` when it cannot be read."""
+    if text is not None and text.strip() == b"max":
+        return 0
     value = number(text)
-    return value if value is None or value < UNLIMITED_FROM else None
+    return 0 if value is not None and value >= UNLIMITED_FROM else value
 
 
 def keyed(text: bytes | None, key: bytes) -> int | None:
@@ -48,20 +81,47 @@ def keyed(text: bytes | None, key: bytes) -> int | None:
     return number(text[start + len(marker) : end if end >= 0 else len(text)])
 
 
-def io_v2(text: bytes | None) -> dict[str, Flow]:
-    """Give the bytes per `major:minor` of an `io.stat`."""
-    flows: dict[str, Flow] = {}
+def numbers(text: bytes | None) -> tuple[int | None, ...]:
+    """Give the numbers of a file that holds several in a line; `None` in the place of "max"."""
+    return tuple(number(word) for word in (text or b"").split())
+
+
+def pressure(text: bytes | None) -> Pressure:
+    """Give the totals of a `cpu.pressure`, `memory.pressure` or `io.pressure`."""
+    if text is None:
+        return NO_PRESSURE
+    totals: dict[bytes, float] = {}
+    for line in text.splitlines():
+        kind, _, rest = line.partition(b" ")
+        total = number(rest.rpartition(b"total=")[2])
+        if total is not None:
+            totals[kind] = total / _MICROSECONDS
+    return Pressure(totals.get(b"some"), totals.get(b"full"))
+
+
+def io_v2(text: bytes | None) -> dict[str, BlockIo]:
+    """Give the figures per `major:minor` of an `io.stat`."""
+    found: dict[str, BlockIo] = {}
     for line in (text or b"").splitlines():
         device, _, rest = line.partition(b" ")
         fields = dict(field.partition(b"=")[::2] for field in rest.split())
         read, written = number(fields.get(b"rbytes")), number(fields.get(b"wbytes"))
         if read is not None and written is not None and _is_device(device):
-            flows[device.decode()] = Flow(read, written)
-    return flows
+            found[device.decode()] = BlockIo(read, written, number(fields.get(b"rios")), number(fields.get(b"wios")))
+    return found
 
 
-def io_v1(text: bytes | None) -> dict[str, Flow]:
-    """Give the bytes per `major:minor` of a `blkio.throttle.io_service_bytes`."""
+def io_v1(byte_counts: bytes | None, operation_counts: bytes | None) -> dict[str, BlockIo]:
+    """Give the figures per `major:minor` of a `blkio.throttle.io_service_bytes` and `….io_serviced`."""
+    operations = _by_direction(operation_counts)
+    return {
+        device: BlockIo(read, written, *operations.get(device, (None, None)))
+        for device, (read, written) in _by_direction(byte_counts).items()
+    }
+
+
+def _by_direction(text: bytes | None) -> dict[str, tuple[int, int]]:
+    """Give what was read and what was written, by device; one that lacks either is left out."""
     counts: dict[tuple[bytes, bytes], int] = {}
     for line in (text or b"").splitlines():
         device, _, rest = line.partition(b" ")
@@ -69,11 +129,10 @@ def io_v1(text: bytes | None) -> dict[str, Flow]:
         value = number(digits)
         if value is not None and _is_device(device):
             counts[device, operation] = value
-    devices = {device for device, _ in counts}
     return {
-        device.decode(): Flow(counts[device, b"Read"], counts[device, b"Write"])
-        for device in sorted(devices)
-        if (device, b"Read") in counts and (device, b"Write") in counts
+        device.decode(): (counts[device, b"Read"], counts[device, b"Write"])
+        for device, operation in sorted(counts)
+        if operation == b"Read" and (device, b"Write") in counts
     }
 
 
@@ -82,13 +141,13 @@ def _is_device(text: bytes) -> bool:
     return bool(colon) and major.isdigit() and minor.isdigit()
 
 
-def interfaces(text: bytes | None) -> dict[str, Flow]:
+def interfaces(text: bytes | None) -> dict[str, Traffic]:
     """
-    Give the bytes per interface of a `net/dev`.
+    Give the traffic per interface of a `net/dev`.
 
     `lo`, `veth*` and `docker*` are left out: they repeat or never leave what other interfaces count.
     """
-    flows: dict[str, Flow] = {}
+    found: dict[str, Traffic] = {}
     for line in (text or b"").splitlines():
         name, colon, figures = line.partition(b":")
         name = name.strip()
@@ -97,10 +156,10 @@ def interfaces(text: bytes | None) -> dict[str, Flow]:
         columns = figures.split()
         if len(columns) < _COLUMNS:
             continue
-        received, sent = number(columns[_RECEIVED]), number(columns[_SENT])
-        if received is not None and sent is not None:
-            flows[name.decode(errors="replace")] = Flow(received, sent)
-    return flows
+        counted = [value for column in _COUNTED if (value := number(columns[column])) is not None]
+        if len(counted) == len(_COUNTED):
+            found[name.decode(errors="replace")] = Traffic(*counted)
+    return found
 
 
 def paths_of(text: bytes | None, container_id: str) -> dict[str, str]:

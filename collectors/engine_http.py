@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import requests
 
+from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import (
     EngineFailure,
     EngineForbidden,
@@ -20,8 +21,10 @@ from collectors.json_fields import sound
 from collectors.unix_socket import UnixSocketAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
+
+Params: TypeAlias = "Mapping[str, str | int | Sequence[str]] | None"
 
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
@@ -58,8 +61,10 @@ class Transport:
     even the environment's proxies.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: timedelta) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: timedelta, calls: EngineCalls | None = None) -> None:
+        """Open a session whose every question is counted by `calls`."""
         self.endpoint = endpoint
+        self.calls = calls or EngineCalls()
         self._timeout = timeout.total_seconds()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -87,15 +92,17 @@ class Transport:
             self._session.cert = (endpoint.tls_cert, endpoint.tls_key) if endpoint.tls_key else endpoint.tls_cert
         return f"https://{address}"
 
-    def get(
-        self, path: str, params: Mapping[str, str | int] | None = None, *, stream: bool = False
-    ) -> requests.Response | None:
+    def get(self, path: str, params: Params = None, *, stream: bool = False) -> requests.Response | None:
         """
         Ask for a path; `None` when it is not there (404).
 
         The caller closes the response of a `stream`. Raises EngineUnavailable when no answer comes,
         EngineForbidden on 403, EngineFailure on any other error status.
         """
+        with self.calls.timed(path):
+            return self._get(path, params, stream=stream)
+
+    def _get(self, path: str, params: Params, *, stream: bool) -> requests.Response | None:
         try:
             response = self._session.get(
                 self._base + path, params=params, stream=stream, timeout=self._timeout, allow_redirects=False
@@ -109,22 +116,25 @@ class Transport:
         except (requests.RequestException, OSError) as error:
             raise unavailable(error, self.endpoint.host) from error
 
-    def json(self, path: str, params: Mapping[str, str | int] | None = None) -> object:
+    def json(self, path: str, params: Params = None) -> object:
         """Ask for a JSON document; `None` when it is not there (404). Raises as `get`, and EngineProtocolError."""
-        response = self.get(path, params)
-        if response is None:
-            return None
-        try:
-            answer: object = response.json()
-        except (ValueError, RecursionError) as error:
-            raise EngineProtocolError(f"GET {path}", "is not JSON") from error
-        if answer is None:
-            raise EngineProtocolError(f"GET {path}", "is null")
-        return answer
+        with self.calls.timed(path):
+            response = self._get(path, params, stream=False)
+            return None if response is None else _document(path, response)
 
     def close(self) -> None:
         """Close all connections of this session."""
         self._session.close()
+
+
+def _document(path: str, response: requests.Response) -> object:
+    try:
+        answer: object = response.json()
+    except (ValueError, RecursionError) as error:
+        raise EngineProtocolError(f"GET {path}", "is not JSON") from error
+    if answer is None:
+        raise EngineProtocolError(f"GET {path}", "is null")
+    return answer
 
 
 def _refusal(path: str, response: requests.Response) -> EngineForbidden | EngineFailure:

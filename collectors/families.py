@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Kind: TypeAlias = Literal["counter", "gauge"]
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
@@ -24,6 +24,7 @@ class Family:
 
     A sample is a label block as `label_block` gives it, with its value: blocks are rendered once per
     container and used in every scrape, which is what makes a scrape cheap. A counter's name ends in `_total`.
+    The blocks of a histogram have `_bucket`, `_sum` or `_count` before them.
     """
 
     name: str
@@ -51,8 +52,14 @@ def render(families: Iterable[Family]) -> bytes:
         if not family.samples:
             continue
         name = family.name
-        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n")
-        parts.extend([f"{name}{block} {_number(value)}\n" for block, value in family.samples])
+        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n{name}")
+        # Most values are whole numbers, which look the same here as in Python; the name stands between the lines.
+        lines = [
+            f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}"
+            for block, value in family.samples
+        ]
+        parts.append(f"\n{name}".join(lines))
+        parts.append("\n")
     return "".join(parts).encode()
 
 

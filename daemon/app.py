@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import platform
 import sys
 from contextlib import ExitStack
 from datetime import timedelta
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
+from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
 from daemon import absence, banner, history, runs, steady
@@ -32,12 +35,17 @@ from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.disk_usage import UsageLane
+from daemon.disks import Disks
+from daemon.distant import DistantReadings
 from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
+from daemon.errands import Errand
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
 from daemon.executor import Executor
 from daemon.exports import Exports
+from daemon.fingerprint import fingerprint
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
@@ -45,6 +53,8 @@ from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
 from daemon.loading import config_file, load
+from daemon.log_sizes import EVERY as LOGS_EVERY
+from daemon.log_sizes import LogLane
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
@@ -58,9 +68,13 @@ from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
+from daemon.trends import Trends
+from daemon.turns import Turns
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
+from daemon.vitals import Vitals
 from daemon.watch import Watch
+from daemon.web.access import Access
 from daemon.web.exposition import Exposition, process_registry
 from daemon.web.pages import LandingPage, MetricsPage, ReadyPage, healthy_page
 from daemon.web.server import WebServer
@@ -132,10 +146,11 @@ class App:
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
         self._steady = steady.load(self.store, clock)
-        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE)
+        calls = EngineCalls()
+        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE, calls)
 
         self.engine = EngineWatch(
-            partial(EngineApi.connect, endpoint, PING_PATIENCE),
+            partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
@@ -144,22 +159,29 @@ class App:
         self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
+        places = DiskPlaces(self.store.path.parent, lambda: self.engine.engine if self._is_local() else None)
         self.sampler = Sampler(
-            Sources(self._filesystems, self._cgroups, self._containers),
+            Sources(
+                Filesystems(places.places),
+                self._cgroups,
+                self._containers,
+                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE, calls), clock).read,
+            ),
             clock,
             self._wake,
             crew,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
-        self._layers = LayerSizes(
-            partial(EngineApi.connect, endpoint, SLOW_PATIENCE), lambda: self.watch.snapshot, clock
-        )
+        patiently = partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls)
+        self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
-                partial(EngineApi.connect, endpoint, PING_PATIENCE), lambda: self.watch.snapshot, self._book, clock
+                partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
+                lambda: self.watch.snapshot,
+                self._book,
+                clock,
             ),
             writer=partial(DockerWriter, endpoint, clock),
             acting=ActingLock(endpoint),
@@ -170,34 +192,51 @@ class App:
             crew=crew,
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
+        self.disks = Disks(
+            engine=lambda: self.engine.engine,
+            sampler=self.sampler,
+            usage=UsageLane(patiently, lambda: self.engine.engine, clock),
+            logs=LogLane(lambda: self.watch.snapshot if self._is_local() else None, clock),
+            trends=Trends(lambda: self.sampler.latest, clock),
+        )
+        ask_usage = Errand("ask-usage", self.disks.usage.measure)
+        measure_logs = Errand("measure-logs", self.disks.logs.measure)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
                 # Soon after the start too: else one that is restarted every half an hour would never do it.
                 Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
+                Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
+                Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
+                Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
             clock,
             crew,
         )
+        self._version, self._config_hash = _version(), fingerprint(settings)
+        self._access = Access(settings.web.config_file, clock)
         exports = Exports(
             clock=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
-            sampler=self.sampler,
+            disks=self.disks,
             watch=self.watch,
             sender=self.sender,
             executor=self.executor,
-            jobs=self._jobs,
+            calls=calls,
+            vitals=self._vitals,
             crew=crew,
             configuration=configuration,
+            local=self._is_local(),
         )
         self.answers = Answers(
-            Self(version=_version(), started_at=clock.monotonic()),
+            Self(version=self._version, started_at=clock.monotonic()),
             clock=clock,
             watch=self.watch,
             engine=self.engine,
+            disks=self.disks,
             sender=self.sender,
             store=self.store,
             runs=remembered,
@@ -213,6 +252,7 @@ class App:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(self.answers.not_ready),
             },
+            self._access,
             crew,
         )
         self._control = ControlServer(
@@ -263,8 +303,10 @@ class App:
     def adopt(self) -> None:
         """Take over a configuration that was read again."""
         settings = self.configuration.settings
+        self._config_hash = fingerprint(settings)
         book = Rulebook.of(settings)
         self.sender.adopt(_routes(settings), book.host)
+        self.web.adopt(settings.web.config_file)
         self.watch.adopt(book)
 
     def once(self) -> Snapshot:
@@ -286,10 +328,20 @@ class App:
         settings = self.configuration.settings
         acts = settings.mode == "observe" or self.executor.acts
         only_observes = "" if acts else self.executor.held_up()
-        return banner.lines(settings, self.web.address, self.store, _version(), only_observes)
+        return banner.lines(settings, self.web.url, self.store, _version(), only_observes)
 
     def _book(self) -> Rulebook:
         return self.watch.book
+
+    def _vitals(self) -> Vitals:
+        return Vitals(
+            version=self._version,
+            python=platform.python_version(),
+            config_hash=self._config_hash,
+            beats=self.crew.beats.ages(),
+            jobs=self._jobs.stats,
+            web=self.web.stats,
+        )
 
     def _wake(self) -> None:
         self.watch.wake()
@@ -300,16 +352,6 @@ class App:
 
     def _containers(self) -> Sequence[Container]:
         return list(self._inventory.containers.values())
-
-    def _paths(self) -> Mapping[str, Path]:
-        """Give the places whose filesystems matter; a remote engine's are out of our reach."""
-        paths = {"os-root": Path("/"), "state": self.store.path.parent}
-        engine = self.engine.engine
-        if not self._is_local():
-            return paths
-        if engine.data_root:
-            paths = {"data-root": Path(engine.data_root), **paths}
-        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
@@ -338,6 +380,7 @@ class App:
             book=book,
             store=store,
             counters=counters,
+            turns=Turns(store),
             sightings=sightings,
             sinks=lambda: self.sender.sinks,
             clock=clock,

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from daemon.store import Store
 
 
-def lines(settings: Settings, address: str, store: Store, version: str, only_observes: str = "") -> Iterator[str]:
+def lines(settings: Settings, url: str, store: Store, version: str, only_observes: str = "") -> Iterator[str]:
     """Give the lines in the order in which a newcomer asks; `only_observes` says why it does not act as set."""
     yield f"shipkeeper {version} watches {settings.docker.host} as {settings.host_name()}"
     yield f"  mode      {settings.mode}: {modes.IN_WORDS[settings.mode]}"
     if only_observes:
         yield f"            but this daemon only observes: {only_observes}"
-    yield f"  metrics   http://{address}/metrics"
+    yield f"  metrics   {url}/metrics"
     if settings.slack.webhook_url.get_secret_value():
         yield "  alerts    this terminal or journal, and Slack; `shipkeeper alerts test` sends a message to each"
     else:

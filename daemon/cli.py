@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import typer
 
 from daemon.client import NoDaemonError, call
+from daemon.clock import SystemClock
 from daemon.errors import ConfigError, ShipkeeperError
 from daemon.loading import DEFAULT_FILE, config_file, load, load_for_asking
 from daemon.overview import overview
@@ -21,6 +22,7 @@ from daemon.plans import from_json, plan_lines
 from daemon.run_lines import run_lines, step_lines, went_well
 from daemon.terminal import alert_lines, outcome_lines, show, status_lines
 from daemon.verbs import ALERTS, ALERTS_TEST, APPLY, PLAN, RUN, STATUS
+from daemon.web.access import Access
 from policies import words
 
 if TYPE_CHECKING:
@@ -71,7 +73,10 @@ def run(
 def check_config(context: typer.Context, config: Config = None) -> None:
     """Say what the configuration switches on and off, and everything that is wrong with it."""
     file = config_file(config or context.obj, os.environ)
-    for line in overview(load(file, os.environ), file, os.environ, os.geteuid()):
+    settings = load(file, os.environ)
+    access = Access(settings.web.config_file, SystemClock())
+    access.open()
+    for line in overview(settings, file, os.environ, os.geteuid(), web=access.overview):
         typer.echo(line)
 
 

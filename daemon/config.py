@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from collectors.facts import Protection
+from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
 from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
@@ -21,6 +21,7 @@ from daemon.values import (
     Duration,
     EngineAddress,
     Globs,
+    LabelNames,
     ListenAddress,
     Patterns,
     Section,
@@ -99,9 +100,17 @@ class Log(Section):
 
 
 class Web(Section):
-    """`[web]`: where metrics and health are served; port 0 takes any free one."""
+    """`[web]`: where metrics and health are served; port 0 takes any free one. The file holds TLS and passwords."""
 
     listen: ListenAddress = "127.0.0.1:9817"
+    config_file: AbsolutePath = None
+
+
+class Metrics(Section):
+    """`[metrics]`: whose names are served beside our own, and which labels of containers."""
+
+    cadvisor: bool = True
+    labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
 
 
 class Slack(Section):
@@ -145,6 +154,7 @@ class Settings(Section):
     state: State = State()
     log: Log = Log()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Death, Intent, OomKill
+from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Death, HealthStatus, Intent, OomKill
 from collectors.families import Family, label_block
 from daemon.records import readable
 
@@ -16,14 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from daemon.store import Store
+    from daemon.turns import Turn
 
 DEATHS = "shipkeeper_container_deaths_total"
 OOM_KILLS = "shipkeeper_container_oom_kills_total"
+RESTARTS = "shipkeeper_container_restarts_total"
+HEALTH = "shipkeeper_container_health_transitions_total"
+DROPPED = "shipkeeper_container_names_dropped_total"
 HELP = {
     DEATHS: "Ends of a container's main process, by what ended it.",
     OOM_KILLS: "Processes of a container killed for memory, its main process or another.",
+    RESTARTS: "Times a container was started again, by Docker's restart policy or otherwise.",
+    HEALTH: "Times its health check came to say something else, by what it came to say.",
+    DROPPED: "Containers counted as _other because too many names were kept apart already.",
 }
 REASONS = ("clean", "error", "oom", "signal", "api", "engine", "unknown")
+TRIGGERS = ("policy", "start")
 MOST_NAMES = 500
 OVERFLOW = "_other"
 _SIGNAL_CODES = range(129, 193)
@@ -49,6 +57,10 @@ class Counters:
         """What a scrape shows of the labels; rendering all of them would take longer than the rest of a cycle."""
         self._known = {_labelled(json.loads(labels)) for _, labels in self._values}
         self._met: set[Identity] = set()
+        self._watched: set[Identity] = set()
+        """Those of them that have a health check."""
+        self._dropped: set[Identity] = set()
+        self._drops = 0
         self._samples: Samples | None = None
 
     @classmethod
@@ -59,12 +71,32 @@ class Counters:
 
     def meet(self, containers: Iterable[Container]) -> None:
         """Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event."""
-        present = {_identity(container) for container in containers}
+        present, watched = set(), set()
+        for container in containers:
+            identity = _identity(container)
+            present.add(identity)
+            if container.health is not None:
+                watched.add(identity)
         for identity in sorted(present - self._met):
             for reason in REASONS:
                 self._add(DEATHS, identity, 0, reason=reason)
             self._add(OOM_KILLS, identity, 0)
+            for trigger in TRIGGERS:
+                self._add(RESTARTS, identity, 0, trigger=trigger)
+        for identity in sorted(watched - self._watched):
+            for status in HealthStatus:
+                self._add(HEALTH, identity, 0, to=status)
         self._met = present  # only these: the names of short-lived containers are without number
+        self._watched = watched
+
+    def turn(self, turns: Iterable[Turn]) -> None:
+        """Count what turned in the lives of containers."""
+        for turn in turns:
+            identity = _identity(turn.container)
+            for trigger, times in zip(TRIGGERS, (turn.policy_restarts, turn.starts), strict=True):
+                self._add(RESTARTS, identity, times, trigger=trigger)
+            if turn.health is not None:
+                self._add(HEALTH, identity, 1, to=turn.health)
 
     def count(self, deaths: Iterable[Death], kills: Iterable[OomKill], containers: Iterable[Container]) -> None:
         """Count what the ledger told."""
@@ -97,11 +129,13 @@ class Counters:
             by_family: dict[str, list[tuple[str, float]]] = defaultdict(list)
             for (family, labels), value in self._values.items():
                 by_family[family].append((self._blocks[labels], value))
+            by_family[DROPPED] = [("", self._drops)]
             self._samples = {family: tuple(samples) for family, samples in by_family.items()}
         return self._samples
 
     def _add(self, family: str, identity: Identity, amount: int, **extra: str) -> None:
         if identity not in self._known and len(self._known) >= MOST_NAMES:
+            self._drop(identity)
             identity = (OVERFLOW, "", "")
         self._known.add(identity)
         name, project, service = identity
@@ -113,6 +147,16 @@ class Counters:
             self._values[key] = self._values.get(key, 0) + amount
             self._changed.add(key)
             self._samples = None
+
+    def _drop(self, identity: Identity) -> None:
+        """Count whoever has no name of its own, once as long as we remember it."""
+        if identity in self._dropped:
+            return
+        if len(self._dropped) >= MOST_NAMES:
+            self._dropped.clear()
+        self._dropped.add(identity)
+        self._drops += 1
+        self._samples = None
 
 
 def _stored(row: sqlite3.Row) -> tuple[tuple[str, str], float]:

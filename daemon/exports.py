@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from collectors.containers import ContainerCollector
-from collectors.disk import filesystem_families
+from collectors.cadvisor import DataRoot, Machine
+from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
+from collectors.host import Host
+from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
+from daemon.vitals import vital_families
 from daemon.web.exposition import NamedCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from collectors.cgroup import CgroupReader
-    from collectors.facts import Container
+    from collectors.engine_calls import EngineCalls
     from collectors.families import Family
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.crew import Crew
+    from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.executor import Executor
-    from daemon.jobs import Jobs
     from daemon.reload import Configuration
-    from daemon.sampler import Sampler
+    from daemon.sampler import Sample
+    from daemon.vitals import Vitals
     from daemon.watch import Watch
 
 
@@ -43,56 +48,87 @@ class Exports:
         cgroups: CgroupReader,
         engine: EngineWatch,
         reader: EventReader,
-        sampler: Sampler,
+        disks: Disks,
         watch: Watch,
         sender: Sender,
         executor: Executor,
-        jobs: Jobs,
+        calls: EngineCalls,
+        vitals: Callable[[], Vitals],
         crew: Crew,
         configuration: Configuration,
+        local: bool,
     ) -> None:
+        """Take `local` if the engine runs on this machine: else this machine's figures say nothing of it."""
         self._clock = clock
         self._cgroups = cgroups
         self._engine = engine
         self._reader = reader
-        self._sampler = sampler
+        self._disks = disks
         self._watch = watch
         self._sender = sender
         self._executor = executor
-        self._jobs = jobs
+        self._calls = calls
+        self._vitals = vitals
         self._crew = crew
         self._configuration = configuration
+        self._local = local
+        self._host = Host()
 
     def collectors(self) -> Sequence[NamedCollector]:
         """Every collector of the metrics page; a new one is one line here."""
-        containers = ContainerCollector(self._cgroups, self._shown_containers)
+        containers = ContainerCollector(self._cgroups, self._view)
         return (
             NamedCollector("docker", lambda: engine_families(self._engine.engine)),
+            NamedCollector("docker_api", self._calls.families),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
-            NamedCollector("filesystems", self._filesystem_families),
+            NamedCollector("host", self._host_families),
+            NamedCollector("filesystems", self._disks.filesystem_families),
+            NamedCollector("disk_usage", self._disks.usage_families),
+            NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("self", self._self_families),
+            NamedCollector("vitals", lambda: vital_families(self._vitals())),
         )
 
-    def _shown_containers(self) -> Sequence[Container]:
+    def _view(self) -> View:
         """Give the containers while Docker tells of them; nothing stale is shown."""
-        snapshot = self._watch.snapshot
-        return snapshot.facts.containers if snapshot and snapshot.docker_known else ()
+        snapshot, sample, settings = (
+            self._watch.snapshot,
+            self._disks.sampler.latest,
+            self._configuration.settings.metrics,
+        )
+        known = snapshot if snapshot and snapshot.docker_known else None
+        return View(
+            containers=known.facts.containers if known else (),
+            labels=settings.labels,
+            cadvisor=settings.cadvisor,
+            now=self._clock.now().timestamp(),
+            marks=sample.marks if sample else {},
+            stats=sample.readings if sample else {},
+            oom_kills=dict(known.counters.get(OOM_KILLS, ())) if known else {},
+            data_root=self._data_root(sample) if sample else None,
+            machine=Machine(cpus=os.cpu_count(), memory_bytes=self._host.memory_bytes) if self._local else None,
+        )
+
+    def _data_root(self, sample: Sample) -> DataRoot | None:
+        for filesystem in sample.filesystems:
+            if "data-root" in filesystem.roles:
+                device = self._cgroups.device(filesystem.device)
+                return DataRoot(device=device, inodes=filesystem.inodes, inodes_free=filesystem.inodes_free)
+        return None
+
+    def _host_families(self) -> Iterable[Family]:
+        return self._host.collect() if self._local else ()
 
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
         return counter_families(snapshot.counters if snapshot else {})
-
-    def _filesystem_families(self) -> Iterable[Family]:
-        sample = self._sampler.latest
-        return filesystem_families(sample.filesystems, sample.errors) if sample else ()
 
     def _self_families(self) -> Iterable[Family]:
         return self_families(
             self._watch.snapshot,
             reader=self._reader.stats,
             sinks=self._sender.stats,
-            jobs=self._jobs.last_success,
             removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,

@@ -32,6 +32,12 @@ class Heartbeats:
         with self._lock:
             self._last[name] = self._clock.monotonic()
 
+    def ages(self) -> dict[str, tuple[float, float]]:
+        """Give how long ago each part last beat and how long ago that may be, in seconds."""
+        with self._lock:
+            now = self._clock.monotonic()
+            return {name: (now - last, self._deadline(name)) for name, last in self._last.items()}
+
     def leave(self, name: str) -> None:
         """Expect no more beats of a part."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,17 @@ class Job:
     """How long after the start it runs for the first time, where that must not wait for `every`."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobStats:
+    """How the jobs have gone, each by the job's name."""
+
+    last_success: Mapping[str, float]
+    """When it last ended well, as a Unix time; absent before the first time."""
+    seconds: Mapping[str, float]
+    """What its last run took, well ended or not; absent before the first time."""
+    failures: Mapping[str, int]
+
+
 class Jobs:
     """
     Runs jobs in UTC; a late job still runs, a job that still runs is not started twice.
@@ -57,17 +68,19 @@ class Jobs:
         self._clock = clock
         self._beats = crew.beats
         self._last_success: dict[str, float] = {}
+        self._durations: dict[str, float] = {}
+        self._failures = dict.fromkeys((job.name for job in jobs), 0)
         self._lanes = sorted({job.lane for job in jobs})
         hearts = [Job(f"{_BEAT}{lane}", partial(self._beat, lane), _BEAT_EVERY, lane) for lane in self._lanes]
-        self._jobs = [*jobs, *hearts]
+        self._jobs = [*(replace(job, work=partial(self._timed, job)) for job in jobs), *hearts]
         self._turns = {lane: threading.Lock() for lane in self._lanes}
         self._scheduler: _Scheduler | None = None
         self._worker = crew.worker("scheduler", self._run)
 
     @property
-    def last_success(self) -> Mapping[str, float]:
-        """When each job last ended well, as a Unix time; absent before the first time."""
-        return dict(self._last_success)
+    def stats(self) -> JobStats:
+        """How they have gone so far."""
+        return JobStats(dict(self._last_success), dict(self._durations), dict(self._failures))
 
     def start(self) -> None:
         """Start the scheduler's thread."""
@@ -114,12 +127,20 @@ class Jobs:
         )
         self._scheduler.work(self._worker)
 
+    def _timed(self, job: Job) -> None:
+        began = self._clock.monotonic()
+        try:
+            job.work()
+        finally:
+            self._durations[job.name] = self._clock.monotonic() - began
+
     def _heard(self, event: JobEvent) -> None:
         if event.job_id.startswith(_BEAT):
             return
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
         elif event.code == EVENT_JOB_ERROR:
+            self._failures[event.job_id] += 1
             log.error("job %s failed: %s", event.job_id, event.exception)
         else:
             log.warning("job %s did not run: the last run of it has not ended", event.job_id)

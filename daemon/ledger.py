@@ -106,6 +106,7 @@ class Ledger:
         self._first_look = stored is None
         self._not_before = min(stored.events_until, now) if stored else now
         self._events_until = self._not_before
+        self._aboard = now
         self._kills: dict[tuple[str, int], deque[datetime]] = defaultdict(lambda: deque(maxlen=MOST_SIGNALS))
         self._last_end: dict[str, datetime] = {}
         self._unclaimed: dict[str, list[datetime]] = defaultdict(list)
@@ -113,7 +114,7 @@ class Ledger:
             self._unclaimed[death.container_id].append(death.finished_at)
         self._held: dict[str, _End] = {}
         self._oom_events: dict[str, datetime] = {}
-        self._oom_counts: dict[str, int] = {}
+        self._oom_counts: dict[str, tuple[datetime | None, int]] = {}
         self._spoofed: set[str] = set()
         self._unread: set[str] = set()
 
@@ -321,9 +322,9 @@ class Ledger:
             if container.state not in ALIVE or (told_at is not None and abs(look.now - told_at) < SETTLING):
                 continue
             count = look.oom_counts.get(container_id)
-            last = self._oom_counts.get(container_id)
+            last = self._last_count(container)
             if count is not None:
-                self._oom_counts[container_id] = count
+                self._oom_counts[container_id] = (container.started_at, count)
             last_end = self._last_end.get(container_id)
             explained = last_end is not None and told_at is not None and abs(last_end - told_at) <= EVENT_DELAY
             killed = 0
@@ -335,6 +336,13 @@ class Ledger:
                 yield OomKill(
                     container_id=container_id, subject=container.subject, at=told_at or look.now, count=killed
                 )
+
+    def _last_count(self, container: Container) -> int | None:
+        """Give how many memory kills of this run are known: none of one that began after we came aboard."""
+        started_at, count = self._oom_counts.get(container.id, (None, None))
+        if count is not None and started_at == container.started_at:
+            return count
+        return 0 if container.started_at is not None and container.started_at > self._aboard else None
 
     def _forget(self, look: Look) -> None:
         # Of times to come too: they were stamped before the wall clock was set back.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from daemon.config import Settings
 
 
-def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], uid: int) -> Iterator[str]:
-    """Give the lines of `check-config` for a daemon of this environment and user."""
+def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], uid: int, *, web: str) -> Iterator[str]:
+    """Give the lines of `check-config` for a daemon of this environment and user; `web` says who may see its pages."""
     told = settings.rules()
     policies = settings.policies.by_name()
     rows = {
@@ -24,7 +24,7 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
         "mode": f"{settings.mode}: {modes.IN_WORDS[settings.mode]}",
         "host": settings.host_name(),
         "docker": settings.docker.host,
-        "web": f"http://{settings.web.listen}/",
+        "web": f"{settings.web.listen}: {web}",
         "control": str(settings.control_socket(environ, uid)),
         "state": str(settings.state_dir(environ, uid)),
         "alerts to": "console, slack" if settings.slack.webhook_url.get_secret_value() else "console; slack is off",

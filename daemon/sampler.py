@@ -1,10 +1,10 @@
-"""The sampler thread: filesystems and OOM counters, every 15 s as one frozen sample."""
+"""The sampler thread: filesystems and what befell memory, every 15 s as one frozen sample."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collectors.cgroup import CgroupReader
     from collectors.disk import Filesystems
     from collectors.facts import Container, Filesystem
+    from collectors.reading import MemoryMarks, Reading
     from daemon.clock import Clock
     from daemon.crew import Crew
 
@@ -34,31 +35,46 @@ class Sample:
     filesystems: tuple[Filesystem, ...]
     errors: Mapping[str, str]
     """By role of a filesystem: in words, why it could not be measured."""
-    oom_kills: Mapping[str, int]
-    """By container id: processes killed for memory in the life of its cgroup."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """By container id: what Docker told of those whose cgroup is out of reach."""
+    marks: Mapping[str, MemoryMarks]
+    """By container id: what befell its memory in the life of its cgroup."""
+
+    @property
+    def oom_kills(self) -> Mapping[str, int]:
+        """By container id: processes killed for memory in the life of its cgroup."""
+        return {key: marks.oom_kills for key, marks in self.marks.items() if marks.oom_kills is not None}
 
 
 class Sources:
     """What a sample is read from."""
 
     def __init__(
-        self, filesystems: Filesystems, cgroups: CgroupReader, containers: Callable[[], Sequence[Container]]
+        self,
+        filesystems: Filesystems,
+        cgroups: CgroupReader,
+        containers: Callable[[], Sequence[Container]],
+        distant: Callable[[Sequence[Container]], Mapping[str, Reading]],
     ) -> None:
+        """Take `distant` to read those containers with whose cgroup is out of reach."""
         self._filesystems = filesystems
         self._cgroups = cgroups
         self._containers = containers
+        self._distant = distant
 
     def sample(self, at: datetime) -> Sample:
-        """Measure everything once; takes as long as the slowest filesystem, 2 s at most."""
+        """Measure everything once; takes as long as the slowest filesystem, 2 s at most, and as Docker's statistics."""
         measured = self._filesystems.measure()
         containers = self._containers()
         self._cgroups.retain({container.id for container in containers})
-        kills = {container.id: self._cgroups.oom_kills(container) for container in containers if container.pid}
+        running = [container for container in containers if container.pid]
+        marks = {container.id: self._cgroups.marks(container) for container in running}
         return Sample(
             at=at,
             filesystems=measured.filesystems,
             errors=measured.errors,
-            oom_kills={key: count for key, count in kills.items() if count is not None},
+            readings=self._distant([container for container in running if marks[container.id] is None]),
+            marks={key: each for key, each in marks.items() if each is not None},
         )
 
 

@@ -103,4 +103,5 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT
         """,
     ),
+    ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
 )

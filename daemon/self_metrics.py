@@ -1,4 +1,4 @@
-"""Metric families of the daemon itself: its event stream, cycles, alerts, sinks and jobs."""
+"""Metric families of the daemon itself: its event stream, cycles, alerts and sinks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     *,
     reader: ReaderStats,
     sinks: Iterable[SinkStats],
-    jobs: Mapping[str, float],
     removals: Mapping[tuple[str, str, str], int],
     cycles: int,
     failures: int,
@@ -47,12 +46,6 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     yield from _configuration(configuration)
     yield _alerts(snapshot.alerts.values() if snapshot else ())
     yield from _sinks(sinks, now)
-    yield Family(
-        f"{_P}job_last_success_timestamp_seconds",
-        "gauge",
-        "When each slow job last ended well.",
-        [(label_block(job=name), at) for name, at in jobs.items()],
-    )
     yield Family(
         f"{_P}removals_total",
         "counter",

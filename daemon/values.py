@@ -57,6 +57,12 @@ def _glob(value: str) -> str:
     return value
 
 
+def _label_name(value: str) -> str:
+    if not value:
+        raise ValueError("a label has a name; remove the empty one")
+    return value
+
+
 def _engine_address(value: str) -> str:
     """Take the two kinds of address that the daemon can talk to."""
     scheme, _, rest = value.partition("://")
@@ -103,6 +109,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
 AbsolutePath = Annotated[Path | None, BeforeValidator(_absolute_path)]
 Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], Strict(strict=False)]
+LabelNames = Annotated[tuple[Annotated[str, AfterValidator(_label_name)], ...], Strict(strict=False)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Strict(strict=False)]
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]

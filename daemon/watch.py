@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from daemon.sightings import Sightings
     from daemon.steady import SteadyClock
     from daemon.store import Store
+    from daemon.turns import Turns
     from policies.policy import Removal
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Watch:
         book: Rulebook,
         store: Store,
         counters: Counters,
+        turns: Turns,
         sightings: Sightings,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
@@ -84,6 +86,7 @@ class Watch:
         self._book = book
         self._store = store
         self._counters = counters
+        self._turns = turns
         self._sightings = sightings
         self._sinks = sinks
         self._clock = clock
@@ -181,6 +184,8 @@ class Watch:
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
+        if observation.facts.known(_DOCKER):
+            self._counters.turn(self._turns.look(observation.facts.containers))
         self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
         decision = decide(book.policies, observation.facts)
         step = self._step(observation.facts, decision, book)
@@ -244,6 +249,7 @@ class Watch:
         def action(connection: sqlite3.Connection) -> None:
             self._unsaved.save(connection, self._steady)
             self._counters.save(connection, now.timestamp())
+            self._turns.save(connection)
             self._sightings.save(connection)
             absence.save(connection, self._clock)
             self._steady.save(connection)
@@ -259,6 +265,7 @@ class Watch:
         self._missed.clear()
         self._unsaved.saved()
         self._counters.saved()
+        self._turns.saved()
         self._sightings.saved()
         self._saved = self._clock.monotonic()
 

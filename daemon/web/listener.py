@@ -18,9 +18,11 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
 from daemon.web.exchange import Peer, Request, Response
+from daemon.web.lag import LoopLag
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from tornado.iostream import IOStream
 
@@ -48,7 +50,7 @@ class Listener:
 
     One request per connection. A connection is cut `deadline` seconds after it was accepted, whatever it does:
     stays silent (also in a TLS handshake), dribbles its header or does not read. Each answer is worked out in a
-    thread; one that hangs does not keep the process from ending.
+    thread; one that hangs does not keep the process from ending. `tls` is asked for each connection, in the loop.
     """
 
     def __init__(  # noqa: PLR0913  each is a limit or a name of one socket
@@ -60,11 +62,12 @@ class Listener:
         body_limit: int = 0,
         crew: Crew,
         deadline: float = 10.0,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         self._sock = sock
         self._answer = answer
         self._name = name
+        self.lag = LoopLag()
         self._body_limit = body_limit
         self._deadline = deadline
         self._tls = tls
@@ -98,18 +101,18 @@ class Listener:
     async def _serve(self) -> None:
         # The loop and what belongs to it are made here: the thread may be begun again, then with another loop.
         self._loop = asyncio.get_running_loop()
+        self.lag.watch(self._loop)
         self._stop = asyncio.Event()
         self._free = asyncio.Semaphore(MAX_ANSWERS)
         server = _Server(
             self._receive,
-            ssl_options=self._tls,
             no_keep_alive=True,
             idle_connection_timeout=self._deadline,
             body_timeout=self._deadline,
             max_header_size=HEAD_LIMIT,
             max_body_size=max(self._body_limit, 1),  # 0 would mean Tornado's default
         )
-        server.limit(self._deadline)
+        server.limit(self._deadline, self._tls)
         server.add_socket(self._sock.dup())
         self._listening.set()
         try:
@@ -163,12 +166,18 @@ class Listener:
 
 
 class _Server(HTTPServer):
-    """Tornado's server with a lifetime for every connection and a bound on their number."""
+    """Tornado's server with a lifetime and a TLS for every connection, and a bound on their number."""
 
-    def limit(self, deadline: float) -> None:
-        """Set the lifetime in seconds."""
+    def limit(self, deadline: float, tls: Callable[[], ssl.SSLContext | None]) -> None:
+        """Set the lifetime in seconds, and where the TLS of a connection is asked for."""
         self._deadline = deadline
+        self._tls = tls
         self._streams: dict[IOStream, None] = {}  # oldest first
+
+    def _handle_connection(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        """Take a connection, with the certificate of this moment: Tornado itself keeps to the one of its start."""
+        self.ssl_options = self._tls()
+        super()._handle_connection(connection, address)
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         """Admit a connection, at the cost of the oldest if there are too many."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -16,22 +16,34 @@ from daemon.web.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from daemon.crew import Crew
+    from daemon.web.access import Access, AccessStats
 
 _GZIP_FROM = 1024
 _GZIP_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WebStats:
+    """What the metrics tell of the web server; `loop_lag_seconds` is the worst of the last minute."""
+
+    access: AccessStats
+    loop_lag_seconds: float | None
 
 
 class WebServer:
     """
     Serves `pages` on `listen` (`host:port`, `[ipv6]:port`; port 0 takes a free one).
 
-    Bodies are gzipped when the client takes them so. A request with a body is refused.
+    Bodies are gzipped when the client takes them so. A request with a body is refused, and one that `access` does
+    not admit, whatever it asks for.
     """
 
-    def __init__(self, listen: str, pages: Mapping[str, Answer], crew: Crew) -> None:
+    def __init__(self, listen: str, pages: Mapping[str, Answer], access: Access, crew: Crew) -> None:
         self._listen = listen
+        self._access = access
         self._crew = crew
         self._pages = dict(pages)
         self._listener: Listener | None = None
@@ -42,12 +54,23 @@ class WebServer:
         """The address that is listened on; the one asked for until then."""
         return self._address or self._listen
 
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"{'https' if self._access.tls() else 'http'}://{self.address}"
+
+    @property
+    def stats(self) -> WebStats:
+        """How it is doing."""
+        return WebStats(self._access.stats, self._listener.lag.worst if self._listener else None)
+
     def start(self) -> None:
-        """Bind and serve; ShipkeeperError names an address that cannot be had."""
+        """Bind and serve; ShipkeeperError names an address that cannot be had, or a bad web configuration."""
+        self._access.open()
         sock = _bound(self._listen)
         host, port = sock.getsockname()[:2]
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._listener = Listener(sock, self._answer, name="web", crew=self._crew)
+        self._listener = Listener(sock, self._answer, name="web", crew=self._crew, tls=self._access.tls)
         self._listener.start()
 
     def stop(self) -> None:
@@ -60,7 +83,15 @@ class WebServer:
         if self._listener:
             self._listener.close()
 
+    def adopt(self, config_file: Path | None) -> None:
+        """Take another web-config file from now on."""
+        self._access.adopt(config_file)
+
     def _answer(self, request: Request) -> Response:
+        response = self._access.refusal(request) or self._page(request)
+        return replace(response, headers=(*self._access.headers, *response.headers))
+
+    def _page(self, request: Request) -> Response:
         page = self._pages.get(request.path)
         if page is None:
             return Response(HTTPStatus.NOT_FOUND, b"no such page\n")

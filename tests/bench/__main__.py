@@ -8,10 +8,12 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from tests.bench import latency, memory, scrape
+from tests.bench import latency, memory, scrape, start
 from tests.bench.figures import table
 from tests.bench.fleet import start_fleet
+from tests.bench.host import Host
 from tests.bench.subject import Subject
+from tests.bench.synthetic import synthetic_host
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
 from tests.lab.errors import LabError
@@ -28,9 +30,15 @@ def main(arguments: list[str]) -> int:
     """Print the figures; 0 whatever they are, 1 with the reason when they could not be taken."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--containers", type=int, default=100, help="how many run all the time (default: 100)")
-    parser.add_argument("--deaths", type=int, default=200, help="how many crash, one by one (default: 200)")
+    parser.add_argument("--deaths", type=int, default=200, help="how many crash, one by one; 0: none (default: 200)")
+    parser.add_argument("--synthetic", action="store_true", help="only scrapes of containers that are plain files")
     parser.add_argument("--suite", type=Suite, choices=list(Suite), default=Suite.SID, help="which engine")
     options = parser.parse_args(arguments)
+    if options.synthetic:
+        with FakeSlack() as slack:
+            for line in table(_synthetic(options.containers, slack.webhook_url)):
+                print(line, flush=True)
+        return 0
     try:
         with PrivateEngine(options.suite) as engine:
             print(_machine(engine), flush=True)
@@ -45,11 +53,29 @@ def main(arguments: list[str]) -> int:
 
 def _chapters(engine: PrivateEngine, containers: int, deaths: int) -> Iterator[Chapter]:
     start_fleet(engine, IDLE, [f"idle-{number:04}" for number in range(containers)])
-    with FakeSlack() as slack, Subject(engine, slack.webhook_url) as subject:
-        yield scrape.measure(engine, subject, containers)
-        yield memory.measure(subject, f"with {containers} containers")
-        yield latency.measure(engine, subject, slack, deaths)
-        yield memory.measure(subject, f"after {deaths} crashes")
+    with FakeSlack() as slack:
+        yield start.measure(engine, slack.webhook_url, containers)
+        with Subject.on(engine, slack.webhook_url) as subject:
+            costs = scrape.measure(subject, Host(engine.docker_host))
+            others = scrape.docker_stats(engine, containers)
+            yield scrape.chapter(f"scrape of {containers} real containers", costs, others, real=True)
+            yield memory.measure(subject, f"with {containers} containers")
+            if deaths:
+                yield latency.measure(engine, subject, slack, deaths)
+                yield memory.measure(subject, f"after {deaths} crashes")
+        yield from _synthetic(containers, slack.webhook_url)
+
+
+def _synthetic(containers: int, webhook_url: str) -> Iterator[Chapter]:
+    """Measure a scrape of so many containers, then of ten times as many, whose cgroups are plain files."""
+    with synthetic_host(containers, webhook_url) as (subject, host):
+        few = scrape.measure(subject, host)
+    yield scrape.chapter(f"scrape of {containers} synthetic containers", few)
+    with synthetic_host(containers * 10, webhook_url) as (subject, host):
+        many = scrape.measure(subject, host)
+        held = memory.measure(subject, f"with {containers * 10} containers", memory.AIM_AT_1000_MIB)
+    yield scrape.chapter(f"scrape of {containers * 10} synthetic containers", many, [scrape.growth(few, many)])
+    yield held
 
 
 def _machine(engine: PrivateEngine) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from daemon.client import call
@@ -19,11 +20,12 @@ from tests.lab.errors import LabError
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from tests.lab.engine import PrivateEngine
 
+_BYTECODE = Path(os.environ.get("SHIPKEEPER_CACHE", REPOSITORY / ".cache")) / "bytecode"
 _READY_SECONDS = 30.0
 _END_SECONDS = 15.0
 _PROCESS_CPU_CLOCK = 2  # CPUCLOCK_SCHED of the kernel's posix-timers: nanoseconds, threads that ended included
@@ -49,15 +51,30 @@ for = "0s"
 
 
 class Subject:
-    """A context manager around one daemon on a private engine that tells a fake Slack at once of every crash."""
+    """
+    A context manager around one daemon that keeps its things in `folder` and tells a fake Slack at once of every crash.
 
-    def __init__(self, engine: PrivateEngine, webhook_url: str) -> None:
-        self._folder = engine.folder / "shipkeeper"
-        self._folder.mkdir()
+    `bond` is added to its environment, `within` is a program that it is run by.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        docker_host: str,
+        webhook_url: str,
+        *,
+        bond: Mapping[str, str] = MappingProxyType({}),
+        within: Sequence[str] = (),
+    ) -> None:
+        self._folder = folder
+        self._folder.mkdir(exist_ok=True)
+        self._within = within
+        self.ready_seconds = 0.0
+        """From the start of the process until `/-/ready` answered 200."""
         self._log = self._folder / "log"
         self._port = _free_port()
         places = {
-            "docker": engine.docker_host,
+            "docker": docker_host,
             "state": str(self._folder / "state"),
             "control": str(self._folder / "control.sock"),
             "listen": f"127.0.0.1:{self._port}",
@@ -67,11 +84,19 @@ class Subject:
         self._config = self._folder / "shipkeeper.toml"
         self._config.touch(mode=0o600)  # it holds what counts as a secret
         self._config.write_text(_CONFIG.format(**quoted))
-        self._environment = {**os.environ, **engine.bond}
+        # As an installed program has it: compiled once, whatever this shell says.
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
+        self._environment = {**os.environ, **compiled, **bond}
         self._process: subprocess.Popen[bytes] | None = None
 
+    @classmethod
+    def on(cls, engine: PrivateEngine, webhook_url: str) -> Self:
+        """Give one for a private engine, whose end is also its end."""
+        return cls(engine.folder / "shipkeeper", engine.docker_host, webhook_url, bond=engine.bond)
+
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "daemon.app", "--config", str(self._config)]
+        command = [*self._within, sys.executable, "-m", "daemon.app", "--config", str(self._config)]
+        began = time.monotonic()
         with self._log.open("wb") as log:
             self._process = process = subprocess.Popen(
                 command, cwd=REPOSITORY, env=self._environment, stdout=log, stderr=log, start_new_session=True
@@ -81,6 +106,7 @@ class Subject:
         except BaseException:
             self._end()
             raise
+        self.ready_seconds = time.monotonic() - began
         if process.returncode is not None:
             raise LabError(f"shipkeeper ended with exit code {process.returncode}; its last words:\n{self.log_tail()}")
         return self
@@ -112,8 +138,7 @@ class Subject:
 
     def cpu_seconds(self) -> float:
         """Give the CPU time that the process has used until now, user and system, of all threads it ever had."""
-        # clock_getcpuclockid(3): the clock of a process is made from its id
-        return time.clock_gettime(~self._pid << 3 | _PROCESS_CPU_CLOCK)
+        return cpu_seconds(self._pid)
 
     def pss_bytes(self) -> dict[str, int]:
         """Give the memory of the process and its descendants, a shared page counted in parts, by kind and in all."""
@@ -160,6 +185,12 @@ class Subject:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give the CPU time that a process has used until now, of all threads it ever had."""
+    # clock_getcpuclockid(3): the clock of a process is made from its id
+    return time.clock_gettime(~pid << 3 | _PROCESS_CPU_CLOCK)
 
 
 def _family(pid: int) -> Iterator[int]:

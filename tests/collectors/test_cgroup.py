@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors import cgroup_files as files
-from collectors.cgroup import CgroupReader
-from collectors.cgroup_files import Flow
-from collectors.reading import Reading
+from collectors.cgroup import LIMITS_EVERY, CgroupReader
+from collectors.cgroup_files import BlockIo, Pressure, Traffic
+from collectors.reading import Limits, MemoryMarks, Reading
 from tests.fakes.cgroup_tree import V1, V2, CgroupTree, a_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collectors.facts import Container
+
 WEB = a_container()
+ETH0 = Traffic(1048576, 1000, 0, 0, 524288, 800, 0, 0)
+LIMITS = Limits(
+    memory_bytes=512 << 20,
+    memory_reservation_bytes=256 << 20,
+    memory_swap_bytes=0,
+    cpu_quota_us=50_000,
+    cpu_period_us=100_000,
+    cpu_shares=2597,
+)
+MARKS = MemoryMarks(peak_bytes=200 << 20, limit_hits=7, oom_kills=1)
 
 
 @pytest.fixture
@@ -37,16 +50,21 @@ def test_a_v2_cgroup_of_the_systemd_driver_is_read_in_full(tree: CgroupTree) -> 
         cpu_periods=400,
         cpu_throttled_periods=12,
         cpu_throttled_seconds=0.75,
+        cpu_pressure=Pressure(2.5, 1.25),
         memory_bytes=100 << 20,
         memory_working_set_bytes=80 << 20,
         memory_rss_bytes=60 << 20,
         memory_cache_bytes=30 << 20,
-        memory_limit_bytes=512 << 20,
+        memory_mapped_bytes=8 << 20,
+        memory_swap_bytes=4096,
+        memory_pressure=Pressure(0.75, 0.5),
         pids=7,
-        pids_limit=None,
-        block_io={"sda": Flow(4096, 8192), "259:3": Flow(1, 2)},
-        network={"eth0": Flow(1048576, 524288)},
+        block_io={"sda": BlockIo(4096, 8192, 1, 2), "259:3": BlockIo(1, 2, 1, 1)},
+        io_pressure=Pressure(0.125, 0.0625),
+        network={"eth0": ETH0},
+        limits=replace(LIMITS, pids=0),
     )
+    assert tree.reader.marks(WEB) == MARKS
 
 
 def test_a_v1_cgroup_gives_the_same_figures(tree: CgroupTree) -> None:
@@ -63,12 +81,14 @@ def test_a_v1_cgroup_gives_the_same_figures(tree: CgroupTree) -> None:
         memory_working_set_bytes=80 << 20,
         memory_rss_bytes=60 << 20,
         memory_cache_bytes=30 << 20,
-        memory_limit_bytes=512 << 20,
+        memory_mapped_bytes=8 << 20,
+        memory_swap_bytes=4096,
         pids=7,
-        pids_limit=100,
-        block_io={"sda": Flow(4096, 8192)},
-        network={"eth0": Flow(1048576, 524288)},
+        block_io={"sda": BlockIo(4096, 8192, 1, 2)},
+        network={"eth0": ETH0},
+        limits=replace(LIMITS, pids=100, cpu_shares=1024),
     )
+    assert tree.reader.marks(WEB) == MARKS
 
 
 @pytest.mark.parametrize(
@@ -115,8 +135,47 @@ def test_a_cgroup_parent_cannot_lead_out_of_the_tree(tree: CgroupTree) -> None:
 
 
 @pytest.mark.parametrize("unlimited", [b"max\n", b"9223372036854771712\n"])
-def test_no_limit_is_none(unlimited: bytes) -> None:
-    assert files.limit(unlimited) is None
+def test_no_limit_is_zero(unlimited: bytes) -> None:
+    assert files.limit(unlimited) == 0
+
+
+def test_a_limit_that_cannot_be_read_is_none() -> None:
+    assert files.limit(None) is None
+    assert files.limit(b"-1\n") is None
+
+
+def test_limits_are_read_again_after_an_update_and_at_every_twentieth_reading(tree: CgroupTree) -> None:
+    limit = tree.add_v2(f"docker/{WEB.id}") / "memory.max"
+
+    def told(container: Container) -> int | None:
+        reading = tree.reader.read(container)
+        assert reading is not None
+        return reading.limits.memory_bytes
+
+    assert told(WEB) == 512 << 20
+    limit.write_text("1024\n")
+    assert told(replace(WEB)) == 1024
+    limit.write_text("2048\n")
+    assert 2048 in [told(WEB) for _ in range(LIMITS_EVERY + 1)]
+
+
+def test_a_counter_that_goes_backwards_is_told_as_it_is(tree: CgroupTree) -> None:
+    usage = tree.add_v2(f"docker/{WEB.id}") / "cpu.stat"
+    assert tree.reader.read(WEB)
+    usage.write_text("usage_usec 5\n")
+    reading = tree.reader.read(WEB)
+    assert reading is not None
+    assert reading.cpu_seconds == 5e-6
+
+
+def test_a_container_with_ten_thousand_processes_is_read_without_looking_at_each(tree: CgroupTree) -> None:
+    group = tree.add_v2(f"docker/{WEB.id}")
+    (group / "pids.current").write_text("10000\n")
+    for name in ("cgroup.procs", "cgroup.threads"):
+        os.mkfifo(group / name)  # whoever opens it waits for ever
+    reading = tree.reader.read(WEB)
+    assert reading is not None
+    assert reading.pids == 10_000
 
 
 def test_without_a_cpu_quota_nothing_is_said_of_throttling(tree: CgroupTree) -> None:
@@ -151,8 +210,9 @@ def test_garbage_in_a_file_is_never_an_error(
 def test_parsers_take_any_bytes(content: bytes) -> None:
     for value in (files.number(content), files.limit(content), files.keyed(content, b"anon")):
         assert value is None or value >= 0
-    for flows in (files.io_v1(content), files.io_v2(content), files.interfaces(content)):
-        assert all(flow.incoming >= 0 and flow.outgoing >= 0 for flow in flows.values())
+    for found in (files.io_v1(content, content), files.io_v2(content), files.interfaces(content)):
+        assert all(count is None or count >= 0 for counts in found.values() for count in counts)
+    assert all(seconds is None or seconds >= 0 for seconds in files.pressure(content))
     assert all(".." not in path.split("/") for path in files.paths_of(content, WEB.id).values())
 
 
@@ -203,15 +263,21 @@ def test_forgotten_containers_are_looked_for_anew(tree: CgroupTree) -> None:
     assert tree.reader.oom_kills(WEB) is None
 
 
+def everything(tree: CgroupTree) -> tuple[Reading | None, MemoryMarks | None]:
+    """Read all files, as a daemon does that has just started."""
+    reader = CgroupReader(tree.cgroups, tree.proc, tree.devices)
+    return reader.read(WEB), reader.marks(WEB)
+
+
 def test_every_fixture_of_v1_is_used(tree: CgroupTree) -> None:
     root = tree.add_v1(f"docker/{WEB.id}")
-    whole = tree.reader.read(WEB), tree.reader.oom_kills(WEB)
+    whole = everything(tree)
     for name in V1:
         controller, file = name.split("/")
         path = root / controller / "docker" / WEB.id / file
         text = path.read_text()
         path.unlink()
-        assert (tree.reader.read(WEB), tree.reader.oom_kills(WEB)) != whole, name
+        assert everything(tree) != whole, name
         path.write_text(text)
 
 
@@ -245,6 +311,12 @@ def test_a_real_cgroup_of_this_kernel_is_read(real_cgroup: str) -> None:
     assert reading is not None
     assert reading.cpu_seconds is not None
     if not (ROOT / "cgroup.controllers").exists():  # under v2 the parent may not delegate every controller
+        marks = reader.marks(container)
+        assert marks is not None
+        assert marks.peak_bytes is not None
+        assert marks.limit_hits == 0
+        assert reading.limits.memory_bytes == 0
+        assert reading.limits.cpu_shares == 1024
         assert reading.memory_bytes is not None
         assert reading.pids == 1
         assert reader.oom_kills(container) == 0

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collectors.containers import ContainerCollector
+from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
 from collectors.facts import ContainerState, Engine, EngineState, Health, HealthStatus
+from collectors.reading import MemoryMarks, Reading
 from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
 from tests.fakes.clock import NOW
 
@@ -32,7 +33,11 @@ def series(families: Iterable[Family], name: str) -> dict[str, float]:
 
 
 def of(tree: CgroupTree, container: Container, name: str) -> dict[str, float]:
-    return series(ContainerCollector(tree.reader, lambda: [container]).collect(), f"container_{name}")
+    return series(collector_of(tree, [container]).collect(), f"container_{name}")
+
+
+def collector_of(tree: CgroupTree, containers: list[Container]) -> ContainerCollector:
+    return ContainerCollector(tree.reader, lambda: View(containers=tuple(containers)))
 
 
 def test_a_running_container_has_its_figures(tree: CgroupTree) -> None:
@@ -50,7 +55,7 @@ def test_a_container_whose_cgroup_is_gone_has_a_state_and_no_figures(tree: Cgrou
 def test_a_cgroup_that_vanishes_between_two_scrapes_costs_its_figures(tree: CgroupTree) -> None:
     web = a_container()
     directory = tree.add_v2(f"docker/{web.id}")
-    collector = ContainerCollector(tree.reader, lambda: [web])
+    collector = collector_of(tree, [web])
     assert series(collector.collect(), "container_pids")
     shutil.rmtree(directory)
     assert not series(collector.collect(), "container_pids")
@@ -72,7 +77,7 @@ def test_only_a_container_that_ended_has_an_exit_code(tree: CgroupTree) -> None:
 
 def test_a_new_inspect_gives_new_labels(tree: CgroupTree) -> None:
     current = [a_container(health=Health(HealthStatus.STARTING, 0, ""))]
-    collector = ContainerCollector(tree.reader, lambda: current)
+    collector = collector_of(tree, current)
     assert list(series(collector.collect(), "container_health")) == [
         '{id="000000000001",name="web-1",status="starting"}'
     ]
@@ -90,3 +95,19 @@ def test_the_engine_is_up_only_when_it_is_up() -> None:
 def test_an_engine_never_reached_has_no_info() -> None:
     never = Engine(state=EngineState.STARTING, since=NOW)
     assert [family.name for family in engine_families(never)] == ["shipkeeper_docker_up"]
+
+
+def test_where_the_cgroup_is_out_of_reach_dockers_statistics_are_shown(tree: CgroupTree) -> None:
+    web = a_container()
+    view = View(containers=(web,), stats={web.id: Reading(pids=7)})
+    families = list(ContainerCollector(tree.reader, lambda: view).collect())
+    assert list(series(families, "container_pids").values()) == [7]
+    assert series(families, "container_memory_rss_bytes") == {}
+
+
+def test_what_befell_the_memory_comes_from_the_sampler(tree: CgroupTree) -> None:
+    web = a_container()
+    view = View(containers=(web,), marks={web.id: MemoryMarks(peak_bytes=9, oom_kills=1)})
+    families = list(ContainerCollector(tree.reader, lambda: view).collect())
+    assert list(series(families, "container_memory_peak_bytes").values()) == [9]
+    assert series(families, "container_memory_limit_hits_total") == {}

@@ -5,11 +5,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collectors.facts import Container, Death, Intent
-from daemon.counters import DEATHS, MOST_NAMES, OOM_KILLS, REASONS, Counters, families, reason_of
+from collectors.container_labels import Blocks
+from collectors.facts import Container, Death, HealthStatus, Intent
+from daemon.counters import (
+    DEATHS,
+    DROPPED,
+    HEALTH,
+    MOST_NAMES,
+    OOM_KILLS,
+    REASONS,
+    RESTARTS,
+    Counters,
+    families,
+    reason_of,
+)
 from daemon.store import Store
+from daemon.turns import Turn
 from tests.fakes.clock import FakeClock
-from tests.policies.build import compose, container, death, oom_kill
+from tests.policies.build import compose, container, death, oom_kill, unhealthy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +137,32 @@ def test_beyond_five_hundred_containers_the_later_ones_share_a_name() -> None:
     assert value(counters, "web-3", "error") == 1
     names = {block.partition('"')[2].partition('"')[0] for block, _ in counters.samples()[DEATHS]}
     assert len(names) == MOST_NAMES + 1
+    assert counters.samples()[DROPPED] == (("", 2),)
+
+
+def test_restarts_and_turns_of_health_are_counted() -> None:
+    web, plain = container("web", health=unhealthy()), container("plain")
+    counters = Counters({})
+    counters.meet([web, plain])
+    assert value(counters, "web", family=RESTARTS) == 0
+    assert value(counters, "web", family=HEALTH) == 0
+    assert value(counters, "plain", family=HEALTH) is None
+    counters.turn([Turn(container=web, policy_restarts=2, starts=1, health=HealthStatus.UNHEALTHY)])
+    assert dict(counters.samples()[RESTARTS]) == {
+        '{name="plain",compose_project="",compose_service="",trigger="policy"}': 0,
+        '{name="plain",compose_project="",compose_service="",trigger="start"}': 0,
+        '{name="web",compose_project="",compose_service="",trigger="policy"}': 2,
+        '{name="web",compose_project="",compose_service="",trigger="start"}': 1,
+    }
+    [unhealthy_turns] = [count for block, count in counters.samples()[HEALTH] if 'to="unhealthy"' in block]
+    assert unhealthy_turns == 1
+
+
+def test_the_memory_kills_of_a_container_are_found_by_the_labels_that_outlive_it() -> None:
+    web = container('odd"name', labels=compose("shop", "web"))
+    counters = Counters({})
+    counters.meet([web])
+    assert dict(counters.samples()[OOM_KILLS]) == {Blocks(web, ()).lasting: 0}
 
 
 def test_one_name_under_ever_new_projects_is_bounded_too() -> None:
@@ -149,11 +188,11 @@ def test_what_was_handed_out_does_not_change() -> None:
     assert counters.samples() is counters.samples()
 
 
-def test_a_scrape_shows_both_families() -> None:
+def test_a_scrape_shows_every_family() -> None:
     counters = Counters({})
     only: list[Container] = [container('odd"name')]
     counters.meet(only)
     shown = {family.name: family for family in families(counters.samples())}
-    assert set(shown) == {DEATHS, OOM_KILLS}
+    assert set(shown) == {DEATHS, OOM_KILLS, RESTARTS, HEALTH, DROPPED}
     assert all(family.kind == "counter" for family in shown.values())
     assert 'name="odd\\"name"' in shown[OOM_KILLS].samples[0][0]

@@ -30,12 +30,12 @@ def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> 
 def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     ran = threading.Semaphore(0)
     jobs = Jobs([a_job(ran.release)], FakeClock(), a_crew())
-    assert jobs.last_success == {}
+    assert jobs.stats.last_success == {}
     jobs.start()
     assert ran.acquire(timeout=10)
     assert ran.acquire(timeout=10)
     jobs.close()
-    assert wait_until(lambda: jobs.last_success, "a success") == {"count": NOW.timestamp()}
+    assert wait_until(lambda: jobs.stats.last_success, "a success") == {"count": NOW.timestamp()}
 
 
 def test_a_rare_job_can_run_soon_after_the_start() -> None:
@@ -59,7 +59,7 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
         for _ in range(3):
             assert ran.acquire(timeout=10)
         jobs.close()
-    assert jobs.last_success == {}
+    assert jobs.stats.last_success == {}
     assert "job count failed: no luck" in caplog.messages
 
 

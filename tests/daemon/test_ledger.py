@@ -369,6 +369,28 @@ def test_a_memory_kill_that_the_container_survived_is_told_by_the_counter() -> N
     assert kill.count == 2
 
 
+def test_a_memory_kill_that_a_sample_counts_before_its_event_comes_is_told_once() -> None:
+    watchman = Watchman()
+    young = running(started_at=at(1))
+    _, [kill] = watchman.look(2, young, oom_counts={ID: 1})
+    assert kill.count == 1
+    assert watchman.look(2.1, young, events=[event("oom", 1.9)], oom_counts={ID: 1})[1] == ()
+    assert watchman.look(5, young, oom_counts={ID: 1})[1] == ()
+    again = running(started_at=at(6), finished_at=at(5.9))
+    _, [kill] = watchman.look(7, again, events=[event("die", 5.9, exitCode="0")], oom_counts={ID: 1})
+    assert kill.count == 1
+
+
+def test_memory_kills_from_before_we_came_aboard_are_no_news() -> None:
+    watchman = Watchman(running())
+    assert watchman.look(1, running(), oom_counts={ID: 7})[1] == ()
+    young = running(started_at=at(10))
+    watchman.look(20, young, oom_counts={ID: 1})
+    again = Ledger(watchman.ledger.baseline, at(30))
+    look = Look(now=at(31), before={}, after={ID: young}, complete=True, oom_counts={ID: 1})
+    assert again.record(look)[1] == ()
+
+
 def test_one_memory_kill_with_many_oom_events_is_one() -> None:
     watchman = Watchman(running())
     watchman.look(1, running(), events=[event("oom", 1 + n / 100) for n in range(28)])

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collectors.disk import Filesystems
+from collectors.disk import Filesystems, Place
+from collectors.reading import Reading
 from daemon.sampler import Sampler, Sources
 from tests.fakes.cgroup_tree import CgroupTree, a_container
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.crew import a_crew
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from collectors.facts import Container
@@ -32,13 +33,19 @@ class Host:
         self.clock = FakeClock()
         self.broken = False
         self.wakes = threading.Semaphore(0)
-        self.sources = Sources(Filesystems(lambda: {"os-root": root}), self.tree.reader, self.containers)
+        self.sources = Sources(
+            Filesystems(lambda: [Place("os-root", root)]), self.tree.reader, self.containers, self.distant
+        )
 
     def containers(self) -> Sequence[Container]:
         """Give one readable container, one that ended, one without a cgroup."""
         if self.broken:
             raise RuntimeError("the inventory is broken")
         return [WEB, a_container(2, pid=0), a_container(3)]
+
+    def distant(self, containers: Sequence[Container]) -> Mapping[str, Reading]:
+        """Tell of those that it is asked for."""
+        return {container.id: Reading(pids=7) for container in containers}
 
     def sampler(self, interval: timedelta = timedelta(seconds=15)) -> Sampler:
         """Build a sampler of this host."""
@@ -56,6 +63,7 @@ def test_a_sample_holds_filesystems_and_the_oom_kills_of_readable_containers(hos
     assert [filesystem.roles for filesystem in sample.filesystems] == [("os-root",)]
     assert sample.errors == {}
     assert sample.oom_kills == {WEB.id: 1}
+    assert sample.readings == {a_container(3).id: Reading(pids=7)}
 
 
 def test_the_thread_samples_at_once_then_wakes(host: Host) -> None:

@@ -142,7 +142,7 @@ def test_records_that_make_no_sense_cost_themselves_only(tmp_path: Path, caplog:
     baseline = history.load_baseline(store)
     assert baseline is not None
     assert set(baseline.marks) == {"b"}
-    assert sum(len(samples) for samples in Counters.load(store).samples().values()) == 7
+    assert sum(len(samples) for samples in Counters.load(store).samples().values()) == 10
     assert absence.load(store, CLOCK) == absence.Absence()
     assert steady.load(store, CLOCK).now() == NOW
     assert Sightings(store, CLOCK).watched == timedelta(0)

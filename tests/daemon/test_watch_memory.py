@@ -15,6 +15,7 @@ from daemon.observe import Observation, Observer
 from daemon.sightings import Sightings
 from daemon.steady import SteadyClock
 from daemon.store import Store
+from daemon.turns import Turns
 from daemon.watch import FORGET_EVERY, FRESH, Watch
 from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
 from tests.daemon.watchpost import Options
@@ -93,6 +94,7 @@ class Bridge:
             ),
             store=self.store,
             counters=Counters.load(self.store),
+            turns=Turns(self.store),
             sightings=Sightings(self.store, self.clock),
             sinks=tuple,
             away=timedelta(0),

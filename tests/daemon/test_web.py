@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from collectors.families import CONTENT_TYPE, Family
 from daemon.errors import ShipkeeperError
+from daemon.web.access import Access
 from daemon.web.exchange import Request, Response
 from daemon.web.exposition import Exposition, NamedCollector
 from daemon.web.holder import holder
@@ -32,7 +33,7 @@ from tests.fakes.crew import a_crew
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from daemon.web.exchange import Answer
+from daemon.web.exchange import Answer
 
 PATIENCE = 10.0
 """Seconds until a test gives up; longer than nothing here takes, shorter than a client may stay."""
@@ -213,13 +214,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_silent_tls_handshake_does_not_block_others(certificate: Path) -> None:
+@pytest.mark.parametrize(
+    "say",
+    [b"", b"\x16\x03\x01\x02\x00\x01\x00", GET, bytes(range(256))],
+    ids=["silent", "half a hello", "plain HTTP", "noise"],
+)
+def test_a_tls_handshake_that_leads_nowhere_does_not_block_others(certificate: Path, say: bytes) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     trusting = ssl.create_default_context(cafile=str(certificate))
     with (
-        listening(hello, tls=context) as address,
-        clients(address, 20),
+        listening(hello, tls=lambda: context) as address,
+        clients(address, 20, say),
         socket.create_connection(address, PATIENCE) as raw,
         trusting.wrap_socket(raw, server_hostname="localhost") as client,
     ):
@@ -333,6 +339,7 @@ class Site:
                 "/-/healthy": healthy_page,
                 "/-/ready": ReadyPage(lambda: self.waiting_for),
             },
+            Access(None, FakeClock()),
             a_crew(),
         )
 
@@ -410,6 +417,43 @@ def test_the_landing_page_escapes_what_it_is_told(site: Site) -> None:
     assert "default-src 'none'" in (response.getheader("Content-Security-Policy") or "")
 
 
+def test_fifty_scrapes_at_once_are_all_answered_and_no_more_than_the_limit_run() -> None:
+    running: set[int] = set()
+    most: list[int] = []
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def counted() -> list[Family]:
+        running.add(threading.get_ident())
+        most.append(len(running))
+        begun.release()
+        release.wait(PATIENCE)
+        running.discard(threading.get_ident())
+        return []
+
+    page = MetricsPage(Exposition([NamedCollector("counted", counted)], CollectorRegistry(), FakeClock()), 2)
+    with listening(page) as address, clients(address, 50, GET) as opened:
+        assert begun.acquire(timeout=PATIENCE)
+        assert begun.acquire(timeout=PATIENCE)
+        release.set()
+        answers = [received(client) for client in opened]
+    assert {status(answer) for answer in answers} <= {200, 503}
+    assert sum(status(answer) == 200 for answer in answers) >= 2
+    assert all(b"Retry-After: 1" in answer for answer in answers if status(answer) == 503)
+    assert max(most) == 2
+
+
+PROMETHEUS_ACCEPTS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=1.0.0;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
+)
+
+
+@pytest.mark.parametrize("accepted", [PROMETHEUS_ACCEPTS, "application/json", "*/*", "nonsense;;q"])
+def test_whatever_a_scraper_prefers_the_format_is_0_0_4(site: Site, accepted: str) -> None:
+    response, _ = site.ask("/metrics", Accept=accepted)
+    assert (response.status, response.getheader("Content-Type")) == (200, CONTENT_TYPE)
+
+
 def test_one_scrape_too_many_is_503_and_room_comes_back() -> None:
     started, release = threading.Event(), threading.Event()
 
@@ -434,7 +478,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
         with pytest.raises(
             ShipkeeperError, match=f"cannot listen on {address}: Address already in use {own}"
         ) as caught:
-            WebServer(address, {}, a_crew()).start()
+            WebServer(address, {}, Access(None, FakeClock()), a_crew()).start()
     assert "[web] listen" in str(caught.value)
     assert caught.value.exit_code == 1
 
@@ -442,7 +486,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_cure() -> None:
 @pytest.mark.parametrize("listen", ["192.0.2.1:9817", "no-such-host.invalid:9817", "[2001:db8::1]:9817"])
 def test_an_address_that_this_host_does_not_have_is_named_with_its_cure(listen: str) -> None:
     with pytest.raises(ShipkeeperError, match="this host has no such address") as caught:
-        WebServer(listen, {}, a_crew()).start()
+        WebServer(listen, {}, Access(None, FakeClock()), a_crew()).start()
     assert str(caught.value).startswith(f"cannot listen on {listen}: ")
     assert caught.value.exit_code == 1
 
@@ -458,7 +502,7 @@ def test_the_holder_of_a_free_port_is_nobody_and_that_of_a_strangers_port_unknow
 
 
 def test_ipv6_is_served() -> None:
-    server = WebServer("[::1]:0", {"/": hello}, a_crew())
+    server = WebServer("[::1]:0", {"/": hello}, Access(None, FakeClock()), a_crew())
     server.start()
     assert server.address.startswith("[::1]:")
     server.close()

@@ -13,6 +13,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
+from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
 from daemon.counters import Counters
 from daemon.ledger import Ledger
@@ -24,6 +25,7 @@ from daemon.rulebook import Rulebook
 from daemon.sampler import Sample, Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
+from daemon.turns import Turns
 from daemon.watch import Watch
 from policies.catalogue import BY_NAME
 from policies.containers import ExitedContainers
@@ -63,13 +65,18 @@ class FixedDisks(Sources):
     """Filesystems as a test wants them, and no cgroups."""
 
     def __init__(self) -> None:
-        super().__init__(Filesystems(dict), CgroupReader(), list)
+        super().__init__(Filesystems(list), CgroupReader(), list, lambda _: {})
         self.filesystems: tuple[Filesystem, ...] = ()
         self.oom_kills: dict[str, int] = {}
 
     def sample(self, at: datetime) -> Sample:
         """Give them."""
-        return Sample(at=at, filesystems=self.filesystems, errors={}, oom_kills=dict(self.oom_kills))
+        return Sample(
+            at=at,
+            filesystems=self.filesystems,
+            errors={},
+            marks={key: MemoryMarks(oom_kills=count) for key, count in self.oom_kills.items()},
+        )
 
 
 @dataclass
@@ -232,6 +239,7 @@ class WatchPost:
             book=self.options.book(),
             store=self.store,
             counters=Counters.load(self.store),
+            turns=Turns(self.store),
             sightings=self.sightings,
             sinks=lambda: ["console"],
             clock=self.clock,

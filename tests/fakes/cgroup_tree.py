@@ -1,4 +1,4 @@
-"""Cgroup trees, `/proc` and `/sys/dev/block` on disk, as kernels 5.10 (v1) and 6.1 (v2) write them."""
+"""Cgroup trees, `/proc` and `/sys/dev/block` on disk, as kernels 6.18 (v1) and 6.12 (v2) write them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,69 @@ STARTED = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 
 V2 = {
     "cpu.stat": "usage_usec 12500000\nuser_usec 9000000\nsystem_usec 3500000\nnice_usec 0\n"
-    "nr_periods 400\nnr_throttled 12\nthrottled_usec 750000\nnr_bursts 0\nburst_usec 0\n",
+    "core_sched.force_idle_usec 0\nnr_periods 400\nnr_throttled 12\nthrottled_usec 750000\nnr_bursts 0\nburst_usec 0\n",
+    "cpu.max": "50000 100000\n",
+    "cpu.weight": "100\n",
+    "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=1250000\n",
     "memory.current": "104857600\n",
-    "memory.stat": "anon 62914560\nfile 31457280\nkernel 4194304\nsock 0\ninactive_anon 0\nactive_anon 62914560\n"
-    "inactive_file 20971520\nactive_file 10485760\npgfault 1234\n",
+    "memory.stat": "anon 62914560\nfile 31457280\nkernel 4194304\nkernel_stack 65536\npagetables 131072\n"
+    "sec_pagetables 0\npercpu 1152\nsock 0\nvmalloc 0\nshmem 0\nzswap 0\nzswapped 0\nfile_mapped 8388608\n"
+    "file_dirty 0\nfile_writeback 0\nswapcached 0\nanon_thp 0\nfile_thp 0\nshmem_thp 0\ninactive_anon 0\n"
+    "active_anon 62914560\n"
+    "inactive_file 20971520\nactive_file 10485760\nunevictable 0\nslab_reclaimable 368560\nslab_unreclaimable 171952\n"
+    "workingset_refault_anon 0\nworkingset_refault_file 0\npgscan 0\npgsteal 0\npgfault 1234\npgmajfault 5\n",
+    "memory.low": "268435456\n",
+    "memory.min": "0\n",
+    "memory.peak": "209715200\n",
+    "memory.swap.current": "4096\n",
+    "memory.swap.max": "max\n",
+    "memory.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=750000\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
     "memory.max": "536870912\n",
     "memory.events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n",
     "pids.current": "7\n",
     "pids.max": "max\n",
     "io.stat": "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n"
     "259:3 rbytes=1 wbytes=2 rios=1 wios=1 dbytes=0 dios=0\n",
+    "io.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=125000\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=62500\n",
 }
 
 V1 = {
     "cpu/cpu.stat": "nr_periods 400\nnr_throttled 12\nthrottled_time 750000000\n",
+    "cpu/cpu.cfs_quota_us": "50000\n",
+    "cpu/cpu.cfs_period_us": "100000\n",
+    "cpu/cpu.shares": "1024\n",
     "cpuacct/cpuacct.usage": "12500000000\n",
     "cpuacct/cpuacct.stat": "user 900\nsystem 350\n",
     "memory/memory.usage_in_bytes": "104857600\n",
     "memory/memory.stat": "cache 1\nrss 2\ninactive_file 3\n"
-    "total_cache 31457280\ntotal_rss 62914560\ntotal_inactive_file 20971520\n",
+    "total_cache 31457280\ntotal_rss 62914560\ntotal_mapped_file 8388608\ntotal_swap 4096\n"
+    "total_inactive_file 20971520\n",
     "memory/memory.limit_in_bytes": "536870912\n",
+    "memory/memory.soft_limit_in_bytes": "268435456\n",
+    "memory/memory.memsw.limit_in_bytes": "9223372036854771712\n",
+    "memory/memory.max_usage_in_bytes": "209715200\n",
+    "memory/memory.failcnt": "5\n",
+    "memory/memory.memsw.failcnt": "2\n",
     "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
     "pids/pids.current": "7\n",
     "pids/pids.max": "100\n",
     "blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 4096\n8:0 Write 8192\n"
-    "8:0 Sync 0\n8:0 Total 12288\nTotal 12288\n",
+    "8:0 Sync 0\n8:0 Async 12288\n8:0 Discard 0\n8:0 Total 12288\nTotal 12288\n",
+    "blkio/blkio.throttle.io_serviced_recursive": "8:0 Read 1\n8:0 Write 2\n"
+    "8:0 Sync 0\n8:0 Async 3\n8:0 Discard 0\n8:0 Total 3\nTotal 3\n",
 }
+
+MEMINFO = """\
+MemTotal:        8388608 kB
+MemFree:         1048576 kB
+MemAvailable:    4194304 kB
+Buffers:           65536 kB
+SwapTotal:       2097152 kB
+SwapFree:        2093056 kB
+"""
 
 NET_DEV = """\
 Inter-|   Receive                            |  Transmit
@@ -73,6 +110,8 @@ class CgroupTree:
         self.cgroups, self.proc, self.devices = root / "cgroup", root / "proc", root / "block"
         for directory in (self.cgroups, self.proc, self.devices):
             directory.mkdir(parents=True)
+        (self.proc / "meminfo").write_text(MEMINFO)
+        (self.proc / "vmstat").write_text("nr_free_pages 1\noom_kill 3\n")
         (self.devices / "8:0").symlink_to("../../devices/pci0000:00/host0/block/sda")
         self.reader = CgroupReader(self.cgroups, self.proc, self.devices)
 

@@ -19,7 +19,13 @@ COMPOSE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "
 def mixed_fleet() -> tuple[Container, ...]:
     """Give one container of every sort: compose and healthy, odd names, host network, exited, never started."""
     return (
-        a_container(1, labels=COMPOSE, health=Health(HealthStatus.HEALTHY, 0, "ok"), restart_count=2),
+        a_container(
+            1,
+            labels={**COMPOSE, "team": "store \u00e9", "shipkeeper.expect": "running"},
+            size_bytes=4096,
+            health=Health(HealthStatus.HEALTHY, 0, "ok"),
+            restart_count=2,
+        ),
         a_container(2, name='odd"\\name', image="registry:5000/odd\nimage", network_mode="host"),
         a_container(
             3,

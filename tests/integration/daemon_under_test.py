@@ -219,13 +219,18 @@ class DaemonUnderTest:
             return "starting" in str(error)
         return True
 
+    @property
+    def address(self) -> str:
+        """Where its pages are, as `host:port`; empty as long as it has not said."""
+        said = re.findall(r"http://(127\.0\.0\.1:\d+)", self.log.read_bytes()[self._begun :].decode())
+        return said[-1] if said else ""
+
     def page(self, path: str) -> str:
         """Get a page; empty where there is none, or where it is not good."""
-        addresses = re.findall(r"http://127\.0\.0\.1:\d+", self.log.read_bytes()[self._begun :].decode())
-        if not addresses:
+        if not self.address:
             return ""
         try:
-            with urllib.request.urlopen(addresses[-1] + path, timeout=10) as answer:  # noqa: S310  found by the pattern
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:

@@ -69,10 +69,15 @@ def find(suite: Suite) -> Binaries:
     return Binaries(root, "/usr/sbin/dockerd", "/bin/busybox")
 
 
+def prometheus() -> Path:
+    """Give the Prometheus server, this machine's or one unpacked. Raises `LabError`."""
+    installed = shutil.which("prometheus")
+    return Path(installed) if installed else _cached("prometheus", _unpack_prometheus) / "usr/bin/prometheus"
+
+
 def promtool() -> Path:
-    """Give Prometheus' own checker of metrics, this machine's or one unpacked. Raises `LabError`."""
-    installed = shutil.which("promtool")
-    return Path(installed) if installed else _cached("promtool", _unpack_promtool) / "usr/bin/promtool"
+    """Give Prometheus' own checker of metrics, which comes with it. Raises `LabError`."""
+    return prometheus().with_name("promtool")
 
 
 def _on_path() -> Binaries:
@@ -122,11 +127,11 @@ def _unpack_engine(suite: Suite, root: Path) -> None:
         (root / name).mkdir(exist_ok=True)
 
 
-def _unpack_promtool(root: Path) -> None:
+def _unpack_prometheus(root: Path) -> None:
     with _private_apt(Suite.BOOKWORM) as apt:
-        apt.get("fetching promtool of Debian bookworm (about 20 MB)", "download", "prometheus")
+        apt.get("fetching Prometheus of Debian bookworm (about 40 MB)", "download", "prometheus")
         for package in apt.archives():
-            _extract(package, root, "./usr/bin/promtool")
+            _extract(package, root, "./usr/bin/prometheus", "./usr/bin/promtool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +213,10 @@ def _extract(package: Path, root: Path, *members: str) -> None:
 
 
 def main(names: list[str]) -> int:
-    """Make the engines of these suites ready, or `promtool`, and say where they lie; 0, or 1 with the reason."""
+    """Make the engines of these suites ready, or `prometheus`, and say where they lie; 0, or 1 with the reason."""
     try:
         for name in names:
-            place = promtool() if name == "promtool" else find(Suite(name)).root
+            place = prometheus() if name == "prometheus" else find(Suite(name)).root
             print(f"lab: {name} is in {place}", flush=True)
     except (LabError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)

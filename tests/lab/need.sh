@@ -16,6 +16,7 @@ lab)
     need e2fsprogs command -v mkfs.ext4
     need mount command -v losetup
     need util-linux command -v nsenter
+    need openssl command -v openssl
     need systemd-container command -v systemd-nspawn
     need systemd-sysv test -e /sbin/init
     need dbus command -v dbus-daemon

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         with ExitStack() as lab:
             engine = lab.enter_context(PrivateEngine(Suite.SID))
             slack = lab.enter_context(FakeSlack())
-            subject = lab.enter_context(Subject(engine, slack.webhook_url))
+            subject = lab.enter_context(Subject.on(engine, slack.webhook_url))
             lives = lab.enter_context(Lives(engine, options.per_second))
             samples = []
             for sample in _samples(subject, lives, options.minutes * 60):
