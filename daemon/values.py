@@ -14,6 +14,7 @@ from daemon import sizes
 from policies import durations
 
 _HIGHEST_PORT = 65535
+_LONGEST = timedelta(days=3653)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -21,9 +22,12 @@ def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     try:
-        return durations.parse(value if isinstance(value, str) else "")
+        read = durations.parse(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError('a duration needs a unit, for example "30d"') from None
+    if read > _LONGEST:  # no date lies so far ahead: who adds it to one fails
+        raise ValueError("is longer than ten years")
+    return read
 
 
 def _size(value: object) -> object:
