@@ -17,6 +17,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
+from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Peer, Request, Response
 from daemon.web.lag import LoopLag
 
@@ -40,6 +41,7 @@ MAX_ANSWERS = 8
 
 _CLOSING = timedelta(seconds=1.5)
 _BEAT_SECONDS = 15.0
+_LOOK_SECONDS = 0.5
 _INTERNAL_ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error; the log tells more\n")
 _TOO_LARGE = Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"no body of this size is taken here\n")
 
@@ -78,11 +80,13 @@ class Listener:
         self._worker = crew.worker(name, lambda: asyncio.run(self._serve()))
 
     def start(self) -> None:
-        """Listen and answer from now on."""
+        """Listen and answer from now on; ShipkeeperError if the thread died too often to be begun again."""
         self._sock.listen()
         self._sock.settimeout(0)
         self._worker.start()
-        self._listening.wait()
+        while not self._listening.wait(_LOOK_SECONDS):
+            if not self._worker.alive:
+                raise ShipkeeperError(f"the thread {self._name} does not come to life; the log says why")
 
     def stop(self) -> None:
         """Ask the thread to stop listening and to cut what is open; never waits."""

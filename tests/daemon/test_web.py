@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import http.client
 import os
@@ -11,7 +12,7 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -181,6 +182,23 @@ listener.close()
 
 def test_neither_close_nor_the_end_of_the_process_waits_for_an_answer_that_hangs() -> None:
     subprocess.run([sys.executable, "-c", HANG], timeout=PATIENCE, check=True)
+
+
+class SocketThatCannotBeServed(socket.socket):
+    """As one of a process that has no descriptor left."""
+
+    def dup(self) -> NoReturn:
+        """Fail."""
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_server_whose_thread_cannot_live_does_not_start_and_says_so() -> None:
+    with SocketThatCannotBeServed() as sock:
+        sock.bind(("127.0.0.1", 0))
+        crew = a_crew()
+        with pytest.raises(ShipkeeperError, match="the thread web does not come to life"):
+            Listener(sock, hello, name="web", crew=crew).start()
+        assert crew.lost == "web"
 
 
 def test_one_answer_too_many_waits_for_its_turn() -> None:
