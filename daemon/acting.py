@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _WAITING = 8
 _PATIENCE = 1.0
+_NOT_YET = "it has only just been allowed to: try again in a few seconds"
+"""In observe mode nobody reads this: the mode itself is told then."""
 
 
 class ActingLock:
@@ -32,7 +34,7 @@ class ActingLock:
         self._endpoint = endpoint
         self._name = ""
         self._socket: socket.socket | None = None
-        self.why_not = "it has not been asked for"
+        self.why_not = _NOT_YET
         """Why this daemon does not act, in words; empty while it may."""
 
     @property
@@ -48,7 +50,7 @@ class ActingLock:
         """
         if not wanted:
             self.close()
-            self.why_not = "the mode is observe"
+            self.why_not = _NOT_YET
             return
         self._send_askers_away()
         name = self._wanted_name()

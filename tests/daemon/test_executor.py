@@ -170,6 +170,17 @@ def test_in_observe_mode_apply_says_how_to_change_that(deck: Deck) -> None:
     assert refusal(deck).startswith('nothing is removed in observe mode\n  cure: set mode = "approve"')
 
 
+def test_right_after_a_change_from_observe_apply_asks_for_patience(deck: Deck) -> None:
+    deck.job("old-job")
+    deck.adopt(mode="observe")
+    deck.executor.round()
+    deck.adopt(mode="approve")
+    with pytest.raises(ShipkeeperError, match="it has only just been allowed to: try again in a few seconds"):
+        deck.executor.submit(deck.plan(), "ada")
+    deck.executor.round()
+    assert outcomes(deck.apply(deck.plan())) == {"old-job": Outcome.REMOVED}
+
+
 def test_an_expired_plan_is_refused(deck: Deck) -> None:
     deck.job("old-job")
     plan = deck.plan()
