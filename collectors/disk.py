@@ -1,19 +1,40 @@
-"""Space and inodes of every distinct filesystem that matters, with their metric families."""
+"""Space and inodes of every distinct filesystem that matters, whatever one of them does."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collectors.facts import Filesystem
-from collectors.families import Family, label_block
+from collectors.mounts import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+
+VOLUME = "volume"
+"""The role of a volume that has a filesystem to itself; on one that matters anyhow it is not worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    A path whose filesystem matters, and the role in which it does; several places may share a role.
+
+    Of `path` and `or_else` the first that exists counts. Where none does that is an error, unless it is `optional`.
+    One that we may not look at is an error, unless `if_forbidden` names another to look at instead.
+    """
+
+    role: str
+    path: Path
+    or_else: tuple[Path, ...] = ()
+    optional: bool = False
+    if_forbidden: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +57,34 @@ class _Look:
 class _Probe:
     """One look at a path, in a thread of its own: statvfs of a dead network filesystem or disk never returns."""
 
-    def __init__(self, role: str, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.started = time.monotonic()
         self.look: _Look | None = None
         self.error = ""
-        self.missing = False
-        self._thread = threading.Thread(target=self._run, name=f"statvfs-{role}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"statvfs-{place.role}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def _run(self) -> None:
-        try:
-            path = self.path.resolve(strict=True)
-            self.look = _Look(path.stat().st_dev, _mountpoint(path), os.statvfs(path))
-        except OSError as error:
-            self.missing = isinstance(error, FileNotFoundError)
-            self.error = f"{self.path}: {error.strerror}"
+        # Also to find out which path is there may take for ever.
+        for path in (self.place.path, *self.place.or_else):
+            try:
+                self.look = _look(path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                self.error = self.error or f"{path}: {error.strerror}"
+                continue
+            except PermissionError as error:
+                self.error = f"{path}: {error.strerror}"
+                if self.place.if_forbidden is not None:
+                    with suppress(OSError):  # what was forbidden first is the better reason
+                        self.look = _look(self.place.if_forbidden)
+            except OSError as error:
+                self.error = f"{path}: {error.strerror}"
+            return
+        if self.place.optional:
+            self.error = ""
 
     def finished(self, deadline: float) -> bool:
         """Wait until the monotonic time `deadline` at most."""
@@ -63,52 +94,56 @@ class _Probe:
 
 class Filesystems:
     """
-    The filesystems under the paths handed in, by role (`data-root`, `os-root`, …).
+    The filesystems under the places handed in.
 
-    Paths on one filesystem are one entry with all their roles. A path that hangs costs `patience` seconds in
-    all and its own entry; it is asked again only after its first answer. A path in one of the `optional` roles
-    may be missing.
+    Places on one filesystem are one entry with all their roles. A place that hangs costs `patience` seconds in
+    all and its own entry; it is asked again only after its first answer.
     """
 
-    def __init__(
-        self, paths: Callable[[], Mapping[str, Path]], patience: float = 2.0, optional: frozenset[str] = frozenset()
-    ) -> None:
-        self._paths = paths
-        self._optional = optional
+    def __init__(self, places: Callable[[], Sequence[Place]], patience: float = 2.0) -> None:
+        self._places = places
         self._patience = patience
-        self._asked: dict[str, _Probe] = {}
+        self._asked: dict[Place, _Probe] = {}
 
     def measure(self) -> Measurement:
-        """Look at every path now."""
-        paths = self._paths()
-        probes = {role: _Probe(role, path) for role, path in paths.items() if role not in self._asked}
+        """Look at every place now."""
+        places = self._places()
+        probes = {place: _Probe(place) for place in places if place not in self._asked}
         for probe in probes.values():
             probe.start()
         self._asked |= probes
         deadline = time.monotonic() + self._patience
         errors: dict[str, str] = {}
-        looks: dict[str, _Look] = {}
-        for role in paths:
-            probe = self._asked[role]
+        looks: dict[Place, _Look] = {}
+        for place in places:
+            probe = self._asked[place]
             if not probe.finished(deadline):
                 waited = time.monotonic() - probe.started
-                errors[role] = f"{probe.path}: the filesystem has not answered for {waited:.0f} s"
+                errors[place.role] = f"{place.path}: the filesystem has not answered for {waited:.0f} s"
                 continue
-            del self._asked[role]
+            del self._asked[place]
             if probe.look:
-                looks[role] = probe.look
-            elif not (probe.missing and role in self._optional):
-                errors[role] = probe.error
-        return Measurement(tuple(_merged(looks)), errors)
+                looks[place] = probe.look
+            elif probe.error:
+                errors[place.role] = probe.error
+        read_only = {mount.point: mount.read_only for mount in mounts()}
+        return Measurement(tuple(_merged(looks, read_only)), errors)
 
 
-def _merged(looks: Mapping[str, _Look]) -> Iterator[Filesystem]:
+def _look(path: Path) -> _Look:
+    found = path.resolve(strict=True)
+    return _Look(found.stat().st_dev, _mountpoint(found), os.statvfs(found))
+
+
+def _merged(looks: Mapping[Place, _Look], read_only: Mapping[str, bool]) -> Iterator[Filesystem]:
     for device in dict.fromkeys(look.device for look in looks.values()):
-        roles = tuple(role for role, look in looks.items() if look.device == device)
-        yield _filesystem(looks[roles[0]], roles)
+        here = {place: look for place, look in looks.items() if look.device == device}
+        roles = tuple(role for role in dict.fromkeys(place.role for place in here) if role != VOLUME)
+        look = next(iter(here.values()))
+        yield _filesystem(look, roles or (VOLUME,), read_only=read_only.get(look.mountpoint))
 
 
-def _filesystem(look: _Look, roles: tuple[str, ...]) -> Filesystem:
+def _filesystem(look: _Look, roles: tuple[str, ...], *, read_only: bool | None) -> Filesystem:
     space = look.space
     return Filesystem(
         mountpoint=look.mountpoint,
@@ -119,6 +154,7 @@ def _filesystem(look: _Look, roles: tuple[str, ...]) -> Filesystem:
         available_bytes=space.f_bavail * space.f_frsize,
         inodes=space.f_files or None,
         inodes_free=space.f_ffree if space.f_files else None,
+        read_only=read_only,
     )
 
 
@@ -127,46 +163,3 @@ def _mountpoint(path: Path) -> str:
     while path != path.parent and path.parent.stat().st_dev == device:
         path = path.parent
     return os.fsencode(path).decode(errors="replace")  # a path can hold bytes that are no text
-
-
-def filesystem_families(filesystems: Sequence[Filesystem], errors: Mapping[str, str]) -> Iterator[Family]:
-    """Give size, use and inodes of each filesystem, and by role whether it could be measured."""
-    rows = [
-        (label_block(mountpoint=filesystem.mountpoint, roles=",".join(filesystem.roles)), filesystem)
-        for filesystem in filesystems
-    ]
-    prefix = "shipkeeper_filesystem_"
-    measured = [role for filesystem in filesystems for role in filesystem.roles]
-    yield Family(
-        f"{prefix}up",
-        "gauge",
-        "1 if the filesystem in this role could be measured.",
-        [(label_block(role=role), role not in errors) for role in sorted({*measured, *errors})],
-    )
-    yield Family(
-        f"{prefix}size_bytes", "gauge", "Size of the filesystem.", [(block, each.size_bytes) for block, each in rows]
-    )
-    yield Family(
-        f"{prefix}used_bytes",
-        "gauge",
-        "Space in use, the reserve of root not counted.",
-        [(block, each.used_bytes) for block, each in rows],
-    )
-    yield Family(
-        f"{prefix}available_bytes",
-        "gauge",
-        "Space that an unprivileged writer may still use.",
-        [(block, each.available_bytes) for block, each in rows],
-    )
-    yield Family(
-        f"{prefix}inodes",
-        "gauge",
-        "Inodes; absent where the filesystem does not count them.",
-        [(block, each.inodes) for block, each in rows if each.inodes is not None],
-    )
-    yield Family(
-        f"{prefix}inodes_free",
-        "gauge",
-        "Inodes that are free.",
-        [(block, each.inodes_free) for block, each in rows if each.inodes_free is not None],
-    )

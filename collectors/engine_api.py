@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from collectors import engine_parse, engine_stats
+from collectors import disk_usage, engine_parse, engine_stats
 from collectors.engine_errors import (
     EngineError,
     EngineFailure,
@@ -23,10 +23,11 @@ from collectors.engine_parse import ContainerSummary, Versions
 from collectors.facts import EngineState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from collectors.engine_calls import EngineCalls
-    from collectors.facts import Container, Engine, Image
+    from collectors.facts import Container, DiskKind, Engine, Image, KindUsage
     from collectors.reading import Reading
 
 __all__ = [
@@ -50,6 +51,7 @@ A stream may be silent for so long. Then it is opened again, which costs one req
 side still lives: a frozen engine and a half-open connection are silent too.
 """
 
+_USAGE_BY_TYPE: Final = (1, 42)
 _CONFLICT: Final = 409
 _NOT_IMPLEMENTED: Final = 501
 _ABSENT: Final = "shipkeeper-capability-probe"
@@ -157,6 +159,28 @@ class EngineApi:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""
         answer = self._transport.json(self._versioned(f"/images/{_escaped(image_id)}/json"))
         return None if answer is None else replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer))
+
+    @property
+    def usage_by_kind(self) -> bool:
+        """True if the engine measures one kind without the others."""
+        return _api_version(self.api_version) >= _USAGE_BY_TYPE
+
+    def disk_usage(
+        self, kinds: Collection[DiskKind], patience: timedelta, at: datetime
+    ) -> Mapping[DiskKind, KindUsage]:
+        """
+        Let the engine measure what objects of these kinds take, waiting for `patience`; the answer is of `at`.
+
+        It may walk every layer and every volume for that, which takes minutes. Kinds that it tells nothing of
+        are not in the answer.
+        """
+        transport = Transport(self._transport.endpoint, patience)
+        types = {"type": [disk_usage.TYPES[kind] for kind in kinds]} if self.usage_by_kind else {}
+        try:
+            answer = transport.json(self._versioned("/system/df"), types)
+        finally:
+            transport.close()
+        return disk_usage.parse(answer, kinds, at)
 
     def log_tail(self, container_id: str, lines: int, max_bytes: int, since: datetime | None) -> tuple[str, ...]:
         """

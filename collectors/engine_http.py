@@ -21,10 +21,10 @@ from collectors.json_fields import sound
 from collectors.unix_socket import UnixSocketAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-Params: TypeAlias = "Mapping[str, str | int] | None"
+Params: TypeAlias = "Mapping[str, str | int | Sequence[str]] | None"
 
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404

@@ -28,6 +28,7 @@ _HEALTH_OUTPUT: Final = 400
 _STOP_SECONDS: Final = 10
 _LONGEST_STOP: Final = 86_400
 """A stop timeout of -1 waits for ever; a day is as long as anybody asks about it."""
+_SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 _NO_TAG: Final = "<none>:<none>"
 _NO_DIGEST: Final = "<none>@<none>"
 
@@ -159,6 +160,8 @@ def engine(info: object, said: Versions, since: datetime) -> Engine:
         api_version=said.api,
         data_root=item.text("DockerRootDir"),
         storage_driver=item.text("Driver"),
+        containerd_store=["driver-type", _SNAPSHOTTER] in item.lists("DriverStatus"),
+        containerd_address=item.child("Containerd").text("Address"),
         cgroup_driver=item.text("CgroupDriver"),
         cgroup_version=item.text("CgroupVersion"),
         live_restore=item.flag("LiveRestoreEnabled"),

@@ -239,7 +239,7 @@ class Filesystem:
     device: int
     """`st_dev`: the identity of the filesystem."""
     roles: tuple[str, ...]
-    """Why it matters: data-root, containerd-root, os-root, state."""
+    """Why it matters: data-root, containerd-root, volumes, logs, volume (a single one's), os-root, state."""
     size_bytes: int
     used_bytes: int
     """Blocks that are not free, the root reserve counted as free."""
@@ -248,6 +248,8 @@ class Filesystem:
     inodes: int | None
     """`None` where the filesystem has no inode count (btrfs)."""
     inodes_free: int | None
+    read_only: bool | None = None
+    """Nobody can write to it, not only we; `None` where the kernel does not tell."""
 
     @property
     def free_ratio(self) -> float:
@@ -259,6 +261,59 @@ class Filesystem:
     def subject(self) -> Subject:
         """The filesystem, shown by its mount point."""
         return Subject(SubjectKind.FILESYSTEM, self.mountpoint, self.mountpoint)
+
+
+class DiskKind(StrEnum):
+    """What takes space on a disk."""
+
+    IMAGES = "images"
+    CONTAINER_LAYERS = "container_layers"
+    """What containers wrote into their own root filesystems."""
+    VOLUMES = "volumes"
+    BUILD_CACHE = "build_cache"
+    CONTAINER_LOGS = "container_logs"
+    OTHER = "other"
+    """What none of the above explains: not Docker's, as far as we know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeUsage:
+    """What one volume holds at `path`, and whether no container uses it."""
+
+    path: str
+    size_bytes: int
+    unused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindUsage:
+    """
+    What Docker told of all objects of one kind at `at`.
+
+    A figure that it did not tell, or of which a part is missing, is `None`.
+    """
+
+    kind: DiskKind
+    at: datetime
+    size_bytes: int | None
+    """With containerd's image store the one of images is all that it keeps: layers and build cache are part of it."""
+    reclaimable_bytes: int | None
+    """What would be gone with the objects that nothing uses; at least so much."""
+    count: int | None
+    active: int | None
+    """Those of them that something uses."""
+    volumes: tuple[VolumeUsage, ...] = ()
+    """One by one, where Docker told them so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskUse:
+    """What takes how much of one filesystem; `mountpoint` is empty where the place is not known."""
+
+    kind: DiskKind
+    mountpoint: str
+    size_bytes: int
+    reclaimable_bytes: int | None = None
 
 
 class Intent(StrEnum):
@@ -362,6 +417,10 @@ class Engine:
     api_version: str = ""
     data_root: str = ""
     storage_driver: str = ""
+    containerd_store: bool = False
+    """Images and layers are kept by containerd, under a folder of its own that the API does not tell."""
+    containerd_address: str = ""
+    """The socket of the containerd in use; empty where the engine does not tell it."""
     cgroup_driver: str = ""
     cgroup_version: str = ""
     live_restore: bool = False

@@ -45,6 +45,10 @@ class Fields:
         """Tell whether a key is there and not null."""
         return self._value.get(name) is not None
 
+    def mentions(self, name: str) -> bool:
+        """Tell whether a key is there, be it null."""
+        return name in self._value
+
     def names(self) -> tuple[str, ...]:
         """Give the keys of an object that holds one entry for each of something."""
         return tuple(self._value)
@@ -64,6 +68,10 @@ class Fields:
             if not isinstance(item, str):
                 raise self.wrong(name, f"holds {_kind(item)}, not only strings")
         return tuple(map(sound, items))
+
+    def lists(self, name: str) -> list[list[object]]:
+        """Give the lists in the list under a key, none by default; what else stands there is left out."""
+        return [item for item in self._get(name, list, []) if isinstance(item, list)]
 
     def labels(self, name: str) -> Mapping[str, str]:
         """Give the object of strings under a key, empty by default."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
     from daemon.plans import Plan
@@ -54,6 +55,7 @@ class Answers:
         clock: Clock,
         watch: Watch,
         engine: EngineWatch,
+        disks: Disks,
         sender: Sender,
         store: Store,
         runs: Runs,
@@ -64,6 +66,7 @@ class Answers:
         self._clock = clock
         self._watch = watch
         self._engine = engine
+        self._disks = disks
         self._sender = sender
         self._store = store
         self._runs = runs
@@ -74,7 +77,8 @@ class Answers:
         """Answer `shipkeeper status`."""
         snapshot = self._snapshot()
         book = self._watch.book
-        pressure = book.policies.get("disk_pressure")
+        policy = book.policies.get("disk_pressure")
+        pressure = policy if isinstance(policy, DiskPressure) else None
         return {
             "version": self._self.version,
             "mode": book.mode,
@@ -83,9 +87,10 @@ class Answers:
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
             "filesystems": [
-                status.filesystem_json(filesystem, pressure if isinstance(pressure, DiskPressure) else None)
+                status.filesystem_json(filesystem, pressure, *self._disks.growth(filesystem))
                 for filesystem in snapshot.facts.filesystems
             ],
+            "disk_usage": [status.use_json(use) for use in self._disks.uses()],
             "alerts": status.alerts_json(snapshot.alerts.values()),
             "containers": status.containers_json(snapshot),
             "policies": [

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
+from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
@@ -34,9 +35,12 @@ from daemon.clock import SystemClock
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.disk_usage import UsageLane
+from daemon.disks import Disks
 from daemon.distant import DistantReadings
 from daemon.docker_writer import DockerWriter
 from daemon.engine_watch import EngineWatch
+from daemon.errands import Errand
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
 from daemon.executor import Executor
@@ -49,6 +53,8 @@ from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
 from daemon.loading import config_file, load
+from daemon.log_sizes import EVERY as LOGS_EVERY
+from daemon.log_sizes import LogLane
 from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
@@ -62,6 +68,7 @@ from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
+from daemon.trends import Trends
 from daemon.turns import Turns
 from daemon.unit_state import UnitState
 from daemon.verbs import verb_table
@@ -152,22 +159,21 @@ class App:
         self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
-        self._filesystems = Filesystems(self._paths, optional=frozenset({"containerd-root"}))
+        places = DiskPlaces(self.store.path.parent, lambda: self.engine.engine if self._is_local() else None)
         self.sampler = Sampler(
             Sources(
-                self._filesystems,
+                Filesystems(places.places),
                 self._cgroups,
                 self._containers,
-                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE), clock).read,
+                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE, calls), clock).read,
             ),
             clock,
             self._wake,
             crew,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
-        self._layers = LayerSizes(
-            partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls), lambda: self.watch.snapshot, clock
-        )
+        patiently = partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls)
+        self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         self.executor = Executor(
             runs=remembered,
@@ -186,12 +192,24 @@ class App:
             crew=crew,
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
+        self.disks = Disks(
+            engine=lambda: self.engine.engine,
+            sampler=self.sampler,
+            usage=UsageLane(patiently, lambda: self.engine.engine, clock),
+            logs=LogLane(lambda: self.watch.snapshot if self._is_local() else None, clock),
+            trends=Trends(lambda: self.sampler.latest, clock),
+        )
+        ask_usage = Errand("ask-usage", self.disks.usage.measure)
+        measure_logs = Errand("measure-logs", self.disks.logs.measure)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
                 # Soon after the start too: else one that is restarted every half an hour would never do it.
                 Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
+                Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
+                Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
+                Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
             clock,
             crew,
@@ -203,7 +221,7 @@ class App:
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,
-            sampler=self.sampler,
+            disks=self.disks,
             watch=self.watch,
             sender=self.sender,
             executor=self.executor,
@@ -218,6 +236,7 @@ class App:
             clock=clock,
             watch=self.watch,
             engine=self.engine,
+            disks=self.disks,
             sender=self.sender,
             store=self.store,
             runs=remembered,
@@ -333,16 +352,6 @@ class App:
 
     def _containers(self) -> Sequence[Container]:
         return list(self._inventory.containers.values())
-
-    def _paths(self) -> Mapping[str, Path]:
-        """Give the places whose filesystems matter; a remote engine's are out of our reach."""
-        paths = {"os-root": Path("/"), "state": self.store.path.parent}
-        engine = self.engine.engine
-        if not self._is_local():
-            return paths
-        if engine.data_root:
-            paths = {"data-root": Path(engine.data_root), **paths}
-        return {**paths, "containerd-root": Path("/var/lib/containerd")}
 
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""

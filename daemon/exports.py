@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from collectors.cadvisor import DataRoot, Machine
 from collectors.containers import ContainerCollector, View
-from collectors.disk import filesystem_families
 from collectors.engine_families import engine_families
 from collectors.host import Host
 from daemon.counters import OOM_KILLS
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.crew import Crew
+    from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
     from daemon.executor import Executor
     from daemon.reload import Configuration
-    from daemon.sampler import Sample, Sampler
+    from daemon.sampler import Sample
     from daemon.vitals import Vitals
     from daemon.watch import Watch
 
@@ -48,7 +48,7 @@ class Exports:
         cgroups: CgroupReader,
         engine: EngineWatch,
         reader: EventReader,
-        sampler: Sampler,
+        disks: Disks,
         watch: Watch,
         sender: Sender,
         executor: Executor,
@@ -63,7 +63,7 @@ class Exports:
         self._cgroups = cgroups
         self._engine = engine
         self._reader = reader
-        self._sampler = sampler
+        self._disks = disks
         self._watch = watch
         self._sender = sender
         self._executor = executor
@@ -83,14 +83,20 @@ class Exports:
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
             NamedCollector("host", self._host_families),
-            NamedCollector("filesystems", self._filesystem_families),
+            NamedCollector("filesystems", self._disks.filesystem_families),
+            NamedCollector("disk_usage", self._disks.usage_families),
+            NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("self", self._self_families),
             NamedCollector("vitals", lambda: vital_families(self._vitals())),
         )
 
     def _view(self) -> View:
         """Give the containers while Docker tells of them; nothing stale is shown."""
-        snapshot, sample, settings = self._watch.snapshot, self._sampler.latest, self._configuration.settings.metrics
+        snapshot, sample, settings = (
+            self._watch.snapshot,
+            self._disks.sampler.latest,
+            self._configuration.settings.metrics,
+        )
         known = snapshot if snapshot and snapshot.docker_known else None
         return View(
             containers=known.facts.containers if known else (),
@@ -117,10 +123,6 @@ class Exports:
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
         return counter_families(snapshot.counters if snapshot else {})
-
-    def _filesystem_families(self) -> Iterable[Family]:
-        sample = self._sampler.latest
-        return filesystem_families(sample.filesystems, sample.errors) if sample else ()
 
     def _self_families(self) -> Iterable[Family]:
         return self_families(

@@ -96,7 +96,7 @@ class _Document:
                 return cls(tomllib.load(stream), file, bool(mode & _OTHERS_MAY))
         except OSError as error:
             raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # of endless numbers and depths too, whatever wrote them
             raise ConfigError(f"cannot read the configuration {file}\n  this is not TOML: {error}") from error
 
     def exposed_secrets(self) -> Iterator[Problem]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
     from daemon.rulebook import Rulebook
     from daemon.snapshot import Snapshot
-    from policies.policy import Policy
 
 
 class Recheck:
@@ -53,19 +52,16 @@ class Recheck:
         snapshot = self._snapshot()
         if snapshot is None:
             return Answer(Outcome.UNREAD, "there is no picture of this host at present; the log says why")
-        book = self._book()
-        policy = book.policies.get(removal.policy)
-        if policy is None:
-            return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
-        if not snapshot.facts.known(policy.needs):
-            return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
         try:
-            facts = self._refreshed(replace(snapshot.facts, protection=book.protection), removal)
+            facts = self._refreshed(snapshot.facts, removal)
         except EngineError as error:
             if isinstance(error, EngineUnavailable):
                 self.close()
             return Answer(Outcome.UNREAD, str(error))
-        return Answer(Outcome.GONE) if facts is None else _judged(policy, facts, removal)
+        if facts is None:
+            return Answer(Outcome.GONE)
+        book = self._book()  # only now: another one may have come while Docker answered
+        return _judged(book, replace(facts, protection=book.protection), removal)
 
     def close(self) -> None:
         """Let go of the connection; the next look makes a new one."""
@@ -118,12 +114,23 @@ def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
     return replace(facts, images=tuple(images)) if any(image.id == id_ for image in images) else None
 
 
-def _judged(policy: Policy, facts: Facts, removal: Removal) -> Answer | None:
+def _judged(book: Rulebook, facts: Facts, removal: Removal) -> Answer | None:
+    if book.mode == "observe":
+        return Answer(Outcome.NOT_ELIGIBLE, "the mode is observe by now")
+    policy = book.policies.get(removal.policy)
+    if policy is None:
+        return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
+    if not facts.known(policy.needs):
+        return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
     for verdict in policy.decide(facts):
         if isinstance(verdict, (Removal, Kept)) and verdict.object.id == removal.object.id:
-            if isinstance(verdict, Kept):
-                return Answer(Outcome.NOT_ELIGIBLE, verdict.reason)
-            # Another name is another approval: somebody may have renamed it to keep it.
-            renamed = verdict.object.name != removal.object.name
-            return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now") if renamed else None
+            return _by_verdict(verdict, removal)
     return Answer(Outcome.NOT_ELIGIBLE, "its policy does not speak of it any more")
+
+
+def _by_verdict(verdict: Removal | Kept, removal: Removal) -> Answer | None:
+    if isinstance(verdict, Kept):
+        return Answer(Outcome.NOT_ELIGIBLE, verdict.reason)
+    # Another name is another approval: somebody may have renamed it to keep it.
+    renamed = verdict.object.name != removal.object.name
+    return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now") if renamed else None

@@ -53,15 +53,19 @@ class Configuration:
     standing: Standing = field(init=False)
     secrets: tuple[str, ...] = field(init=False)
     """What no log may show: those of earlier settings too, which a thread may still be speaking of."""
+    _file: Path | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self._file = self.find()
         self.standing = Standing(taken_at=self.clock.now())
         self.secrets = self.settings.secrets()
 
     def read_again(self) -> bool:
         """Read the configuration once more; False if it is bad, which is logged, and leaves the old one in force."""
+        # Whoever moves the file away for a moment does not ask for the defaults, which protect nothing.
+        self._file = self.find() or self._file
         try:
-            wanted = load(self.find(), self.environ)
+            wanted = load(self._file, self.environ)
         except ConfigError as error:
             self.standing = replace(self.standing, problem=str(error))
             for line in ("the changed configuration is bad, the old one stays in force", *str(error).splitlines()):

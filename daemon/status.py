@@ -10,8 +10,9 @@ from daemon.alerts.message import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
-    from collectors.facts import Engine, Filesystem
+    from collectors.facts import DiskUse, Engine, Filesystem
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
     from daemon.reload import Standing
@@ -52,8 +53,10 @@ def engine_json(engine: Engine) -> dict[str, Any]:
     }
 
 
-def filesystem_json(filesystem: Filesystem, pressure: DiskPressure | None) -> dict[str, Any]:
-    """Give one filesystem with the level of disk pressure it is at."""
+def filesystem_json(
+    filesystem: Filesystem, pressure: DiskPressure | None, rate: float | None = None, full_in: timedelta | None = None
+) -> dict[str, Any]:
+    """Give one filesystem with the level of disk pressure it is at, its growth, and when it will be full."""
     level = pressure.level(filesystem) if pressure else None
     return {
         "mountpoint": filesystem.mountpoint,
@@ -63,6 +66,19 @@ def filesystem_json(filesystem: Filesystem, pressure: DiskPressure | None) -> di
         "available_bytes": filesystem.available_bytes,
         "free_ratio": round(filesystem.free_ratio, 4),
         "level": level.value if level else None,
+        "read_only": filesystem.read_only,
+        "growth_bytes_per_second": rate,
+        "full_in_seconds": int(full_in.total_seconds()) if full_in is not None else None,
+    }
+
+
+def use_json(use: DiskUse) -> dict[str, Any]:
+    """Give what one kind of thing takes of a filesystem; the mount point is null where it is not known."""
+    return {
+        "kind": use.kind.value,
+        "mountpoint": use.mountpoint or None,
+        "size_bytes": use.size_bytes,
+        "reclaimable_bytes": use.reclaimable_bytes,
     }
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from daemon.disk_lines import disk_lines
 from daemon.lines import BAD, GOOD, WARNING, Line
 from daemon.run_lines import cleanup_lines
 from policies import words
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 13
 _SEVERITY_STYLES = {"critical": BAD, "warning": WARNING}
-_LEVEL_STYLES = {"critical": BAD, "act": WARNING, "warn": WARNING}
 
 
 def show(lines: Iterable[Line]) -> None:
@@ -41,7 +41,7 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield _docker_line(status["docker"])
     counts = ", ".join(f"{count} {_said(state)}" for state, count in status["containers"].items() if count)
     yield _labelled("containers", counts or "none")
-    yield from _labelled_block("filesystems", [_filesystem_line(each) for each in status["filesystems"]])
+    yield from _labelled_block("filesystems", list(disk_lines(status)))
     yield from _labelled_block("alerts", list(alert_lines(status["alerts"])))
     yield from _labelled_block("policies", [_policy_line(each) for each in status["policies"]])
     yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
@@ -75,16 +75,6 @@ def _docker_line(docker: Mapping[str, Any]) -> Line:
         return _labelled("docker", f"up {since} · {_said(docker['version'])}, API {_said(docker['api_version'])}")
     why = f" · {_said(docker['why'])}" if docker["why"] else ""
     return _labelled("docker", f"{_said(docker['state'])} {since}{why}", BAD)
-
-
-def _filesystem_line(filesystem: Mapping[str, Any]) -> Line:
-    left, of = words.size(filesystem["available_bytes"]), words.size(filesystem["size_bytes"])
-    ratio = filesystem["free_ratio"]
-    share = f" ({ratio * 100:.0f} %)" if ratio is not None else ""
-    roles = _said(", ".join(filesystem["roles"]))
-    level = filesystem["level"]
-    text = f"{_said(filesystem['mountpoint'])} · {_said(level)} · {left}{share} left of {of} · {roles}"
-    return Line(text, _LEVEL_STYLES.get(level, ""))
 
 
 def _policy_line(policy: Mapping[str, Any]) -> Line:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
 
@@ -70,9 +70,20 @@ def _engine_address(value: str) -> str:
         raise ValueError("ssh:// is not supported; forward the engine's socket with ssh -L and name that socket here")
     if scheme == "unix" and rest.startswith("/"):
         return value
-    if scheme == "tcp" and urlsplit(value).hostname and not urlsplit(value).path.strip("/"):
+    address = _split(value)
+    if scheme == "tcp" and address and address.hostname and not address.path.strip("/"):
         return value
     raise ValueError('needs "unix:///path/of/docker.sock" or "tcp://host:2376"')
+
+
+def _split(url: str) -> SplitResult | None:
+    """Take an address apart; None for one that cannot be: its error would show it."""
+    try:
+        parts = urlsplit(url)
+        reachable = parts.port != 0
+    except ValueError:
+        return None
+    return parts if reachable else None
 
 
 def _listen_address(value: str) -> str:
@@ -86,9 +97,10 @@ def _listen_address(value: str) -> str:
 
 def _webhook_address(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
-    if not url or url.startswith("https://"):
+    address = _split(url)
+    if not url or (address and address.scheme == "https" and address.hostname):
         return value
-    if urlsplit(url).scheme == "http" and urlsplit(url).hostname in _LOOPBACK:
+    if address and address.scheme == "http" and address.hostname in _LOOPBACK:
         return value
     raise ValueError("needs the https:// address that Slack shows for the webhook")
 

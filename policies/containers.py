@@ -78,7 +78,7 @@ class ExitedContainers:
         return Removal(
             object=container.ref,
             size_bytes=container.size_bytes,
-            filesystem=places.of_layers(facts),
+            filesystem=places.of_layers(facts.engine, facts.filesystems),
             policy="containers",
             reason=story,
         )

@@ -50,7 +50,7 @@ class DanglingImages:
         return Removal(
             object=image.ref,
             size_bytes=image.size_bytes,
-            filesystem=places.of_layers(facts),
+            filesystem=places.of_layers(facts.engine, facts.filesystems),
             policy="images_dangling",
             reason=f"no tag, unused for {words.duration(idle)}",
         )

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collectors.facts import Facts
+    from collections.abc import Sequence
 
-# The storage drivers that exist only as Docker's own: their layers lie under the data-root. Other names are
-# containerd's (or either's), and the API does not tell where a system containerd keeps its layers.
-_GRAPH_DRIVERS = frozenset({"aufs", "devicemapper", "overlay", "overlay2", "vfs"})
+    from collectors.facts import Engine, Filesystem
+
+# Docker's own storage drivers that keep layers under the data-root; zfs gives each layer a dataset of its own.
+_GRAPH_DRIVERS = frozenset({"aufs", "btrfs", "devicemapper", "fuse-overlayfs", "overlay", "overlay2", "vfs"})
 
 
-def of_layers(facts: Facts) -> str:
+def of_layers(engine: Engine, filesystems: Sequence[Filesystem]) -> str:
     """Give the mount point that gains when a container or an image is removed; empty where it is not known."""
-    data_root = next((each for each in facts.filesystems if "data-root" in each.roles), None)
-    if data_root is None:
-        return ""
-    if facts.engine.storage_driver in _GRAPH_DRIVERS or "containerd-root" in data_root.roles:
-        return data_root.mountpoint
+    if engine.containerd_store:
+        return of_role("containerd-root", filesystems)
+    if engine.storage_driver in _GRAPH_DRIVERS:
+        return of_role("data-root", filesystems)
     return ""
+
+
+def of_role(role: str, filesystems: Sequence[Filesystem]) -> str:
+    """Give the mount point of the filesystem that has this role; empty where none has."""
+    return next((each.mountpoint for each in filesystems if role in each.roles), "")

@@ -54,6 +54,15 @@ def duration(span: timedelta) -> str:
     return " ".join(parts)
 
 
+def about(span: timedelta) -> str:
+    """Say a duration roughly, in the largest unit that it fills twice or in minutes: `5 h`, `90 min`, `12 days`."""
+    minutes = max(round(span.total_seconds() / 60), 1)
+    for unit, length in (("days", 1440), ("h", 60)):
+        if minutes >= 2 * length:
+            return f"{round(minutes / length)} {unit}"
+    return f"{minutes} min"
+
+
 def size(size_bytes: int | None) -> str:
     """Say a size in binary units with one decimal: `1.2 GiB`, `512 B`, or `size unknown`."""
     if size_bytes is None:

@@ -183,3 +183,21 @@ def test_the_scripted_engine_says_ages_as_docker_does() -> None:
         "2 months",
         "2 years",
     ]
+
+
+@pytest.mark.parametrize(
+    ("info", "store", "address"),
+    [
+        ({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}, True, ""),
+        (
+            {"DriverStatus": [["Backing Filesystem", "extfs"]], "Containerd": {"Address": "/run/c.sock"}},
+            False,
+            "/run/c.sock",
+        ),
+        ({"DriverStatus": None, "Containerd": None}, False, ""),
+    ],
+)
+def test_an_engine_tells_who_keeps_its_images(info: dict[str, Any], *, store: bool, address: str) -> None:
+    said = engine_parse.Versions(engine="28.5.2", api="1.51", api_minimum="1.24", podman=False)
+    found = engine_parse.engine(info, said, datetime(2026, 11, 23, tzinfo=UTC))
+    assert (found.containerd_store, found.containerd_address) == (store, address)

@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collectors.cadvisor import DataRoot, Machine
 from collectors.containers import ContainerCollector, View
-from collectors.disk import filesystem_families
+from collectors.disk_families import filesystem_families, growth_families, log_families, usage_families
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import EngineUnavailable
 from collectors.engine_families import engine_families
-from collectors.facts import Engine, EngineState, Filesystem
+from collectors.facts import DiskKind, Engine, EngineState, Filesystem, KindUsage
 from collectors.families import Family
 from collectors.host import Host
 from daemon.alerts.lane import SinkStats
@@ -38,6 +38,7 @@ from daemon.vitals import Vitals, vital_families
 from daemon.web.access import AccessStats
 from daemon.web.exposition import Exposition, NamedCollector, process_registry
 from daemon.web.server import WebStats
+from policies.disk_causes import causes
 from tests.daemon.alerts.build import BAD, OOM, UNHEALTHY, Story, condition, death, occurrence
 from tests.fakes.cgroup_tree import CgroupTree
 from tests.fakes.clock import NOW, FakeClock
@@ -54,16 +55,24 @@ TESTS = Path(__file__).parent.parent
 DOCS = TESTS.parent / "docs" / "metrics.md"
 GOLDEN = {"v1": TESTS / "golden" / "metrics-cgroup-v1.txt", "v2": TESTS / "golden" / "metrics-cgroup-v2.txt"}
 
-ENGINE = Engine(state=EngineState.UP, since=NOW, version="28.5.1", api_version="1.51", storage_driver="overlayfs")
+ENGINE = Engine(
+    state=EngineState.UP,
+    since=NOW,
+    version="28.5.1",
+    api_version="1.51",
+    storage_driver="overlayfs",
+    containerd_store=True,
+)
 ROOT = Filesystem(
     mountpoint="/",
     device=2049,
-    roles=("data-root", "os-root"),
+    roles=("data-root", "containerd-root", "volumes", "logs", "os-root"),
     size_bytes=100 << 30,
     used_bytes=60 << 30,
     available_bytes=35 << 30,
     inodes=6553600,
     inodes_free=6000000,
+    read_only=False,
 )
 
 
@@ -73,6 +82,29 @@ def counted(fleet: Sequence[Container]) -> Samples:
     counters.meet(fleet)
     counters.count([replace(death(NOW, name="etl"), oom=True)], [], {})
     return counters.samples()
+
+
+def disk_usage() -> Iterator[Family]:
+    """Give what takes the space of the disk."""
+    at, gib = NOW - timedelta(minutes=2), 1 << 30
+    figures = [
+        (DiskKind.IMAGES, 31 * gib, 12 * gib, 14, 9),
+        (DiskKind.CONTAINER_LAYERS, 3 * gib, 1 * gib, 7, 5),
+        (DiskKind.BUILD_CACHE, 4 * gib, 4 * gib, 120, 0),
+        (DiskKind.VOLUMES, 5 * gib, 2 * gib, 6, 4),
+    ]
+    usages = {
+        kind: KindUsage(kind=kind, at=at, size_bytes=size, reclaimable_bytes=freed, count=count, active=active)
+        for kind, size, freed, count, active in figures
+    }
+    measured = dict.fromkeys([*usages, DiskKind.CONTAINER_LOGS], at)
+    return usage_families(causes(ENGINE, [ROOT], usages, 9 * gib + 8192), usages, measured)
+
+
+def disks() -> Iterator[Family]:
+    """Give a filesystem that fills, beside one that does not answer."""
+    yield from filesystem_families([ROOT], {"state": "it does not answer"})
+    yield from growth_families([(ROOT, 695_000.5, timedelta(hours=15, seconds=2))])
 
 
 def a_daemon() -> Iterator[Family]:
@@ -162,7 +194,9 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("containers", ContainerCollector(tree.reader, lambda: a_view(tree, fleet)).collect),
         NamedCollector("counters", lambda: counter_families(counted(fleet))),
         NamedCollector("host", Host(tree.proc).collect),
-        NamedCollector("filesystems", lambda: filesystem_families([ROOT], {"state": "it does not answer"})),
+        NamedCollector("filesystems", disks),
+        NamedCollector("disk_usage", disk_usage),
+        NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
         NamedCollector("self", a_daemon),
         NamedCollector("vitals", lambda: vital_families(A_CONDITION)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,28 @@ def test_what_is_protected_by_now_stays(deck: Deck) -> None:
     removal = planned_job(deck)
     deck.adopt(protection=Protection(containers=("old-*",)))
     assert objection(deck, removal) == (Outcome.NOT_ELIGIBLE, 'protected: [protect] containers names "old-*"')
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"protection": Protection(containers=("old-*",))}, 'protected: [protect] containers names "old-*"'),
+        ({"mode": "observe"}, "the mode is observe by now"),
+    ],
+)
+def test_a_configuration_that_comes_while_docker_answers_counts(
+    deck: Deck, change: dict[str, object], why: str
+) -> None:
+    removal = planned_job(deck)
+    inspect = f"/containers/{removal.object.id}/json"
+    deck.engine.hung_paths.add(inspect)
+    asked = deck.engine.requests["GET", inspect]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(objection, deck, removal)
+        assert deck.engine.wait(lambda: deck.engine.requests["GET", inspect] > asked)
+        deck.adopt(**change)
+        deck.engine.relent()
+        assert answer.result() == (Outcome.NOT_ELIGIBLE, why)
 
 
 def test_a_project_that_runs_by_now_keeps_its_containers(deck: Deck) -> None:

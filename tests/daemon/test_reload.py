@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.keys import KEYS
-from daemon.loading import load
+from daemon.loading import config_file, load
 from daemon.reload import FIXED, Configuration
 from daemon.rulebook import Rulebook
 from tests.fakes.clock import NOW, FakeClock
@@ -86,6 +87,36 @@ def test_a_file_that_went_away_is_a_bad_configuration(desk: Desk) -> None:
     desk.file.unlink()
     assert not desk.configuration.read_again()
     assert "cannot read the configuration" in desk.configuration.standing.problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mode = " + "1" * 5000,
+        "mode = " + "[" * 5000,
+        '[slack]\nwebhook_url = "https://[hooks.slack.com/services/T0/B0/planted"\n',
+        '[slack]\nwebhook_url = "https://hooks.slack.com:port/services/T0/B0/planted"\n',
+    ],
+    ids=["number", "depth", "address", "port"],
+)
+def test_nothing_that_may_stand_in_the_file_ends_the_daemon(
+    desk: Desk, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    before = desk.settings
+    assert not desk.read(text)
+    assert desk.settings is before
+    assert "planted" not in caplog.text
+
+
+def test_the_usual_file_that_went_away_is_a_bad_configuration(tmp_path: Path) -> None:
+    usual = tmp_path / "shipkeeper.toml"
+    usual.write_text('[protect]\ncontainers = ["precious"]\n')
+    find = partial(config_file, None, {}, usual)
+    configuration = Configuration(load(find(), {}), find, {}, FakeClock())
+    usual.unlink()
+    assert not configuration.read_again()
+    assert configuration.settings.protect.containers == ("precious",)
+    assert str(usual) in configuration.standing.problem
 
 
 def test_what_needs_a_restart_keeps_its_value_and_is_named(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collectors.disk import Filesystems
+from collectors.disk import Filesystems, Place
 from collectors.reading import Reading
 from daemon.sampler import Sampler, Sources
 from tests.fakes.cgroup_tree import CgroupTree, a_container
@@ -33,7 +33,9 @@ class Host:
         self.clock = FakeClock()
         self.broken = False
         self.wakes = threading.Semaphore(0)
-        self.sources = Sources(Filesystems(lambda: {"os-root": root}), self.tree.reader, self.containers, self.distant)
+        self.sources = Sources(
+            Filesystems(lambda: [Place("os-root", root)]), self.tree.reader, self.containers, self.distant
+        )
 
     def containers(self) -> Sequence[Container]:
         """Give one readable container, one that ended, one without a cgroup."""

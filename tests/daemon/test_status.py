@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from collectors.facts import ContainerState, Engine, EngineState, Known, SourceName, Unknown
+from collectors.facts import ContainerState, DiskKind, DiskUse, Engine, EngineState, Known, SourceName, Unknown
 from daemon import status
 from daemon.alerts.lane import SinkStats
 from daemon.alerts.state import Phase
@@ -71,6 +71,18 @@ def test_a_filesystem_has_a_level_only_where_pressure_is_judged() -> None:
     assert status.filesystem_json(low, DiskPressure())["level"] == "critical"
     shown = status.filesystem_json(low, None)
     assert (shown["level"], shown["free_ratio"], shown["available_bytes"]) == (None, round(low.free_ratio, 4), 1 * GIB)
+
+
+def test_growth_and_uses_are_told_in_bytes_and_seconds() -> None:
+    shown = status.filesystem_json(filesystem(), None, 2.5, timedelta(hours=5, milliseconds=700))
+    assert (shown["growth_bytes_per_second"], shown["full_in_seconds"]) == (2.5, 18_000)
+    assert status.filesystem_json(filesystem(), None)["full_in_seconds"] is None
+    assert status.use_json(DiskUse(kind=DiskKind.IMAGES, mountpoint="", size_bytes=7)) == {
+        "kind": "images",
+        "mountpoint": None,
+        "size_bytes": 7,
+        "reclaimable_bytes": None,
+    }
 
 
 def test_a_sink_without_an_error_says_so_by_null() -> None:

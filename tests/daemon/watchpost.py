@@ -65,7 +65,7 @@ class FixedDisks(Sources):
     """Filesystems as a test wants them, and no cgroups."""
 
     def __init__(self) -> None:
-        super().__init__(Filesystems(dict), CgroupReader(), list, lambda _: {})
+        super().__init__(Filesystems(list), CgroupReader(), list, lambda _: {})
         self.filesystems: tuple[Filesystem, ...] = ()
         self.oom_kills: dict[str, int] = {}
 

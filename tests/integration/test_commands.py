@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors.facts import DiskKind
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.images import IDLE
 from tests.lab.tap import Asked
@@ -93,6 +94,22 @@ def test_status_is_one_json_document(keeper: DaemonUnderTest) -> None:
     assert any("data-root" in one["roles"] for one in status["filesystems"])
     assert {one["name"] for one in status["sinks"]} == {"console", "slack"}
     assert keeper.command("status").returncode == 0
+
+
+def test_soon_after_its_start_the_daemon_knows_what_takes_the_space(
+    keeper: DaemonUnderTest, engine: PrivateEngine
+) -> None:
+    engine.run(IDLE, name="service")
+    wait_until(
+        lambda: {use["kind"] for use in keeper.ask("/status")["disk_usage"]} == set(DiskKind),
+        "every kind of thing that takes space",
+        60,
+    )
+    page = keeper.metrics()
+    for kind in DiskKind:
+        assert f'shipkeeper_disk_usage_bytes{{kind="{kind}"' in page
+    assert 'shipkeeper_container_log_bytes{id="' in page
+    assert "not Docker's" in keeper.command("status").stdout
 
 
 def test_without_a_daemon_the_plan_is_made_in_process_and_other_commands_say_so(

@@ -146,7 +146,8 @@ class ScriptedEngine:
     """
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
-    State: `containers`, `images` (JSON of the list), `last_tagged`, `logs` and `stats` by id. `now` is its clock.
+    State: `containers`, `images` (JSON of the list), `last_tagged`, `logs` and `stats` by id, `disk_usage` (JSON of
+    its df, of which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
     Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE as it was sent.
@@ -169,6 +170,8 @@ class ScriptedEngine:
             "CgroupDriver": "systemd",
             "CgroupVersion": "2",
         }
+        self.disk_usage: Json = {}
+        self.usage_asked: list[list[str]] = []
         self.components: list[Json] = [{"Name": "Engine"}]
         self.statuses: dict[str, int] = {}
         self.slow = 0.0
@@ -330,8 +333,8 @@ class ScriptedEngine:
             return 200, [{"Deleted": id_}]
         return 404, {"message": f"no such thing: {path}"}
 
-    def answer(self, path: str) -> object | None:
-        """Give the JSON at a path, or `None`."""
+    def answer(self, path: str, types: list[str]) -> object | None:
+        """Give the JSON at a path, or `None`; of df that of these types."""
         match path.strip("/").split("/"):
             case ["version" | "info" as page]:
                 return self.info if page == "info" else self._version()
@@ -341,8 +344,8 @@ class ScriptedEngine:
                 id_ in self.containers and self.containers[id_].state != "removing"
             ):
                 return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
-            case ["images", "json"]:
-                return self.images
+            case ["images", "json"] | ["system", "df"]:
+                return self.images if "images" in path else self.measured(types)
             case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
                 return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
             case _:
@@ -365,6 +368,17 @@ class ScriptedEngine:
                 event |= {"status": told.action, "id": told.id, "from": "bb:latest"}
             self._ring.append(event)
         return event
+
+    def measured(self, types: list[str]) -> Json:
+        """Give what takes space; engines that know types give what was not asked for as null."""
+        self.usage_asked.append(types)
+        if not types or self._api < (1, 42):
+            return self.disk_usage
+        asked = tuple(word.title().replace("-", "") for word in types)
+        return {
+            key: value if key == "LayersSize" or key.startswith(asked) else None
+            for key, value in self.disk_usage.items()
+        }
 
     def _version(self) -> Json:
         return {
@@ -428,7 +442,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._events(engine, {name: values[-1] for name, values in parse_qs(url.query).items()})
         elif path.endswith("/logs") and path.split("/")[2] in engine.logs:
             self._bytes(200, engine.logs[path.split("/")[2]], "application/octet-stream")
-        elif (found := engine.answer(path)) is not None:
+        elif (found := engine.answer(path, parse_qs(url.query).get("type", []))) is not None:
             self._json(200, found)
         else:
             self._json(404, {"message": f"no such thing: {path}"})

@@ -7,22 +7,25 @@ from tests.policies.build import facts, filesystem
 
 DATA = filesystem(mountpoint="/data")
 OS = filesystem(mountpoint="/", device=2, roles=("os-root", "containerd-root"))
+GRAPH = facts().engine
+CONTAINERD = replace(GRAPH, storage_driver="overlayfs", containerd_store=True)
 
 
 def test_layers_of_dockers_own_storage_drivers_lie_in_the_data_root() -> None:
-    assert places.of_layers(facts(filesystems=[OS, DATA])) == "/data"
+    assert places.of_layers(GRAPH, [OS, DATA]) == "/data"
 
 
-def test_where_containerd_may_keep_them_elsewhere_the_place_is_not_known() -> None:
-    world = facts(filesystems=[OS, DATA])
-    containerd = replace(world.engine, storage_driver="overlayfs")
-    assert places.of_layers(replace(world, engine=containerd)) == ""
+def test_layers_that_containerd_keeps_lie_in_its_own_root() -> None:
+    assert places.of_layers(CONTAINERD, [OS, DATA]) == "/"
 
 
-def test_one_filesystem_for_both_is_the_place_whoever_keeps_them() -> None:
-    world = facts(filesystems=[filesystem(roles=("containerd-root", "data-root"))])
-    assert places.of_layers(replace(world, engine=replace(world.engine, storage_driver="overlayfs"))) == "/"
+def test_where_containerd_keeps_them_may_be_out_of_sight() -> None:
+    assert places.of_layers(CONTAINERD, [DATA]) == ""
+
+
+def test_a_driver_that_we_do_not_know_may_keep_them_anywhere() -> None:
+    assert places.of_layers(replace(GRAPH, storage_driver="zfs"), [OS, DATA]) == ""
 
 
 def test_without_a_known_data_root_there_is_no_place() -> None:
-    assert places.of_layers(facts(filesystems=[OS])) == ""
+    assert places.of_layers(GRAPH, [OS]) == ""

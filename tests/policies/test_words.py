@@ -103,3 +103,17 @@ def test_what_is_no_duration_is_refused_with_the_cure(text: str) -> None:
         assert text in str(error)  # noqa: PT017  either outcome is right; this one must quote the text
     else:
         assert span >= timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        (timedelta(0), "1 min"),
+        (timedelta(minutes=119), "119 min"),
+        (timedelta(hours=5, minutes=20), "5 h"),
+        (timedelta(hours=47, minutes=10), "47 h"),
+        (timedelta(days=12, hours=13), "13 days"),
+    ],
+)
+def test_a_forecast_is_said_roughly(span: timedelta, said: str) -> None:
+    assert words.about(span) == said

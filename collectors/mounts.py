@@ -1,0 +1,43 @@
+"""What the kernel tells of the mounts that we see."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_POINT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """
+    One mount; `read_only` is true when nobody can write to the filesystem itself.
+
+    That this very mount is read-only does not count: a sandbox makes everything so for those inside.
+    """
+
+    point: str
+    read_only: bool
+
+
+def mounts(root: Path = Path("/")) -> Sequence[Mount]:
+    """Read the mounts of this process, those on top last; none where there is no /proc."""
+    try:
+        text = (root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ()
+    return [_mount(line) for line in text.splitlines()]
+
+
+def _mount(line: str) -> Mount:
+    """Read `36 35 98:0 / /point rw,noatime shared:1 - ext4 /dev/sda rw,errors=continue`."""
+    # Blanks in a path are written in octal.
+    point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ")[_POINT])
+    _, _, filesystem = line.partition(" - ")
+    return Mount(point, filesystem.rpartition(" ")[2].split(",")[0] == "ro")
