@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client.parser import text_string_to_metric_families
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client import Metric
 
 TESTS = Path(__file__).parent.parent
 PAGE = TESTS.parent / "docs" / "metrics-list.md"
@@ -16,7 +19,6 @@ GOLDEN = {version: TESTS / "golden" / f"metrics-cgroup-{version}.txt" for versio
 SEEN = {version: TESTS / "golden" / f"metrics-seen-{version}.txt" for version in ("v1", "v2")}
 """The names that a real daemon has shown of real containers on a machine with such cgroups, one a line."""
 
-_LABEL = re.compile(r'[{,](\w+)="(?:[^"\\]|\\.)*"')
 _UNITS = ("seconds", "bytes", "ratio", "celsius", "joules", "watts", "volts", "hertz")
 _LAYERS = {"shipkeeper_": "native", "container_": "cAdvisor", "machine_": "cAdvisor", "DCGM_": "DCGM"}
 _HEAD = """\
@@ -34,23 +36,19 @@ of the tests lacks: another kernel, a second filesystem, a fault.
 """
 
 
-@dataclass
-class _Metric:
-    """What the golden pages show of one metric."""
-
-    says: str
-    kind: str
-    labels: set[str] = field(default_factory=set)
-    fixtures: list[str] = field(default_factory=list)
-
-
 def page() -> str:
     """Give the page as it has to be."""
-    found: dict[str, _Metric] = {}
+    found: dict[str, dict[str, Metric]] = {}
     for version, golden in GOLDEN.items():
-        _gather(golden.read_text(), version, found)
+        document = golden.read_text()
+        shown = set(names_of(document))
+        for family in text_string_to_metric_families(document):
+            # The parser takes the end off a counter's name, or adds one to a name of cAdvisor's that has none.
+            name = next((name for name in (f"{family.name}_total", family.name) if name in shown), "")
+            if name:
+                found.setdefault(name, {})[version] = family
     seen = {version: names_seen(version) for version in SEEN}
-    return _HEAD + "".join(_row(name, metric, seen) for name, metric in sorted(found.items()))
+    return _HEAD + "".join(_row(name, in_fixtures, seen) for name, in_fixtures in sorted(found.items()))
 
 
 def names_seen(version: str) -> frozenset[str]:
@@ -66,24 +64,17 @@ def names_of(document: str) -> Iterator[str]:
             yield name
 
 
-def _gather(document: str, version: str, found: dict[str, _Metric]) -> None:
-    """Add a page; a parser would take the end off the name of a counter."""
-    says = name = ""
-    for line in document.splitlines():
-        if line.startswith("# HELP "):
-            says = line.split(" ", 3)[3]
-        elif line.startswith("# TYPE "):
-            _, _, name, kind = line.split(" ")
-            found.setdefault(name, _Metric(says, kind)).fixtures.append(f"fixture {version}")
-        else:
-            found[name].labels |= {label for label in _LABEL.findall(line) if label != "le"}
-
-
-def _row(name: str, metric: _Metric, seen: Mapping[str, frozenset[str]]) -> str:
-    proved = metric.fixtures + [f"real {version}" for version, names in seen.items() if name in names]
-    labels = ", ".join(sorted(metric.labels))
-    cells = (f"`{name}`", metric.kind, _unit(name), labels, _layer(name), ", ".join(proved), metric.says)
+def _row(name: str, in_fixtures: Mapping[str, Metric], seen: Mapping[str, frozenset[str]]) -> str:
+    family = next(iter(in_fixtures.values()))
+    proved = [f"fixture {version}" for version in in_fixtures]
+    proved += [f"real {version}" for version, names in seen.items() if name in names]
+    labels = ", ".join(_labels(in_fixtures.values()))
+    cells = (f"`{name}`", family.type, _unit(name), labels, _layer(name), ", ".join(proved), family.documentation)
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |\n"
+
+
+def _labels(families: Iterable[Metric]) -> list[str]:
+    return sorted({label for family in families for sample in family.samples for label in sample.labels} - {"le"})
 
 
 def _unit(name: str) -> str:
