@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,11 @@ class Clock(Protocol):
     def boot_id(self) -> str:
         """Give the kernel's id of this boot."""
         ...
+
+
+def wall_ahead(clock: Clock) -> timedelta:
+    """Give how far the wall clock is ahead of the monotonic one: it changes only when somebody sets the former."""
+    return timedelta(seconds=clock.now().timestamp() - clock.monotonic())
 
 
 class SystemClock:

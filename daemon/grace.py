@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import EngineState
+from daemon.clock import wall_ahead
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from daemon.clock import Clock
     from daemon.lookout import EngineView
@@ -32,12 +32,13 @@ class Grace:
         self._since = clock.monotonic()
         self._why = "Shipkeeper has just started"
         self._outages = engine.outages
-        self._offset = self._wall_offset()
+        self._ahead = wall_ahead(clock)
 
     def look(self) -> None:
         """Begin the time of grace anew if something happened since the last look."""
-        if abs(self._wall_offset() - self._offset) > CLOCK_STEP:
-            self._offset = self._wall_offset()
+        ahead = wall_ahead(self._clock)
+        if abs(ahead - self._ahead) > CLOCK_STEP:
+            self._ahead = ahead
             self._begin("the clock was set")
             log.warning("the clock was set: nothing is removed by itself for %s", words.duration(self._lasts()))
         if self._engine.engine.state is not EngineState.UP or self._engine.outages != self._outages:
@@ -51,7 +52,3 @@ class Grace:
 
     def _begin(self, why: str) -> None:
         self._since, self._why = self._clock.monotonic(), why
-
-    def _wall_offset(self) -> datetime:
-        """Give the wall time at which the monotonic clock stood at 0: the same until the wall is set."""
-        return self._clock.now() - timedelta(seconds=self._clock.monotonic())

@@ -13,6 +13,8 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MA
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.base import BaseScheduler
 
+from daemon.clock import wall_ahead
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
@@ -157,7 +159,7 @@ class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no typ
     def __init__(self, clock: Clock, **options: Any) -> None:
         self._clock = clock
         self._nudge = threading.Event()
-        self._offset = self._wall_minus_monotonic()
+        self._offset = wall_ahead(self._clock)
         super().__init__(**options)
 
     def work(self, worker: Worker) -> None:
@@ -180,17 +182,14 @@ class _Scheduler(BaseScheduler):  # type: ignore[misc]  # apscheduler has no typ
         super().shutdown(wait)
 
     def _process_jobs(self) -> float:
-        offset = self._wall_minus_monotonic()
-        step = timedelta(seconds=offset - self._offset)
+        offset = wall_ahead(self._clock)
+        step = offset - self._offset
         if abs(step) > _CLOCK_STEP:
             self._offset = offset
             for job in self.get_jobs():
                 job.modify(next_run_time=job.next_run_time + step)
         wait: float | None = super()._process_jobs()
         return _LONGEST_WAIT if wait is None else min(wait, _LONGEST_WAIT)
-
-    def _wall_minus_monotonic(self) -> float:
-        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 class _Lane(BaseExecutor):  # type: ignore[misc]  # apscheduler has no types

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.clock import wall_ahead
 from policies import words
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Recent:
     def __init__(self, deaths: Iterable[Death], kills: Iterable[OomKill], clock: Clock) -> None:
         """Begin with what the store remembers of the last hour."""
         self._clock = clock
-        self._offset = self._wall_minus_monotonic()
+        self._offset = wall_ahead(self._clock)
         self._deaths: list[Death] = []
         self._kills: list[OomKill] = []
         self.add(deaths, kills)
@@ -50,16 +51,13 @@ class Recent:
         return tuple(self._deaths), tuple(self._kills)
 
     def _follow_clock(self) -> None:
-        offset = self._wall_minus_monotonic()
+        offset = wall_ahead(self._clock)
         step, self._offset = offset - self._offset, offset
         if abs(step) < CLOCK_STEP:
             return
         direction = "forward" if step > timedelta(0) else "back"
         log.warning("the wall clock was set %s by %s", direction, words.duration(abs(step)))
         self._deaths = [replace(death, clock_set=death.clock_set + step) for death in self._deaths]
-
-    def _wall_minus_monotonic(self) -> timedelta:
-        return timedelta(seconds=self._clock.now().timestamp() - self._clock.monotonic())
 
 
 def _moment(death: Death) -> datetime:
