@@ -147,10 +147,13 @@ class App:
         self._closing.callback(self.store.close)
         self._steady = steady.load(self.store, clock)
         calls = EngineCalls()
-        connect = partial(EngineApi.connect, endpoint, WATCH_PATIENCE, calls)
+        connect, pinging, patiently = (
+            partial(EngineApi.connect, endpoint, patience, calls)
+            for patience in (WATCH_PATIENCE, PING_PATIENCE, SLOW_PATIENCE)
+        )
 
         self.engine = EngineWatch(
-            partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
+            pinging,
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
@@ -165,20 +168,19 @@ class App:
                 Filesystems(places.places),
                 self._cgroups,
                 self._containers,
-                DistantReadings(partial(EngineApi.connect, endpoint, PING_PATIENCE, calls), clock).read,
+                DistantReadings(pinging, clock).read,
             ),
             clock,
             self._wake,
             crew,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
-        patiently = partial(EngineApi.connect, endpoint, SLOW_PATIENCE, calls)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
-                partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
+                pinging,
                 lambda: self.watch.snapshot,
                 self._book,
                 clock,
@@ -328,7 +330,7 @@ class App:
         settings = self.configuration.settings
         acts = settings.mode == "observe" or self.executor.acts
         only_observes = "" if acts else self.executor.held_up()
-        return banner.lines(settings, self.web.url, self.store, _version(), only_observes)
+        return banner.lines(settings, self.web.url, self.store, self._version, only_observes)
 
     def _book(self) -> Rulebook:
         return self.watch.book

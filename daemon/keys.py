@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import SecretStr
 
@@ -53,6 +53,13 @@ def _keys(section: Section, above: KeyPath) -> Iterator[Key]:
 
 
 KEYS: dict[KeyPath, Key] = {key.path: key for key in _keys(Settings(), ())}
+
+
+def value_at(tables: Any, path: KeyPath) -> Any:
+    """Give what stands at a path in tables as TOML gives them, or None."""
+    for name in path:
+        tables = tables.get(name) if isinstance(tables, dict) else None
+    return tables
 
 
 def names_in(table: KeyPath) -> list[str]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from daemon.config import Settings
 from daemon.errors import ConfigError
-from daemon.keys import KEYS, PREFIX
+from daemon.keys import KEYS, PREFIX, value_at
 from daemon.problems import Problem, did_you_mean, found_by_validation, report
 from policies import words
 
@@ -101,7 +101,7 @@ class _Document:
 
     def exposed_secrets(self) -> Iterator[Problem]:
         for key in KEYS.values():
-            if self.readable_by_others and key.secret and _at(self.tables, key.path):
+            if self.readable_by_others and key.secret and value_at(self.tables, key.path):
                 place = f"[{'.'.join(key.path[:-1])}] {key.path[-1]} = …"
                 yield Problem(place, f"others may read this secret: chmod 600 {self.file}, or use {key.path[-1]}_file")
 
@@ -125,7 +125,7 @@ class _Values:
     def _read_secret(self, key: Key, environ: Mapping[str, str]) -> Iterator[Problem]:
         """Take a secret from its credential, else from the file that `<key>_file` names."""
         credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), ".".join(key.path))
-        named = _at(self.tables, (*key.path[:-1], f"{key.path[-1]}_file"))
+        named = value_at(self.tables, (*key.path[:-1], f"{key.path[-1]}_file"))
         if credential.exists():
             source = credential
         elif isinstance(named, str) and named.startswith("/"):
@@ -166,10 +166,3 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known | _NOT_SETTINGS:
             yield Problem(words.plain(name), f"no such setting{did_you_mean(name, known)}")
-
-
-def _at(tables: Any, path: KeyPath) -> Any:
-    """Give what stands at a path, or None."""
-    for name in path:
-        tables = tables.get(name) if isinstance(tables, dict) else None
-    return tables

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daemon.errors import ConfigError
-from daemon.keys import KEYS
+from daemon.keys import KEYS, value_at
 from daemon.loading import load
 
 if TYPE_CHECKING:
@@ -86,15 +86,8 @@ class Configuration:
 def _changed(running: Settings, wanted: Settings) -> Iterator[KeyPath]:
     before, after = running.model_dump(by_alias=True), wanted.model_dump(by_alias=True)
     for path in KEYS:
-        if _at(before, path) != _at(after, path):
+        if value_at(before, path) != value_at(after, path):
             yield path
-
-
-def _at(tables: dict[str, Any], path: KeyPath) -> object:
-    value: Any = tables
-    for name in path:
-        value = value[name]
-    return value
 
 
 def _is_fixed(path: KeyPath) -> bool:
