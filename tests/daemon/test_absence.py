@@ -7,26 +7,12 @@ import pytest
 
 from daemon import absence
 from daemon.absence import Absence
-from daemon.store import Store
-from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from daemon.store import Store
+    from tests.fakes.clock import FakeClock
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
-    opened = Store.open(tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 def test_before_the_first_run_nobody_was_away(store: Store, clock: FakeClock) -> None:

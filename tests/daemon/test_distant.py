@@ -4,26 +4,15 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
-
 from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from daemon.distant import CLIENTS, DistantReadings
 from tests.fakes.cgroup_tree import a_container
 from tests.fakes.clock import FakeClock
-from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from collectors.facts import Container
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
+    from tests.lab.scripted_engine import ScriptedEngine
 
 
 def running(engine: ScriptedEngine, count: int) -> list[Container]:

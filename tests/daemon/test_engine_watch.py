@@ -61,12 +61,6 @@ class Post:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
-
-
-@pytest.fixture
 def post(engine: ScriptedEngine) -> Iterator[Post]:
     post = Post(engine)
     yield post

@@ -95,12 +95,6 @@ class Desk:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
-
-
-@pytest.fixture
 def desk(engine: ScriptedEngine) -> Iterator[Desk]:
     desk = Desk(engine)
     yield desk

@@ -22,26 +22,12 @@ from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from daemon.modes import Mode
     from daemon.plans import Plan
 
 AFTER_GRACE = 16 * MINUTE
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def deck(engine: ScriptedEngine, tmp_path: Path) -> Iterator[Deck]:
-    made = Deck(engine, tmp_path)
-    yield made
-    made.close()
 
 
 def refusal(deck: Deck) -> str:

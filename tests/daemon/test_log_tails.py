@@ -12,20 +12,14 @@ from daemon.log_tails import MOST_READ, PATIENCE, LogTails
 from daemon.redact import Redactor
 from tests.daemon.watchpost import framed
 from tests.fakes.clock import FakeClock
-from tests.lab.scripted_engine import ScriptedEngine
 from tests.policies.build import SECOND, death
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.lab.scripted_engine import ScriptedEngine
 
 LOGS = "/containers/*/logs"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
 
 
 @pytest.fixture

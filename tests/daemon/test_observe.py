@@ -29,12 +29,6 @@ LEAK = {"Start": "2026-11-23T16:00:00Z", "End": "2026-11-23T16:00:01Z", "ExitCod
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
-
-
-@pytest.fixture
 def post(engine: ScriptedEngine, tmp_path: Path) -> Iterator[WatchPost]:
     post = WatchPost(engine, tmp_path)
     yield post

@@ -11,28 +11,11 @@ from collectors.facts import Protection
 from daemon.outcome import Outcome
 from tests.daemon.deck import DAY, Deck
 from tests.daemon.watchpost import MINUTE
-from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from policies.policy import Removal
 
 COMPOSE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def deck(engine: ScriptedEngine, tmp_path: Path) -> Iterator[Deck]:
-    made = Deck(engine, tmp_path)
-    yield made
-    made.close()
 
 
 def planned_job(deck: Deck, name: str = "old-job", labels: dict[str, str] | None = None) -> Removal:

@@ -6,26 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.sightings import Sightings
-from daemon.store import Store
-from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from daemon.store import Store
+    from tests.fakes.clock import FakeClock
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
-    opened = Store.open(tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 def save(sightings: Sightings, store: Store) -> None:

@@ -6,27 +6,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import steady
-from daemon.store import Store
 from tests.fakes.clock import NOW, FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from daemon.store import Store
 
 MINUTE, HOUR, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=365)
 STEPS = pytest.mark.parametrize("step", [HOUR, -HOUR, YEAR, -YEAR])
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
-    opened = Store.open(tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 def test_it_begins_as_the_wall_clock_stands(store: Store, clock: FakeClock) -> None:

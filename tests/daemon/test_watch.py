@@ -20,7 +20,6 @@ from daemon.alerts.state import Phase
 from daemon.counters import DEATHS
 from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, WatchPost
 from tests.fakes.clock import NOW
-from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.waiting import wait_until
 from tests.policies.build import GIB, filesystem
 
@@ -30,18 +29,13 @@ if TYPE_CHECKING:
 
     from collectors.facts import Facts
     from policies.policy import Verdict
+    from tests.lab.scripted_engine import ScriptedEngine
 
 LATER, DAY = timedelta(minutes=6), timedelta(days=1)
 CRASHED, UNHEALTHY, DISK, DOWN = "container-crashed", "container-unhealthy", "disk-low", "engine-down"
 CLOCK_STEPS = pytest.mark.parametrize("step", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
 KEPT = ("deaths", "counters", "alert_states", "outbox")
 SERVICE = {COMPOSE_PROJECT: "shop", COMPOSE_SERVICE: "web", COMPOSE_NUMBER: "1"}
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
 
 
 @pytest.fixture

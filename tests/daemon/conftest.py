@@ -1,0 +1,45 @@
+"""What many tests of the daemon begin with: a clock, a store, a scripted engine, an executor's world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.store import Store
+from tests.daemon.deck import Deck
+from tests.fakes.clock import FakeClock
+from tests.lab.scripted_engine import ScriptedEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
+    """Give an empty store, closed afterwards."""
+    opened = Store.open(tmp_path / "state", clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
+    """Give a scripted engine that listens."""
+    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def deck(engine: ScriptedEngine, tmp_path: Path) -> Iterator[Deck]:
+    """Give an executor with everything that it works with."""
+    made = Deck(engine, tmp_path)
+    yield made
+    made.close()
