@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.waiting import wait_until
+from tests.lab.workload import OUTGROW, run_short_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def test_a_killed_process_is_a_crash_told_with_its_last_log_lines(
 
 
 def test_a_kill_for_memory_is_only_that(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
-    engine.run(["dd", "if=/dev/zero", "of=/dev/null", "bs=200M"], name="hog", mem_limit="16m", memswap_limit="16m")
+    run_short_of_memory(engine, "hog")
     text = keeper.wait_for("container-oom-killed", "hog")
     assert "16.0 MiB" in text
     only(keeper, engine, "container-oom-killed")
@@ -66,8 +67,7 @@ def test_a_kill_for_memory_is_only_that(keeper: DaemonUnderTest, engine: Private
 def test_a_child_killed_for_memory_is_told_though_the_container_lives(
     keeper: DaemonUnderTest, engine: PrivateEngine
 ) -> None:
-    command = ["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M; exec sleep 1000"]
-    container = engine.run(command, name="parent", mem_limit="16m", memswap_limit="16m")
+    container = run_short_of_memory(engine, "parent", f"{OUTGROW}; exec sleep 1000")
     keeper.wait_for("container-oom-killed", "parent", 30)
     assert engine.api.inspect_container(container)["State"]["Status"] == "running"
     only(keeper, engine, "container-oom-killed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker.errors import APIError
@@ -26,6 +27,9 @@ _SEARCH = (
 )
 # tail keeps the last line in memory, and the last line of /dev/zero never ends
 _TRAINER = "echo 'step 4180 loss 2.113'; sleep 4; echo 'allocating activation buffer'; exec tail /dev/zero"
+OUTGROW = "dd if=/dev/zero of=/dev/null bs=200M"
+"""A shell command that no memory limit of ours lets live: dd writes all over a buffer of that size."""
+_GATED = "until [ -e /go ]; do usleep 20000; done; {}"
 _REPORT = "dd if=/dev/zero of=/report bs=1M count=12 2>/dev/null; echo 'no such table: invoices' >&2; exit 1"
 _EXPORT = "dd if=/dev/zero of=/export bs=1M count=20; echo done"
 _WRITER = """
@@ -65,6 +69,19 @@ def start_jobs(engine: PrivateEngine) -> None:
     engine.run(("sh", "-c", _EXPORT), name="export-2311")
     engine.run(("sh", "-c", _REPORT), name="report-2311")
     engine.create(IDLE, name="forgotten")
+
+
+def run_short_of_memory(engine: PrivateEngine, name: str, command: str = f"exec {OUTGROW}") -> str:
+    """
+    Run a shell command under a memory limit of 16 MiB, and give the container's id.
+
+    The command begins when the engine has called the container started. What is killed for memory before that
+    is lost to Docker: its shim listens for such kills only from then on.
+    """
+    gated = ("sh", "-c", _GATED.format(command))
+    container = engine.run(gated, name=name, mem_limit=16 * _MIB, memswap_limit=16 * _MIB)
+    Path(f"/proc/{engine.host_pid(container)}/root/go").touch()
+    return container
 
 
 def leave_old_images(engine: PrivateEngine, count: int = 3, size_mb: int = 20) -> None:
