@@ -116,13 +116,15 @@ class Jobs:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         for job in self._jobs:
+            # A start_date that is past before it is looked at, on a busy host, would mean the next one after it.
+            first = {} if job.first is None else {"next_run_time": self._clock.now() + job.first}
             self._scheduler.add_job(
                 job.work,
                 "interval",
                 seconds=job.every.total_seconds(),
-                start_date=self._clock.now() + job.first if job.first else None,
                 id=job.name,
                 executor=job.lane,
+                **first,
             )
         self._scheduler.add_listener(
             self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES

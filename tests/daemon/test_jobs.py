@@ -38,9 +38,10 @@ def test_a_job_runs_again_and_again_and_its_last_success_is_known() -> None:
     assert wait_until(lambda: jobs.stats.last_success, "a success") == {"count": NOW.timestamp()}
 
 
-def test_a_rare_job_can_run_soon_after_the_start() -> None:
+@pytest.mark.parametrize("first", [OFTEN, timedelta(microseconds=1)], ids=["soon", "while still starting"])
+def test_a_rare_job_can_run_soon_after_the_start(first: timedelta) -> None:
     ran = threading.Semaphore(0)
-    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=OFTEN)], SystemClock(), a_crew())
+    jobs = Jobs([Job("rare", ran.release, timedelta(hours=1), "fast", first=first)], SystemClock(), a_crew())
     jobs.start()
     assert ran.acquire(timeout=10)
     jobs.close()
