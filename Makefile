@@ -6,8 +6,14 @@ BIN    := $(CURDIR)/.venv/bin
 UV     := $(CACHE)/uv/bin/uv
 SYNCED := $(CACHE)/synced
 
+# Tests spend half of their time waiting. A selection runs in one process: there -s and --pdb do what they say.
+WORKERS ?= $(if $(ARGS),0,3)
+
 export SHIPKEEPER_CACHE ?= $(CACHE)
 export UV_PYTHON_DOWNLOADS := never
+# The tests start this code some hundred times; compiled anew each time, that is a third of their work.
+export PYTHONPYCACHEPREFIX ?= $(CACHE)/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
@@ -29,7 +35,7 @@ demo: root setup ## show Shipkeeper at work on a private engine
 	@exec $(BIN)/python -m tests.lab.demo $(ARGS)
 
 test: lab ## run all tests but the slow ones, on real engines
-	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/prometheus/usr/bin" exec $(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/prometheus/usr/bin" exec $(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal $(ARGS)
 
 slow: lab ## run the proofs that take minutes
 	@$(BIN)/python -m tests.lab.binaries trixie >/dev/null

@@ -87,8 +87,8 @@ def asked_as_nobody(path: Path, what: str, gid: int = NOBODY) -> str:
 
 def opened_to_everyone(path: Path) -> Path:
     """Let other users reach the socket, as an owner's careless chmod would."""
-    for folder in list(path.parents)[:4]:
-        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("run", "pytest", "test_")):
+    for folder in list(path.parents)[:5]:
+        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("run", "pytest", "popen", "test_")):
             folder.chmod(0o755)
     path.chmod(0o666)
     return path
