@@ -26,11 +26,11 @@ MESSAGE = Message(mark="🔴", title="trainer-3 crashed", host="h", lines=("x" *
 
 
 @contextmanager
-def a_pipe() -> Iterator[tuple[int, TextIO]]:
+def a_pipe(patience: float = 0.05) -> Iterator[tuple[int, TextIO]]:
     """Give a pipe: the end to read, and the outlet into the other one."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as stream, os.fdopen(reading, "rb") as reader:
-        yield reader.fileno(), outlet(stream, patience=0.05)
+        yield reader.fileno(), outlet(stream, patience)
 
 
 def drained(reading: int) -> bytes:
@@ -56,11 +56,11 @@ def test_a_message_waits_while_the_pipe_is_full_and_goes_out_once_when_it_is_not
 
 
 def test_a_log_that_nobody_reads_holds_nobody_up_and_goes_on_when_somebody_does() -> None:
-    with a_pipe() as (reading, out):
+    with a_pipe(patience=0.5) as (reading, out):
         logger = logging.getLogger("tests.outlet")
         logger.propagate = False
         logger.addHandler(logging.StreamHandler(out))
-        for number in range(10_000):
+        for number in range(1000):  # the pipe is full after 500: were each waited for, this would take minutes
             logger.warning("line %d %s", number, "x" * 100)
         assert drained(reading).startswith(b"line 0 x")
         logger.warning("again")
