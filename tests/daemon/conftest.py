@@ -1,7 +1,9 @@
-"""What many tests of the daemon begin with: a clock, a store, a scripted engine, an executor's world."""
+"""What many tests of the daemon begin with: a clock, a folder, a store, a scripted engine, an executor's world."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,13 +15,20 @@ from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
 def clock() -> FakeClock:
     """Give a clock that stands still."""
     return FakeClock()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that other users can reach; `tmp_path` is closed to them, anew by each run that begins."""
+    with tempfile.TemporaryDirectory(prefix="shipkeeper-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

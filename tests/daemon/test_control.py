@@ -85,13 +85,13 @@ def asked_as_nobody(path: Path, what: str, gid: int = NOBODY) -> str:
     return done.stdout.strip()
 
 
-def opened_to_everyone(path: Path) -> Path:
-    """Let other users reach the socket, as an owner's careless chmod would."""
-    for folder in list(path.parents)[:5]:
-        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("run", "pytest", "popen", "test_")):
-            folder.chmod(0o755)
-    path.chmod(0o666)
-    return path
+@pytest.fixture
+def open_control(open_folder: Path) -> Iterator[Path]:
+    """Give a server whose socket every user can reach, as if its owner had been careless with chmod."""
+    with answering(open_folder / "run" / "control.sock") as path:
+        path.parent.chmod(0o755)
+        path.chmod(0o666)
+        yield path
 
 
 def test_a_call_gets_its_verbs_answer(control: Path) -> None:
@@ -177,21 +177,21 @@ def test_root_and_the_daemons_user_act_the_group_looks_others_nothing() -> None:
     assert role_of(Peer(1, 99999, 1), gid) is None
 
 
-def test_a_stranger_is_refused_even_if_the_socket_is_open(control: Path) -> None:
-    said = asked_as_nobody(opened_to_everyone(control), f"GET {STATUS}")
+def test_a_stranger_is_refused_even_if_the_socket_is_open(open_control: Path) -> None:
+    said = asked_as_nobody(open_control, f"GET {STATUS}")
     assert "only root, the daemon's user and the group" in said
 
 
-def test_a_stranger_cannot_connect_and_learns_the_cure(control: Path) -> None:
-    opened_to_everyone(control).chmod(0o660)
-    assert "usermod -aG shipkeeper" in asked_as_nobody(control, f"GET {STATUS}")
+def test_a_stranger_cannot_connect_and_learns_the_cure(open_control: Path) -> None:
+    open_control.chmod(0o660)
+    assert "usermod -aG shipkeeper" in asked_as_nobody(open_control, f"GET {STATUS}")
 
 
-def test_a_member_of_the_group_looks_but_does_not_act(control: Path) -> None:
-    gid = control.stat().st_gid
-    opened_to_everyone(control).chmod(0o660)
-    assert asked_as_nobody(control, f"GET {STATUS}", gid) == "{'query': {}}"
-    assert "use sudo" in asked_as_nobody(control, f"POST {ALERTS_TEST}", gid)
+def test_a_member_of_the_group_looks_but_does_not_act(open_control: Path) -> None:
+    gid = open_control.stat().st_gid
+    open_control.chmod(0o660)
+    assert asked_as_nobody(open_control, f"GET {STATUS}", gid) == "{'query': {}}"
+    assert "use sudo" in asked_as_nobody(open_control, f"POST {ALERTS_TEST}", gid)
 
 
 def test_without_a_daemon_the_caller_learns_how_to_start_one(tmp_path: Path) -> None:

@@ -184,9 +184,6 @@ def put(store, key): store.write(lambda inside: inside.execute("INSERT INTO meta
 
 def as_nobody(script: str, folder: Path) -> str:
     """Run a script without any rights; give what it prints."""
-    for parent in list(folder.parents)[:5]:
-        if parent.name.startswith(("pytest", "popen", "test_")):
-            parent.chmod(0o755)
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY + script, folder], capture_output=True, text=True, check=False
     )
@@ -196,9 +193,9 @@ def as_nobody(script: str, folder: Path) -> str:
 
 @pytest.mark.parametrize(("mode", "rows"), [(0o700, 0), (0o755, ROWS)], ids=["closed", "open to read"])
 def test_a_state_that_belongs_to_somebody_else_is_read_if_it_can_be_and_left_alone(
-    tmp_path: Path, mode: int, rows: int
+    open_folder: Path, mode: int, rows: int
 ) -> None:
-    folder = tmp_path / "state"
+    folder = open_folder / "state"
     filled(folder).close()
     folder.chmod(mode)
     (folder / "state.db").chmod(mode & 0o644)
@@ -212,8 +209,8 @@ def test_a_state_that_belongs_to_somebody_else_is_read_if_it_can_be_and_left_alo
     assert (folder / "state.db").read_bytes() == before
 
 
-def test_permissions_that_are_lost_while_we_run_cost_nothing_and_the_next_start_says_so(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
+def test_permissions_that_are_lost_while_we_run_cost_nothing_and_the_next_start_says_so(open_folder: Path) -> None:
+    folder = open_folder / "mine"
     folder.mkdir()
     os.chown(folder, NOBODY, NOBODY)
     said = as_nobody(
