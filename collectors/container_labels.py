@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from collectors.container_columns import texts
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE
 from collectors.families import label_block, with_label
 
@@ -57,6 +58,7 @@ class Blocks:
         "identity",
         "info",
         "lasting",
+        "started",
         "state",
     )
 
@@ -80,6 +82,9 @@ class Blocks:
             expect=expected if expected in _EXPECTED else "",
             **owner_labels(container.labels, [name for name in allowed if name not in _SHOWN_BY_US], "label_"),
         )
+        started = container.started_at
+        [self.started] = texts([started.timestamp() if started else None])
+        """When it was last started, as a column holds it."""
         self._extended: dict[tuple[str, str, str], str] = {}
         self._cadvisor = ("", "")
 

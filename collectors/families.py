@@ -30,7 +30,9 @@ class Family:
     name: str
     kind: Kind
     help: str
-    samples: Sequence[tuple[str, float]]
+    samples: Sequence[tuple[str, float]] = ()
+    lines: Sequence[str] = ()
+    """Samples that are text already, each a label block, a blank and a number: for those that are many."""
 
 
 def label_block(**labels: str) -> str:
@@ -49,20 +51,21 @@ def render(families: Iterable[Family]) -> bytes:
     """Give the text document of these families; a family without samples leaves no trace."""
     parts: list[str] = []
     for family in families:
-        if not family.samples:
+        if not family.samples and not family.lines:
             continue
         name = family.name
         parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n{name}")
         # Most values are whole numbers, which look the same here as in Python; the name stands between the lines.
-        lines = [
-            f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}"
+        rendered = [
+            f"{block} {value}" if value.__class__ is int else f"{block} {number(value)}"
             for block, value in family.samples
         ]
-        parts.append(f"\n{name}".join(lines))
+        parts.append(f"\n{name}".join([*family.lines, *rendered]))
         parts.append("\n")
     return "".join(parts).encode()
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Give a number as Prometheus writes it."""
     text = repr(value)
     return _SPECIAL_VALUES.get(text, text)
