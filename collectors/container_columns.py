@@ -7,6 +7,7 @@ from functools import lru_cache
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
+from collectors.cgroup_files import BlockIo, Traffic
 from collectors.families import number
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ _LIMITS = (
     *("memory_bytes", "memory_reservation_bytes", "memory_swap_bytes", "pids"),
 )
 _MARKS = ("peak_bytes", "limit_hits")
-_TRAFFIC = tuple(
-    f"{way}_{what}" for way in ("receive", "transmit") for what in ("bytes", "packets", "errors", "dropped")
-)
-_BLOCK_IO = ("read_bytes", "write_bytes", "reads", "writes")
-
 _MOST_LIMITS = 2048
 
 
@@ -66,8 +62,8 @@ class Figures:
         return cls(
             measured=_measured(readings),
             marked=Table([each for each, _ in marks], _columns(_MARKS, [_marks(row) for _, row in marks])),
-            traffic=_flows(_TRAFFIC, [(each, row.network) for each, row in readings]),
-            block_io=_flows(_BLOCK_IO, [(each, row.block_io) for each, row in readings]),
+            traffic=_flows(Traffic._fields, [(each, row.network) for each, row in readings]),
+            block_io=_flows(BlockIo._fields, [(each, row.block_io) for each, row in readings]),
         )
 
 
