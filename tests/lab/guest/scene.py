@@ -29,14 +29,14 @@ CONTAINERS = (
 LABELS = ("com.docker.compose.project=shop", "com.docker.compose.service=web")
 CONFIG = """\
 [state]
-dir = "/run/lab/state"
+dir = "/run/work/state"
 [control]
-socket = "/run/lab/control.sock"
+socket = "/run/work/control.sock"
 """
 
 
 def main() -> None:
-    """Leave `before.txt`, `page.txt` and `host.json` in the folder of the results."""
+    """Leave `page.txt` and `host.json` in the folder of the results."""
     docker("import", "bb.tar", "bb:latest")
     for name, command, options in CONTAINERS:
         labels = [f"--label={label}" for label in LABELS]
@@ -45,7 +45,6 @@ def main() -> None:
     with subprocess.Popen([sys.executable, "-m", "daemon.app", "--config", "shipkeeper.toml"]) as daemon:
         # Figures of the disks come last, from a slow lane.
         await_page(daemon, "container_fs_usage_bytes{")
-        (OUT / "before.txt").write_text(page())
         subprocess.run(
             ["docker", "exec", "hog", "dd", "if=/dev/zero", "of=/dev/null", "bs=60M", "count=1"], check=False
         )
