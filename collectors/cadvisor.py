@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from collectors.container_columns import lines, texts
 from collectors.facts import Container, HealthStatus
-from collectors.families import Family
+from collectors.families import Family, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from collectors.container_columns import Column, Figures
+    from collectors.container_columns import Figures
     from collectors.container_labels import Blocks
-    from collectors.families import Kind
+    from collectors.families import Column, Kind
 
 SHOWN_FOR_SECONDS = 600
 """So long `container_last_seen` stands still after an end: rules for "container killed" wait for just that."""
@@ -179,13 +178,14 @@ class CadvisorLayer:
         recent = {id_: known for id_, known in gone.items() if now - known[1] <= SHOWN_FOR_SECONDS}
         stopped = dict(sorted(recent.items(), key=lambda item: item[1][1])[-_MOST_ENDED:])
         self._seen = seen | stopped
-        [at_once] = texts([now])
+        at_once = tuple(texts([now]))
         return Family(
             f"{_P}last_seen",
             "gauge",
             "When the container was last seen running; stands still for 10 minutes after its end.",
             list(stopped.values()),
-            lines=[f"{block}{at_once}" for block in shown.running.values()],
+            blocks=list(shown.running.values()),
+            column=at_once * len(shown.running),
         )
 
 
@@ -206,7 +206,7 @@ def _data_root(shown: Shown, root: DataRoot) -> Iterator[Family]:
         ("inodes_free", "Free inodes of the filesystem under the data-root.", [root.inodes_free] * len(blocks)),
         ("usage_bytes", "Size of the writable layer and the logs, as last measured.", shown.written_bytes),
     ):
-        yield Family(f"{_P}fs_{name}", "gauge", words, lines=lines(blocks, texts(values)))
+        yield Family(f"{_P}fs_{name}", "gauge", words, blocks=blocks, column=texts(values))
 
 
 def _described(running: Mapping[Blocks, str]) -> Iterator[Family]:
@@ -215,13 +215,15 @@ def _described(running: Mapping[Blocks, str]) -> Iterator[Family]:
         f"{_P}start_time_seconds",
         "gauge",
         "When the container was last started.",
-        lines=lines(blocks, [each.started for each in running]),
+        blocks=blocks,
+        column=[each.started for each in running],
     )
     yield Family(
         f"{_P}health_state",
         "gauge",
         "1 healthy, 0 unhealthy or starting, -1 without a health check.",
-        lines=lines(blocks, texts([_health(each.container) for each in running])),
+        blocks=blocks,
+        column=texts([_health(each.container) for each in running]),
     )
 
 
@@ -257,9 +259,10 @@ def _rare(shown: Shown) -> Iterator[Family]:
         f"{_P}oom_events_total",
         "counter",
         "Processes killed for memory, counted by the container's name.",
-        lines=lines(list(shown.running.values()), texts(shown.oom_kills)),
+        blocks=list(shown.running.values()),
+        column=texts(shown.oom_kills),
     )
 
 
 def _family(figure: _Figure, blocks: Sequence[str], columns: Mapping[str, Column]) -> Family:
-    return Family(_P + figure.name, figure.kind, figure.help, lines=lines(blocks, columns[figure.field]))
+    return Family(_P + figure.name, figure.kind, figure.help, blocks=blocks, column=columns[figure.field])

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import add, attrgetter
-from typing import TYPE_CHECKING, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from collectors.cgroup_files import BlockIo, Traffic
-from collectors.families import number
+from collectors.families import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from collectors.container_labels import Blocks
+    from collectors.families import Column
     from collectors.reading import Limits, MemoryMarks, Reading
-
-Column: TypeAlias = "Sequence[str | None]"
-"""Of each row a blank and its number, ready to follow a label block; `None` where the number is not known."""
 
 _READING = (
     *("cpu_seconds", "cpu_user_seconds", "cpu_system_seconds"),
@@ -67,28 +65,13 @@ class Figures:
         )
 
 
-def lines(blocks: Sequence[str], column: Column) -> list[str]:
-    """Put each number after its label block; what is not known has no line."""
-    if None in column:
-        return [block + text for block, text in zip(blocks, column, strict=True) if text is not None]
-    return list(map(add, blocks, column))
-
-
-def texts(values: Sequence[float | None]) -> tuple[str | None, ...]:
-    """Give numbers as the rows of columns."""
-    # Most are whole numbers, which look the same here as in Python.
-    return tuple(
-        [None if value is None else f" {value}" if value.__class__ is int else f" {number(value)}" for value in values]
-    )
-
-
 _reading: Callable[[Reading], tuple[float | None, ...]] = attrgetter(*_READING)
 _limits: Callable[[Limits], tuple[float | None, ...]] = attrgetter(*_LIMITS)
 _marks: Callable[[MemoryMarks], tuple[float | None, ...]] = attrgetter(*_MARKS)
 
 
 @lru_cache(_MOST_LIMITS)
-def _limit_texts(limits: Limits) -> tuple[str | None, ...]:
+def _limit_texts(limits: Limits) -> Column:
     """Give the limits as text; they hardly ever change, and many containers have the same."""
     return texts(_limits(limits))
 

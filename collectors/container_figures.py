@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from collectors.container_columns import lines
 from collectors.families import Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from collectors.container_columns import Column, Figures
-    from collectors.families import Kind
+    from collectors.container_columns import Figures
+    from collectors.families import Column, Kind
 
 PREFIX = "shipkeeper_container_"
 
@@ -139,4 +138,4 @@ def marked(figures: Figures) -> Iterator[Family]:
 
 
 def _family(figure: _Figure, blocks: Sequence[str], column: Column) -> Family:
-    return Family(PREFIX + figure.name, figure.kind, figure.help, lines=lines(blocks, column))
+    return Family(PREFIX + figure.name, figure.kind, figure.help, blocks=blocks, column=column)

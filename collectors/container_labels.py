@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from collectors.container_columns import texts
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE
-from collectors.families import label_block, with_label
+from collectors.families import label_block, texts, with_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

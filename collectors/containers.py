@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collectors.cadvisor import CadvisorLayer, DataRoot, Machine, Shown, machine_families
-from collectors.container_columns import Figures, lines, texts
+from collectors.container_columns import Figures
 from collectors.container_figures import PREFIX, marked, measured
 from collectors.container_labels import Blocks
 from collectors.facts import ContainerState
-from collectors.families import Family
+from collectors.families import Family, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.cgroup import CgroupReader
     from collectors.facts import Container
+    from collectors.families import Column
     from collectors.reading import MemoryMarks, Reading
 
 _ONE = " 1"
@@ -109,41 +110,44 @@ class ContainerCollector:
 
 
 def _described(blocks: Sequence[Blocks]) -> Iterator[Family]:
-    yield _family("info", "What a container is; always 1.", [entry.info + _ONE for entry in blocks])
-    yield _family("state", "The state that the container is in; always 1.", [entry.state + _ONE for entry in blocks])
+    ones = [_ONE] * len(blocks)
     read = [entry for entry in blocks if entry.container.inspected]
-    yield _family("health", "The status of its health check; always 1.", [entry.health + _ONE for entry in read])
-    streaks = [entry.container.health.failing_streak if entry.container.health else None for entry in read]
-    yield _numbers("health_failing_streak", "Probes of its health check that failed in a row.", read, streaks)
+    identities = [entry.identity for entry in read]
+    yield _family("info", "What a container is; always 1.", [entry.info for entry in blocks], ones)
+    yield _family("state", "The state that the container is in; always 1.", [entry.state for entry in blocks], ones)
     yield _family(
-        "started_timestamp_seconds",
-        "When it was last started.",
-        lines([entry.identity for entry in read], [entry.started for entry in read]),
+        "health", "The status of its health check; always 1.", [entry.health for entry in read], ones[: len(read)]
     )
-    yield _numbers(
+    yield _family(
+        "health_failing_streak",
+        "Probes of its health check that failed in a row.",
+        identities,
+        texts([entry.container.health.failing_streak if entry.container.health else None for entry in read]),
+    )
+    yield _family(
+        "started_timestamp_seconds", "When it was last started.", identities, [entry.started for entry in read]
+    )
+    yield _family(
         "policy_restarts",
         "Restarts by its restart policy since somebody started it.",
-        read,
-        [entry.container.restart_count for entry in read],
+        identities,
+        texts([entry.container.restart_count for entry in read]),
     )
     ended = [entry for entry in read if entry.container.state in _ENDED and entry.container.finished_at]
-    yield _numbers(
+    identities = [entry.identity for entry in ended]
+    yield _family(
         "exit_code",
         "Exit code of a container that is not running.",
-        ended,
-        [entry.container.exit_code for entry in ended],
+        identities,
+        texts([entry.container.exit_code for entry in ended]),
     )
-    yield _numbers(
+    yield _family(
         "finished_timestamp_seconds",
         "When a container that is not running ended.",
-        ended,
-        [entry.container.finished_at.timestamp() for entry in ended if entry.container.finished_at],
+        identities,
+        texts([entry.container.finished_at.timestamp() for entry in ended if entry.container.finished_at]),
     )
 
 
-def _numbers(name: str, words: str, blocks: Sequence[Blocks], values: Sequence[float | None]) -> Family:
-    return _family(name, words, lines([each.identity for each in blocks], texts(values)))
-
-
-def _family(name: str, words: str, rendered: Sequence[str]) -> Family:
-    return Family(PREFIX + name, "gauge", words, lines=rendered)
+def _family(name: str, words: str, blocks: Sequence[str], column: Column) -> Family:
+    return Family(PREFIX + name, "gauge", words, blocks=blocks, column=column)
