@@ -38,6 +38,7 @@ test: lab ## run all tests but the slow ones, on real engines
 	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/prometheus/usr/bin" exec $(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal $(ARGS)
 
 slow: lab ## run the proofs that take minutes
+	@tests/lab/need.sh slow
 	@$(BIN)/python -m tests.lab.binaries trixie >/dev/null
 	@PATH="$$PATH:$(SHIPKEEPER_CACHE)/prometheus/usr/bin" exec $(BIN)/python -m pytest -m slow $(ARGS)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from collectors.facts import Container, HealthStatus
-from collectors.families import Family
+from collectors.families import Family, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from collectors.container_columns import Figures
     from collectors.container_labels import Blocks
-    from collectors.families import Kind
-    from collectors.reading import MemoryMarks, Reading
+    from collectors.families import Column, Kind
 
 SHOWN_FOR_SECONDS = 600
 """So long `container_last_seen` stands still after an end: rules for "container killed" wait for just that."""
@@ -38,21 +37,6 @@ class Machine:
 
     cpus: int | None = None
     memory_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A container that has a process, with what is known of it by now."""
-
-    blocks: Blocks
-    block: str
-    """Its labels as cAdvisor gives them."""
-    reading: Reading | None = None
-    marks: MemoryMarks | None = None
-    oom_kills: float | None = None
-    """By its name, since it was first seen."""
-    written_bytes: int | None = None
-    """Its writable layer and its logs."""
 
 
 class _Figure(NamedTuple):
@@ -143,13 +127,23 @@ _BLOCK_IO = (
     _Flow("fs_reads_total", "Read operations on a block device.", "reads"),
     _Flow("fs_writes_total", "Write operations on a block device.", "writes"),
 )
-_READERS: Mapping[str, Callable[[object], float | None]] = {
-    name: attrgetter(name)
-    for name in (
-        *(each.field for each in (_CPU_USAGE, *_FIGURES, *_MARKS)),
-        *(each.field for each in (*_NETWORK, *_BLOCK_IO)),
-    )
-}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What is told of the containers in one scrape."""
+
+    running: Mapping[Blocks, str]
+    """Those that have a process, with their labels as cAdvisor gives them."""
+    ended: Sequence[Blocks]
+    figures: Figures
+    oom_kills: Sequence[float | None]
+    """Of each running one by its name, since it was first seen."""
+    written_bytes: Sequence[int | None]
+    """Of each running one its writable layer and its logs."""
+    now: float
+    """Unix time."""
+    data_root: DataRoot | None = None
 
 
 class CadvisorLayer:
@@ -162,29 +156,36 @@ class CadvisorLayer:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, float]] = {}
 
-    def collect(self, running: Sequence[Running], ended: Sequence[Blocks], now: float) -> Iterator[Family]:
-        """Give the families of the containers that have a process, and of those that ended by `now` (Unix time)."""
-        yield self._last_seen(running, ended, now)
-        yield from _described(running)
-        yield from _measured([each for each in running if each.reading is not None])
-        yield from _rare(running)
+    def collect(self, shown: Shown) -> Iterator[Family]:
+        """Give the families of the containers that have a process, and of those that ended."""
+        yield self._last_seen(shown)
+        yield from _described(shown.running)
+        yield from _measured(shown.running, shown.figures)
+        yield from _rare(shown)
+        if shown.data_root is not None:
+            yield from _data_root(shown, shown.data_root)
 
-    def _last_seen(self, running: Sequence[Running], ended: Sequence[Blocks], now: float) -> Family:
-        seen = {each.blocks.container.id: (each.block, now) for each in running}
+    def _last_seen(self, shown: Shown) -> Family:
+        now = shown.now
+        seen = {each.container.id: (block, now) for each, block in shown.running.items()}
         gone = {id_: known for id_, known in self._seen.items() if id_ not in seen}
-        for blocks in ended:
+        for blocks in shown.ended:
             container = blocks.container
             if container.finished_at is not None and container.id not in seen:
                 # What ended before we came aboard lay where Docker puts a container by default, as far as we know.
                 block, _ = gone.get(container.id) or (blocks.cadvisor(f"docker/{container.id}"), now)
                 gone[container.id] = block, container.finished_at.timestamp()
         recent = {id_: known for id_, known in gone.items() if now - known[1] <= SHOWN_FOR_SECONDS}
-        self._seen = seen | dict(sorted(recent.items(), key=lambda item: item[1][1])[-_MOST_ENDED:])
+        stopped = dict(sorted(recent.items(), key=lambda item: item[1][1])[-_MOST_ENDED:])
+        self._seen = seen | stopped
+        at_once = tuple(texts([now]))
         return Family(
             f"{_P}last_seen",
             "gauge",
             "When the container was last seen running; stands still for 10 minutes after its end.",
-            list(self._seen.values()),
+            list(stopped.values()),
+            blocks=list(shown.running.values()),
+            column=at_once * len(shown.running),
         )
 
 
@@ -197,81 +198,71 @@ def machine_families(machine: Machine) -> Iterator[Family]:
         yield Family(f"machine_{name}", "gauge", words, [] if value is None else [("", value)])
 
 
-def data_root_families(running: Sequence[Running], root: DataRoot) -> Iterator[Family]:
+def _data_root(shown: Shown, root: DataRoot) -> Iterator[Family]:
     """Give, for each container as cAdvisor does, the filesystem that all of them lie on."""
-    blocks = [(each, each.blocks.extended(each.block, "device", root.device)) for each in running]
-    for name, words, value in (
-        ("inodes_total", "Inodes of the filesystem under the data-root.", root.inodes),
-        ("inodes_free", "Free inodes of the filesystem under the data-root.", root.inodes_free),
+    blocks = [each.extended(block, "device", root.device) for each, block in shown.running.items()]
+    for name, words, values in (
+        ("inodes_total", "Inodes of the filesystem under the data-root.", [root.inodes] * len(blocks)),
+        ("inodes_free", "Free inodes of the filesystem under the data-root.", [root.inodes_free] * len(blocks)),
+        ("usage_bytes", "Size of the writable layer and the logs, as last measured.", shown.written_bytes),
     ):
-        yield Family(f"{_P}fs_{name}", "gauge", words, [] if value is None else [(block, value) for _, block in blocks])
-    yield Family(
-        f"{_P}fs_usage_bytes",
-        "gauge",
-        "Size of the writable layer and the logs, as last measured.",
-        [(block, each.written_bytes) for each, block in blocks if each.written_bytes is not None],
-    )
+        yield Family(f"{_P}fs_{name}", "gauge", words, blocks=blocks, column=texts(values))
 
 
-def _described(running: Sequence[Running]) -> Iterator[Family]:
+def _described(running: Mapping[Blocks, str]) -> Iterator[Family]:
+    blocks = list(running.values())
     yield Family(
         f"{_P}start_time_seconds",
         "gauge",
         "When the container was last started.",
-        [
-            (each.block, started.timestamp())
-            for each in running
-            if (started := each.blocks.container.started_at) is not None
-        ],
+        blocks=blocks,
+        column=[each.started for each in running],
     )
     yield Family(
         f"{_P}health_state",
         "gauge",
         "1 healthy, 0 unhealthy or starting, -1 without a health check.",
-        [(each.block, _health(each.blocks.container)) for each in running if each.blocks.container.inspected],
+        blocks=blocks,
+        column=texts([_health(each.container) for each in running]),
     )
 
 
-def _health(container: Container) -> int:
+def _health(container: Container) -> int | None:
+    if not container.inspected:
+        return None
     return -1 if container.health is None else int(container.health.status is HealthStatus.HEALTHY)
 
 
-def _measured(running: Sequence[Running]) -> Iterator[Family]:
-    total = [(each.blocks.extended(each.block, "cpu", "total"), each.reading) for each in running]
-    yield _family(_CPU_USAGE, total)
-    rows = [(each.block, each.reading) for each in running]
+def _measured(running: Mapping[Blocks, str], figures: Figures) -> Iterator[Family]:
+    table = figures.measured
+    blocks = [running[each] for each in table.of]
+    total = [each.extended(running[each], "cpu", "total") for each in table.of]
+    yield _family(_CPU_USAGE, total, table.columns)
     for figure in _FIGURES:
-        yield _family(figure, rows)
-    traffic = [
-        (each.blocks.extended(each.block, "interface", name), counted)
-        for each in running
-        if each.reading is not None
-        for name, counted in each.reading.network.items()
-    ]
-    devices = [
-        (each.blocks.extended(each.block, "device", f"/dev/{name}"), counted)
-        for each in running
-        if each.reading is not None
-        for name, counted in each.reading.block_io.items()
-    ]
-    for flows, counted_rows in ((_NETWORK, traffic), (_BLOCK_IO, devices)):
+        yield _family(figure, blocks, table.columns)
+    for label, prefix, flows, counted in (
+        ("interface", "", _NETWORK, figures.traffic),
+        ("device", "/dev/", _BLOCK_IO, figures.block_io),
+    ):
+        things = zip(counted.of, counted.things, strict=True)
+        blocks = [each.extended(running[each], label, f"{prefix}{thing}") for each, thing in things]
         for flow in flows:
-            yield _family(_Figure(flow.name, "counter", flow.help, flow.field), counted_rows)
+            yield _family(_Figure(flow.name, "counter", flow.help, flow.field), blocks, counted.columns)
 
 
-def _rare(running: Sequence[Running]) -> Iterator[Family]:
-    marks = [(each.block, each.marks) for each in running if each.marks is not None]
+def _rare(shown: Shown) -> Iterator[Family]:
+    marked = shown.figures.marked
+    blocks = [shown.running[each] for each in marked.of]
     for figure in _MARKS:
-        yield _family(figure, marks)
+        yield _family(figure, blocks, marked.columns)
     yield Family(
         f"{_P}oom_events_total",
         "counter",
         "Processes killed for memory, counted by the container's name.",
-        [(each.block, each.oom_kills) for each in running if each.oom_kills is not None],
+        blocks=list(shown.running.values()),
+        column=texts(shown.oom_kills),
     )
 
 
-def _family(figure: _Figure, rows: Sequence[tuple[str, object]]) -> Family:
-    read = _READERS[figure.field]
-    values = [(block, value) for block, each in rows if (value := read(each)) is not None]
-    return Family(_P + figure.name, figure.kind, figure.help, values)
+def _family(figure: _Figure, blocks: Sequence[str], columns: Mapping[str, Column]) -> Family:
+    return Family(_P + figure.name, figure.kind, figure.help, blocks=blocks, column=columns[figure.field])

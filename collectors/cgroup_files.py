@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UNLIMITED_FROM = 1 << 62
 """cgroup v1 writes "no limit" as the largest page-aligned 63-bit number."""
 
 _MAX_DIGITS = 20  # an unsigned 64-bit number; a longer run of digits is garbage
-_NEWLINE = ord(b"\n")
-_COUNTED = (0, 1, 2, 3, 8, 9, 10, 11)
+_COUNTED = itemgetter(0, 1, 2, 3, 8, 9, 10, 11)
 """The columns of bytes, packets, errors and drops, first received, then sent."""
 _COLUMNS = 16
+_HEADINGS = 2
 _MICROSECONDS = 1_000_000
 
 
@@ -55,8 +59,11 @@ def number(text: bytes | None) -> int | None:
     """Give the one non-negative number that a file holds; `None` for anything else, "max" included."""
     if text is None:
         return None
-    digits = text.strip()
-    return int(digits) if digits.isdigit() and len(digits) <= _MAX_DIGITS else None
+    if not text.isdigit():
+        text = text.strip()
+        if not text.isdigit():
+            return None
+    return int(text) if len(text) <= _MAX_DIGITS else None
 
 
 def limit(text: bytes | None) -> int | None:
@@ -69,16 +76,36 @@ def limit(text: bytes | None) -> int | None:
 
 def keyed(text: bytes | None, key: bytes) -> int | None:
     """Give the number after `key` in a file of `key number` lines, wherever the line stands."""
+    return all_keyed(text, markers(key))[0]
+
+
+def markers(*keys: bytes) -> tuple[bytes, ...]:
+    """Give what `all_keyed` looks for to find these keys: each at the beginning of its line, and whole."""
+    return tuple(b"\n%s " % key for key in keys)
+
+
+def all_keyed(text: bytes | None, wanted: tuple[bytes, ...]) -> Sequence[int | None]:
+    """
+    Give the number after each of the `markers` in a file of `key number` lines, wherever the line stands.
+
+    It is quickest where they are wanted in the order of the file: each is looked for behind the one before it first.
+    """
     if text is None:
-        return None
-    marker = key + b" "
-    start = text.find(marker)
-    while start > 0 and text[start - 1] != _NEWLINE:  # the end of a longer key
-        start = text.find(marker, start + 1)
-    if start < 0:
-        return None
-    end = text.find(b"\n", start)
-    return number(text[start + len(marker) : end if end >= 0 else len(text)])
+        return [None] * len(wanted)
+    text = b"\n" + text
+    found: list[int | None] = []
+    end = 0
+    for marker in wanted:
+        start = text.find(marker, end)
+        if start < 0:
+            start = text.find(marker)
+        if start < 0:
+            found.append(None)
+            continue
+        start += len(marker)
+        end = text.find(b"\n", start)
+        found.append(number(text[start:end] if end >= 0 else text[start:]))
+    return found
 
 
 def numbers(text: bytes | None) -> tuple[int | None, ...]:
@@ -122,18 +149,15 @@ def io_v1(byte_counts: bytes | None, operation_counts: bytes | None) -> dict[str
 
 def _by_direction(text: bytes | None) -> dict[str, tuple[int, int]]:
     """Give what was read and what was written, by device; one that lacks either is left out."""
-    counts: dict[tuple[bytes, bytes], int] = {}
+    read: dict[bytes, int] = {}
+    written: dict[bytes, int] = {}
     for line in (text or b"").splitlines():
         device, _, rest = line.partition(b" ")
         operation, _, digits = rest.partition(b" ")
-        value = number(digits)
-        if value is not None and _is_device(device):
-            counts[device, operation] = value
-    return {
-        device.decode(): (counts[device, b"Read"], counts[device, b"Write"])
-        for device, operation in sorted(counts)
-        if operation == b"Read" and (device, b"Write") in counts
-    }
+        counts = read if operation == b"Read" else written if operation == b"Write" else None
+        if counts is not None and _is_device(device) and (value := number(digits)) is not None:
+            counts[device] = value
+    return {device.decode(): (read[device], written[device]) for device in sorted(read.keys() & written.keys())}
 
 
 def _is_device(text: bytes) -> bool:
@@ -148,7 +172,7 @@ def interfaces(text: bytes | None) -> dict[str, Traffic]:
     `lo`, `veth*` and `docker*` are left out: they repeat or never leave what other interfaces count.
     """
     found: dict[str, Traffic] = {}
-    for line in (text or b"").splitlines():
+    for line in (text or b"").splitlines()[_HEADINGS:]:
         name, colon, figures = line.partition(b":")
         name = name.strip()
         if not colon or name == b"lo" or name.startswith((b"veth", b"docker")):
@@ -156,9 +180,9 @@ def interfaces(text: bytes | None) -> dict[str, Traffic]:
         columns = figures.split()
         if len(columns) < _COLUMNS:
             continue
-        counted = [value for column in _COUNTED if (value := number(columns[column])) is not None]
-        if len(counted) == len(_COUNTED):
-            found[name.decode(errors="replace")] = Traffic(*counted)
+        counted = [number(column) for column in _COUNTED(columns)]
+        if None not in counted:
+            found[name.decode(errors="replace")] = Traffic._make(counted)
     return found
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from collectors.families import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from collectors.container_labels import Blocks
-    from collectors.families import Kind
-    from collectors.reading import MemoryMarks, Reading
+    from collectors.container_columns import Figures
+    from collectors.families import Column, Kind
 
 PREFIX = "shipkeeper_container_"
+
+_NONE = " 0"
 
 
 class _Figure(NamedTuple):
@@ -112,41 +112,30 @@ _MARKS = (
     ),
 )
 
-_READERS: Mapping[str, Callable[[object], float | None]] = {
-    name: attrgetter(name)
-    for name in (*(each.field for each in (*_FIGURES, *_MARKS)), *(each.field for each in (*_NETWORK, *_BLOCK_IO)))
-}
 
-
-def measured(readings: Sequence[tuple[Blocks, Reading]]) -> Iterator[Family]:
+def measured(figures: Figures) -> Iterator[Family]:
     """Give the families of what was read at this scrape; what could not be read is an absent series."""
-    rows = [(blocks.identity, reading) for blocks, reading in readings]
+    table = figures.measured
+    identities = [each.identity for each in table.of]
     for figure in _FIGURES:
-        yield _family(figure, rows)
-    traffic = [
-        (blocks.extended(blocks.identity, "interface", name), each)
-        for blocks, reading in readings
-        for name, each in reading.network.items()
-    ]
-    devices = [
-        (blocks.extended(blocks.identity, "device", name), each)
-        for blocks, reading in readings
-        for name, each in reading.block_io.items()
-    ]
-    for flows, counted in ((_NETWORK, traffic), (_BLOCK_IO, devices)):
+        column = table.columns[figure.field]
+        if figure.limit:
+            column = [None if text == _NONE else text for text in column]
+        yield _family(figure, identities, column)
+    for label, flows, counted in (("interface", _NETWORK, figures.traffic), ("device", _BLOCK_IO, figures.block_io)):
+        blocks = [
+            each.extended(each.identity, label, thing) for each, thing in zip(counted.of, counted.things, strict=True)
+        ]
         for flow in flows:
-            yield _family(_Figure(flow.name, "counter", flow.help, flow.field), counted)
+            yield _family(_Figure(flow.name, "counter", flow.help, flow.field), blocks, counted.columns[flow.field])
 
 
-def marked(marks: Sequence[tuple[Blocks, MemoryMarks]]) -> Iterator[Family]:
+def marked(figures: Figures) -> Iterator[Family]:
     """Give the families of what the sampler read."""
+    identities = [each.identity for each in figures.marked.of]
     for figure in _MARKS:
-        yield _family(figure, [(blocks.identity, each) for blocks, each in marks])
+        yield _family(figure, identities, figures.marked.columns[figure.field])
 
 
-def _family(figure: _Figure, rows: Sequence[tuple[str, object]]) -> Family:
-    read = _READERS[figure.field]
-    values = [(block, value) for block, each in rows if (value := read(each)) is not None]
-    if figure.limit:
-        values = [(block, value) for block, value in values if value]
-    return Family(PREFIX + figure.name, figure.kind, figure.help, values)
+def _family(figure: _Figure, blocks: Sequence[str], column: Column) -> Family:
+    return Family(PREFIX + figure.name, figure.kind, figure.help, blocks=blocks, column=column)

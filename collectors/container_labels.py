@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE
-from collectors.families import label_block, with_label
+from collectors.families import label_block, texts, with_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +57,7 @@ class Blocks:
         "identity",
         "info",
         "lasting",
+        "started",
         "state",
     )
 
@@ -80,6 +81,9 @@ class Blocks:
             expect=expected if expected in _EXPECTED else "",
             **owner_labels(container.labels, [name for name in allowed if name not in _SHOWN_BY_US], "label_"),
         )
+        started = container.started_at
+        [self.started] = texts([started.timestamp() if started else None])
+        """When it was last started, as a column holds it."""
         self._extended: dict[tuple[str, str, str], str] = {}
         self._cadvisor = ("", "")
 

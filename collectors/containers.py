@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from collectors.cadvisor import CadvisorLayer, DataRoot, Machine, Running, data_root_families, machine_families
-from collectors.container_figures import PREFIX as _P
-from collectors.container_figures import marked, measured
+from collectors.cadvisor import CadvisorLayer, DataRoot, Machine, Shown, machine_families
+from collectors.container_columns import Figures
+from collectors.container_figures import PREFIX, marked, measured
 from collectors.container_labels import Blocks
 from collectors.facts import ContainerState
-from collectors.families import Family
+from collectors.families import Family, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.cgroup import CgroupReader
     from collectors.facts import Container
+    from collectors.families import Column
     from collectors.reading import MemoryMarks, Reading
 
+_ONE = " 1"
 _ENDED = frozenset({ContainerState.EXITED, ContainerState.DEAD, ContainerState.RESTARTING})
 
 
@@ -39,6 +41,8 @@ class View:
     """By container id: what Docker told of those whose cgroup is out of reach."""
     oom_kills: Mapping[str, float] = field(default_factory=dict)
     """By the labels that outlive a container."""
+    written_bytes: Mapping[str, int] = field(default_factory=dict)
+    """By container id: what its writable layer and its logs take, as last measured."""
     data_root: DataRoot | None = None
     machine: Machine | None = None
 
@@ -56,39 +60,41 @@ class ContainerCollector:
         """Read the cgroup of every container that has a process, then yield all families."""
         view = self._view()
         blocks = self._current_blocks(view)
-        yield from _described(blocks)
         running = [each for each in blocks if each.container.pid]
-        readings = {each.container.id: self._reading(each.container, view) for each in running}
-        read = [(each, reading) for each in running if (reading := readings[each.container.id]) is not None]
-        yield from measured(read)
-        yield from marked([(each, marks) for each in running if (marks := view.marks.get(each.container.id))])
+        figures = self._figures(running, view)
+        yield from _described(blocks)
+        yield from measured(figures)
+        yield from marked(figures)
         if view.cadvisor:
-            yield from self._as_cadvisor(view, blocks, readings)
+            yield from self._as_cadvisor(view, blocks, running, figures)
 
-    def _reading(self, container: Container, view: View) -> Reading | None:
-        return self._cgroups.read(container) or view.stats.get(container.id)
+    def _figures(self, running: Sequence[Blocks], view: View) -> Figures:
+        """Read every cgroup; for one out of reach there is what Docker told."""
+        read = [(each, self._cgroups.read(each.container) or view.stats.get(each.container.id)) for each in running]
+        return Figures.of(
+            [(each, reading) for each, reading in read if reading is not None],
+            [(each, marks) for each in running if (marks := view.marks.get(each.container.id)) is not None],
+        )
 
     def _as_cadvisor(
-        self, view: View, blocks: Sequence[Blocks], readings: Mapping[str, Reading | None]
+        self, view: View, blocks: Sequence[Blocks], running: Sequence[Blocks], figures: Figures
     ) -> Iterator[Family]:
-        running = [
-            Running(
-                blocks=each,
-                block=each.cadvisor(self._cgroups.path(each.container) or f"docker/{each.container.id}"),
-                reading=readings[each.container.id],
-                marks=view.marks.get(each.container.id),
-                oom_kills=view.oom_kills.get(each.lasting),
-                written_bytes=each.container.size_bytes,
+        yield from self._cadvisor.collect(
+            Shown(
+                running={each: each.cadvisor(self._place(each.container)) for each in running},
+                ended=[each for each in blocks if not each.container.pid],
+                figures=figures,
+                oom_kills=[view.oom_kills.get(each.lasting) for each in running],
+                written_bytes=[view.written_bytes.get(each.container.id) for each in running],
+                now=view.now,
+                data_root=view.data_root,
             )
-            for each in blocks
-            if each.container.pid
-        ]
-        ended = [each for each in blocks if not each.container.pid]
-        yield from self._cadvisor.collect(running, ended, view.now)
-        if view.data_root is not None:
-            yield from data_root_families(running, view.data_root)
+        )
         if view.machine is not None:
             yield from machine_families(view.machine)
+
+    def _place(self, container: Container) -> str:
+        return self._cgroups.path(container) or f"docker/{container.id}"
 
     def _current_blocks(self, view: View) -> list[Blocks]:
         known = self._blocks
@@ -104,42 +110,44 @@ class ContainerCollector:
 
 
 def _described(blocks: Sequence[Blocks]) -> Iterator[Family]:
+    ones = [_ONE] * len(blocks)
     read = [entry for entry in blocks if entry.container.inspected]
-    yield Family(_P + "info", "gauge", "What a container is; always 1.", [(entry.info, 1) for entry in blocks])
-    yield Family(
-        _P + "state", "gauge", "The state that the container is in; always 1.", [(entry.state, 1) for entry in blocks]
+    identities = [entry.identity for entry in read]
+    yield _family("info", "What a container is; always 1.", [entry.info for entry in blocks], ones)
+    yield _family("state", "The state that the container is in; always 1.", [entry.state for entry in blocks], ones)
+    yield _family(
+        "health", "The status of its health check; always 1.", [entry.health for entry in read], ones[: len(read)]
     )
-    yield Family(
-        _P + "health", "gauge", "The status of its health check; always 1.", [(entry.health, 1) for entry in read]
-    )
-    yield Family(
-        _P + "health_failing_streak",
-        "gauge",
+    yield _family(
+        "health_failing_streak",
         "Probes of its health check that failed in a row.",
-        [(entry.identity, entry.container.health.failing_streak) for entry in read if entry.container.health],
+        identities,
+        texts([entry.container.health.failing_streak if entry.container.health else None for entry in read]),
     )
-    yield Family(
-        _P + "started_timestamp_seconds",
-        "gauge",
-        "When it was last started.",
-        [(entry.identity, entry.container.started_at.timestamp()) for entry in read if entry.container.started_at],
+    yield _family(
+        "started_timestamp_seconds", "When it was last started.", identities, [entry.started for entry in read]
     )
-    yield Family(
-        _P + "policy_restarts",
-        "gauge",
+    yield _family(
+        "policy_restarts",
         "Restarts by its restart policy since somebody started it.",
-        [(entry.identity, entry.container.restart_count) for entry in read],
+        identities,
+        texts([entry.container.restart_count for entry in read]),
     )
     ended = [entry for entry in read if entry.container.state in _ENDED and entry.container.finished_at]
-    yield Family(
-        _P + "exit_code",
-        "gauge",
+    identities = [entry.identity for entry in ended]
+    yield _family(
+        "exit_code",
         "Exit code of a container that is not running.",
-        [(entry.identity, entry.container.exit_code) for entry in ended],
+        identities,
+        texts([entry.container.exit_code for entry in ended]),
     )
-    yield Family(
-        _P + "finished_timestamp_seconds",
-        "gauge",
+    yield _family(
+        "finished_timestamp_seconds",
         "When a container that is not running ended.",
-        [(entry.identity, entry.container.finished_at.timestamp()) for entry in ended if entry.container.finished_at],
+        identities,
+        texts([entry.container.finished_at.timestamp() for entry in ended if entry.container.finished_at]),
     )
+
+
+def _family(name: str, words: str, blocks: Sequence[str], column: Column) -> Family:
+    return Family(PREFIX + name, "gauge", words, blocks=blocks, column=column)

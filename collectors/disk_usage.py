@@ -96,6 +96,9 @@ def _layers(_: Fields, containers: Sequence[Fields], at: datetime) -> KindUsage:
         reclaimable_bytes=_sum(size for size, up in zip(sizes, alive, strict=True) if not up),
         count=len(containers),
         active=sum(alive),
+        layers={
+            container.text("Id"): size for container, size in zip(containers, sizes, strict=True) if size is not None
+        },
     )
 
 

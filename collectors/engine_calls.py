@@ -1,4 +1,4 @@
-"""Counts what we ask Docker for: how long each kind of question takes, and in which ways it fails."""
+"""Counts what we ask of Docker: how long each kind of request takes, and in which ways it fails."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _ENDPOINTS = (
     ("image_list", r"/images/json"),
     ("image_inspect", r"/images/.+/json"),
     ("volume_list", r"/volumes"),
+    ("container_remove", r"/containers/[^/]+"),
+    ("image_remove", r"/images/[^/]+"),
 )
 """What a path is called: the first that fits; all else is `other`, so that no path becomes a label."""
 
@@ -63,15 +65,19 @@ class EngineCalls:
     @contextmanager
     def timed(self, path: str) -> Iterator[None]:
         """Time the question that the block asks; an EngineError out of it is counted, and goes on."""
-        endpoint, began = endpoint_of(path), self._monotonic()
+        began = self._monotonic()
         try:
             yield
         except EngineError as error:
-            with self._lock:
-                self._errors[endpoint, _kind(error)] += 1
+            self.failed(path, _kind(error))
             raise
         finally:
-            self._took(endpoint, self._monotonic() - began)
+            self._took(endpoint_of(path), self._monotonic() - began)
+
+    def failed(self, path: str, kind: str) -> None:
+        """Count an error; `kind` is a word out of a fixed set."""
+        with self._lock:
+            self._errors[endpoint_of(path), kind] += 1
 
     def families(self) -> Iterator[Family]:
         """Give the figures of this moment."""

@@ -304,6 +304,8 @@ class KindUsage:
     """Those of them that something uses."""
     volumes: tuple[VolumeUsage, ...] = ()
     """One by one, where Docker told them so."""
+    layers: Mapping[str, int] = field(default_factory=dict)
+    """What each container wrote into its own root filesystem, by its id, where Docker told them one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Column: TypeAlias = "Sequence[str | None]"
+"""Of each row a blank and its number, ready to follow a label block; `None` where the number is not known."""
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
@@ -30,7 +34,10 @@ class Family:
     name: str
     kind: Kind
     help: str
-    samples: Sequence[tuple[str, float]]
+    samples: Sequence[tuple[str, float]] = ()
+    blocks: Sequence[str] = ()
+    column: Column = ()
+    """Samples apart, for those that are many: label blocks, and what follows each of them."""
 
 
 def label_block(**labels: str) -> str:
@@ -49,18 +56,32 @@ def render(families: Iterable[Family]) -> bytes:
     """Give the text document of these families; a family without samples leaves no trace."""
     parts: list[str] = []
     for family in families:
-        if not family.samples:
+        lines = [*_side_by_side(family.blocks, family.column), *_in_pairs(family.samples)]
+        if not lines:
             continue
         name = family.name
         parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n{name}")
-        # Most values are whole numbers, which look the same here as in Python; the name stands between the lines.
-        lines = [
-            f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}"
-            for block, value in family.samples
-        ]
-        parts.append(f"\n{name}".join(lines))
+        parts.append(f"\n{name}".join(lines))  # the name stands between the lines
         parts.append("\n")
     return "".join(parts).encode()
+
+
+def texts(values: Iterable[float | None]) -> Column:
+    """Give numbers as a column."""
+    return tuple(
+        [None if value is None else f" {value}" if value.__class__ is int else f" {_number(value)}" for value in values]
+    )
+
+
+def _side_by_side(blocks: Sequence[str], column: Column) -> Iterable[str]:
+    if None in column:
+        return [block + text for block, text in zip(blocks, column, strict=True) if text is not None]
+    return map(add, blocks, column)
+
+
+def _in_pairs(samples: Sequence[tuple[str, float]]) -> list[str]:
+    # Most values are whole numbers, which look the same here as in Python.
+    return [f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}" for block, value in samples]
 
 
 def _number(value: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from collectors.cgroup_files import NO_PRESSURE, Pressure
 
@@ -35,9 +36,12 @@ class Limits:
         return self.cpu_quota_us / self.cpu_period_us if self.cpu_quota_us and self.cpu_period_us else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What the kernel counted for one container until now; `None` is a figure that could not be read."""
+class Reading(NamedTuple):
+    """
+    What the kernel counted for one container until now; `None` is a figure that could not be read.
+
+    A tuple, because every scrape makes one for every container.
+    """
 
     cpu_seconds: float | None = None
     cpu_user_seconds: float | None = None
@@ -56,10 +60,10 @@ class Reading:
     memory_swap_bytes: int | None = None
     memory_pressure: Pressure = NO_PRESSURE
     pids: int | None = None
-    block_io: Mapping[str, BlockIo] = field(default_factory=dict)
+    block_io: Mapping[str, BlockIo] = MappingProxyType({})
     """By device name."""
     io_pressure: Pressure = NO_PRESSURE
-    network: Mapping[str, Traffic] = field(default_factory=dict)
+    network: Mapping[str, Traffic] = MappingProxyType({})
     """By interface; empty when the container shares a network namespace."""
     limits: Limits = Limits()
 

@@ -185,7 +185,7 @@ class App:
                 self._book,
                 clock,
             ),
-            writer=partial(DockerWriter, endpoint, clock),
+            writer=partial(DockerWriter, endpoint, calls, clock),
             acting=ActingLock(endpoint),
             grace=Grace(clock, self.engine, lambda: self.watch.book.grace),
             engine=self.engine,

@@ -40,6 +40,17 @@ class Disks:
         total = logs.total_bytes if logs else None
         return causes(self.engine(), sample.filesystems, self.usage.latest.usages, total)
 
+    def written_bytes(self) -> Mapping[str, int]:
+        """Give, by container id, its writable layer and its logs together; one that lacks either is left out."""
+        layers, logs = self.usage.latest.usages.get(DiskKind.CONTAINER_LAYERS), self.logs.latest
+        if layers is None or logs is None:
+            return {}
+        return {
+            container.id: layers.layers[container.id] + size
+            for container, size in logs.sizes
+            if container.id in layers.layers
+        }
+
     def growth(self, filesystem: Filesystem) -> tuple[float | None, timedelta | None]:
         """Give how fast it fills in bytes per second, and when it will be full; `None` where that cannot be told."""
         rate = self.trends.rate(filesystem)

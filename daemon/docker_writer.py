@@ -18,6 +18,7 @@ from policies import words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collectors.engine_calls import EngineCalls
     from collectors.engine_http import Endpoint
     from collectors.facts import ObjectRef
     from daemon.clock import Clock
@@ -36,6 +37,10 @@ _PATHS: Final = {
 }
 
 
+_ERRORS: Final = {Outcome.UNANSWERED: "unanswered", Outcome.REFUSED: "forbidden", Outcome.FAILED: "status"}
+"""What counts as an error of the API, by the kinds that the reader knows as well."""
+
+
 class AbandonedError(Exception):
     """The wait for an answer was given up because the daemon ends: nobody knows what comes of the request."""
 
@@ -49,9 +54,16 @@ class DockerWriter:
     """
 
     def __init__(
-        self, endpoint: Endpoint, clock: Clock, waiting: Callable[[], None], give_up: Callable[[], bool]
+        self,
+        endpoint: Endpoint,
+        calls: EngineCalls,
+        clock: Clock,
+        waiting: Callable[[], None],
+        give_up: Callable[[], bool],
     ) -> None:
+        """Take `calls` to count every request in, as the reader does."""
         self._endpoint = endpoint
+        self._calls = calls
         self._clock = clock
         self._waiting = waiting
         self._give_up = give_up
@@ -63,6 +75,14 @@ class DockerWriter:
         Raises AbandonedError when `give_up` says so before the answer is there.
         """
         path = f"/v{api_version}{_PATHS[ref.kind].format(id=quote(ref.id, safe=':'))}"
+        counted = path.partition("?")[0]
+        with self._calls.timed(counted):
+            answer = self._answer_to(path)
+        if kind := _ERRORS.get(answer.outcome):
+            self._calls.failed(counted, kind)
+        return answer
+
+    def _answer_to(self, path: str) -> Answer:
         try:
             with _connected(self._endpoint) as sock:
                 return self._asked(sock, path)

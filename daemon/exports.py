@@ -106,6 +106,7 @@ class Exports:
             marks=sample.marks if sample else {},
             stats=sample.readings if sample else {},
             oom_kills=dict(known.counters.get(OOM_KILLS, ())) if known else {},
+            written_bytes=self._disks.written_bytes() if settings.cadvisor else {},
             data_root=self._data_root(sample) if sample else None,
             machine=Machine(cpus=os.cpu_count(), memory_bytes=self._host.memory_bytes) if self._local else None,
         )

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 ROUNDS = 20
 _SETTLE_SECONDS = 5.0
 """By then the daemon's start is over: a second inventory, once its event stream is open."""
-_IDLE_SECONDS = 10.0
+_IDLE_SECONDS = 30.0
+"""Two rounds of the sampler and of an idle cycle, which come every 15 s."""
 _APART_SECONDS = 0.1
 _SCRAPED_EVERY_SECONDS = 15
 AIM_TIMES_FLOOR = 2.5

@@ -9,6 +9,7 @@ import pytest
 from collectors.cadvisor import SHOWN_FOR_SECONDS, DataRoot, Machine
 from collectors.containers import ContainerCollector, View
 from collectors.facts import ContainerState, Health, HealthStatus
+from tests.collectors.page import shown
 from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Scraped:
 
     def scrape(self) -> dict[str, dict[str, float]]:
         """Give all series by name of the family."""
-        return {family.name: dict(family.samples) for family in self._collector.collect() if family.samples}
+        return {name: series for name, series in shown(self._collector.collect()).items() if series}
 
 
 @pytest.fixture
@@ -147,6 +148,13 @@ def test_the_data_roots_inodes_are_told_for_each_container(host: Scraped) -> Non
     assert page["container_fs_inodes_total"] == {f'{BLOCK[:-1]},device="/dev/sda1"}}': 100}
     assert page["container_fs_inodes_free"] == {f'{BLOCK[:-1]},device="/dev/sda1"}}': 40}
     assert "container_fs_usage_bytes" not in page
+
+
+def test_what_a_container_takes_is_told_once_it_was_measured(host: Scraped) -> None:
+    host.see(WEB)
+    root = DataRoot(device="/dev/sda1", inodes=100, inodes_free=40)
+    host.view = replace(host.view, data_root=root, written_bytes={WEB.id: 8192, "another": 5})
+    assert host.scrape()["container_fs_usage_bytes"] == {f'{BLOCK[:-1]},device="/dev/sda1"}}': 8192}
 
 
 def test_the_machine_is_told_of_once(host: Scraped) -> None:

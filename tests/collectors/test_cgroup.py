@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -284,11 +285,16 @@ def test_every_fixture_of_v1_is_used(tree: CgroupTree) -> None:
 ROOT = Path("/sys/fs/cgroup")
 
 
+def real_places() -> list[Path]:
+    """Give the roots that a container has a cgroup below."""
+    unified = (ROOT / "cgroup.controllers").exists()
+    return [ROOT] if unified else [ROOT / name for name in ("cpu", "cpuacct", "memory", "pids", "blkio")]
+
+
 @pytest.fixture
 def real_cgroup() -> Iterator[str]:
     """Make a cgroup as a container has it, with one process in it, and give its parent."""
-    unified = (ROOT / "cgroup.controllers").exists()
-    places = [ROOT] if unified else [ROOT / name for name in ("cpu", "cpuacct", "memory", "pids", "blkio")]
+    places = real_places()
     parent = f"shipkeeper-test-{os.getpid()}"
     for place in places:
         (place / parent / WEB.id).mkdir(parents=True)
@@ -320,3 +326,23 @@ def test_a_real_cgroup_of_this_kernel_is_read(real_cgroup: str) -> None:
         assert reading.memory_bytes is not None
         assert reading.pids == 1
         assert reader.oom_kills(container) == 0
+
+
+def test_a_real_cgroup_that_comes_and_goes_while_it_is_read_is_no_error(real_cgroup: str) -> None:
+    fleeting = a_container(2, cgroup_parent=real_cgroup)
+    folders = [place / real_cgroup / fleeting.id for place in real_places()]
+
+    def come_and_go() -> None:
+        for _ in range(100):
+            for act in (Path.mkdir, Path.rmdir):
+                for folder in folders:
+                    act(folder)
+
+    reader, churn = CgroupReader(), threading.Thread(target=come_and_go)
+    churn.start()
+    seen = set()
+    while churn.is_alive():
+        seen.add(reader.read(fleeting) is None)
+    churn.join()
+    assert True in seen
+    assert reader.read(fleeting) is None

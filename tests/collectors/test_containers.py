@@ -11,6 +11,7 @@ from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
 from collectors.facts import ContainerState, Engine, EngineState, Health, HealthStatus
 from collectors.reading import MemoryMarks, Reading
+from tests.collectors.page import shown
 from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
 from tests.fakes.clock import NOW
 
@@ -28,8 +29,7 @@ def tree(tmp_path: Path) -> CgroupTree:
 
 
 def series(families: Iterable[Family], name: str) -> dict[str, float]:
-    [family] = [family for family in families if family.name == f"shipkeeper_{name}"]
-    return dict(family.samples)
+    return shown(families)[f"shipkeeper_{name}"]
 
 
 def of(tree: CgroupTree, container: Container, name: str) -> dict[str, float]:

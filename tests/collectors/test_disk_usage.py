@@ -91,6 +91,12 @@ def test_every_shape_gives_the_same_figures(answer: Json) -> None:
 
 
 @pytest.mark.parametrize("answer", [LEGACY, VERBOSE], ids=["1.51", "verbose"])
+def test_layers_are_told_one_by_one_where_docker_does(answer: Json) -> None:
+    assert read(answer, DiskKind.CONTAINER_LAYERS).layers == {"a": 40, "b": 2, "c": 0}
+    assert read(SUMMARY, DiskKind.CONTAINER_LAYERS).layers == {}
+
+
+@pytest.mark.parametrize("answer", [LEGACY, VERBOSE], ids=["1.51", "verbose"])
 def test_volumes_are_told_one_by_one_where_docker_does(answer: Json) -> None:
     assert read(answer, DiskKind.VOLUMES).volumes == (
         VolumeUsage(path="/v/a/_data", size_bytes=5, unused=False),

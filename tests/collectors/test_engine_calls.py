@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         ("/v1.51/images/sha256:0123/json", "image_inspect"),
         ("/v1.51/images/registry:5000/a/b/json", "image_inspect"),
         ("/v1.51/system/df", "df"),
+        ("/v1.51/containers/0123abcd", "container_remove"),
+        ("/v1.51/images/sha256:0123", "image_remove"),
         ("/v1.51/events", "events"),
         ("/v1.51/anything/else", "other"),
         ("/containers/a/b/c", "other"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from collectors.engine_calls import EngineCalls
 from collectors.engine_http import Endpoint
 from daemon.acting import ActingLock
 from daemon.docker_writer import DockerWriter
@@ -53,7 +54,9 @@ class Deck:
         self.executor = Executor(
             runs=self.runs,
             recheck=self.recheck,
-            writer=lambda beat, give_up: DockerWriter(endpoint, self.clock, partial(self._beat, beat), give_up),
+            writer=lambda beat, give_up: DockerWriter(
+                endpoint, EngineCalls(), self.clock, partial(self._beat, beat), give_up
+            ),
             acting=ActingLock(endpoint),
             grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
             engine=self.post.view,

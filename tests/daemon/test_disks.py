@@ -19,6 +19,7 @@ from daemon.sampler import Sampler, Sources
 from daemon.snapshot import Snapshot
 from daemon.trends import Trends
 from tests.collectors.test_disk_usage import LEGACY
+from tests.fakes.cgroup_tree import a_container
 from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
@@ -28,20 +29,22 @@ from tests.policies.build import facts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collectors.facts import Container
+
 MINUTE = timedelta(minutes=1)
 
 
 class Host:
     """The parts that know of the disks, on this machine and at a scripted engine."""
 
-    def __init__(self, engine: ScriptedEngine) -> None:
+    def __init__(self, engine: ScriptedEngine, *containers: Container) -> None:
         self.engine = engine
         self.clock = FakeClock()
         view = FakeEngineView()
         places = [Place(role, Path("/")) for role in ("data-root", "volumes", "logs")]
         sources = Sources(Filesystems(lambda: places), CgroupReader(), list, lambda _: {})
         self.sampler = Sampler(sources, self.clock, lambda: None, a_crew(self.clock))
-        world = facts()
+        world = facts(containers=containers)
         seen = Snapshot(facts=world, decision=decide({}, world), alerts={}, counters={}, complete=True)
         self.disks = Disks(
             engine=lambda: view.engine,
@@ -73,6 +76,20 @@ def host(tmp_path: Path) -> Iterator[Host]:
     with ScriptedEngine(tmp_path / "docker.sock") as engine:
         engine.disk_usage = LEGACY
         yield Host(engine)
+
+
+def test_what_a_container_takes_is_its_layer_and_its_logs_and_unknown_while_either_is(
+    host: Host, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / "json.log"
+    log.write_bytes(b"x" * 5000)
+    one, other = a_container(1, id="a", log_path=str(log)), a_container(2, log_path=str(log))
+    host = Host(host.engine, one, other)  # Docker tells of the layer of the first
+    host.disks.usage.measure()
+    assert host.disks.written_bytes() == {}
+    host.disks.logs.measure()
+    assert host.disks.written_bytes() == {"a": 40 + log.stat().st_blocks * 512}
 
 
 def test_before_anything_was_measured_nothing_is_told(host: Host) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors.engine_calls import EngineCalls
 from collectors.engine_http import Endpoint
 from collectors.facts import ObjectRef, SubjectKind
+from collectors.families import render
 from daemon.docker_writer import PATIENCE, AbandonedError, DockerWriter
 from daemon.outcome import Answer, Outcome
 from tests.fakes.clock import FakeClock
@@ -33,7 +35,10 @@ class Waiting:
         self.beats = 0
         self.give_up_after = 1_000_000
         self.pass_time = timedelta(0)
-        self.writer = DockerWriter(Endpoint(host=host), self.clock, self._beat, lambda: self.beats > self.give_up_after)
+        self.calls = EngineCalls()
+        self.writer = DockerWriter(
+            Endpoint(host=host), self.calls, self.clock, self._beat, lambda: self.beats > self.give_up_after
+        )
 
     def remove(self, ref: ObjectRef, api_version: str = "1.51") -> Answer:
         """Remove."""
@@ -96,6 +101,26 @@ def test_the_status_decides(engine: ScriptedEngine, waiting: Waiting, status: in
     answer = waiting.remove(ABSENT)
     assert answer.outcome is outcome
     assert not outcome.is_failure or answer.words == f"{status}: scripted {status}"
+
+
+def test_every_request_is_counted_and_so_is_what_went_wrong(engine: ScriptedEngine, waiting: Waiting) -> None:
+    waiting.remove(IMAGE)
+    waiting.remove(ABSENT)
+    waiting.remove(ref(engine, "busy", state="running"))
+    for number, status in enumerate((500, 403)):
+        engine.statuses["/containers/*"] = status
+        waiting.remove(ref(engine, f"job-{number}"))
+    engine.stop()
+    waiting.remove(IMAGE)
+    page = render(waiting.calls.families()).decode()
+    name = "shipkeeper_docker_api"
+    assert f'{name}_duration_seconds_count{{endpoint="container_remove"}} 4\n' in page
+    assert f'{name}_duration_seconds_count{{endpoint="image_remove"}} 2\n' in page
+    assert [line for line in page.splitlines() if line.startswith(f"{name}_errors")] == [
+        f'{name}_errors_total{{endpoint="container_remove",kind="forbidden"}} 1',
+        f'{name}_errors_total{{endpoint="container_remove",kind="status"}} 1',
+        f'{name}_errors_total{{endpoint="image_remove",kind="unanswered"}} 1',
+    ]
 
 
 def test_an_engine_that_is_not_there_does_not_answer(engine: ScriptedEngine, waiting: Waiting) -> None:

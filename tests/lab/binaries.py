@@ -65,14 +65,14 @@ def find(suite: Suite) -> Binaries:
     """Give the engine of a suite, fetched and unpacked first if need be. Raises `LabError`."""
     if suite is Suite.HOST:
         return _on_path()
-    root = _cached(f"engine/{suite}", lambda new: _unpack_engine(suite, new))
+    root = cached(f"engine/{suite}", lambda new: _unpack_engine(suite, new))
     return Binaries(root, "/usr/sbin/dockerd", "/bin/busybox")
 
 
 def prometheus() -> Path:
     """Give the Prometheus server, this machine's or one unpacked. Raises `LabError`."""
     installed = shutil.which("prometheus")
-    return Path(installed) if installed else _cached("prometheus", _unpack_prometheus) / "usr/bin/prometheus"
+    return Path(installed) if installed else cached("prometheus", _unpack_prometheus) / "usr/bin/prometheus"
 
 
 def promtool() -> Path:
@@ -91,7 +91,7 @@ def _on_path() -> Binaries:
     return Binaries(Path("/"), dockerd, busybox)
 
 
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
+def cached(name: str, make: Callable[[Path], None]) -> Path:
     """
     Give the folder of this name in the cache, made first if need be.
 
@@ -169,14 +169,14 @@ def _private_apt(suite: Suite) -> Iterator[_Apt]:
         for name in ("lists/partial", "archives/partial", "none"):
             (folder / name).mkdir(parents=True)
         (folder / "status").touch()  # nothing is installed: apt resolves everything down to libc
-        (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {suite} main\n")
+        (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {mirror()} {suite} main\n")
         (folder / "apt.conf").write_text(_APT_CONF.format(folder=folder))
         apt = _Apt(folder)
         apt.get(f"reading the package list of Debian {suite}", "update")
         yield apt
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Give the Debian mirror that this machine's own apt is set up with."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--no-release-info", "--format", "$(COMPONENT) $(RELEASE) $(SITE)"],

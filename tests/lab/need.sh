@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages behind commands that are missing here; without root it prints the one line to type.
-# Usage: need.sh setup | need.sh lab
+# Usage: need.sh setup | need.sh lab | need.sh slow
 set -eu
 missing=
 
@@ -20,6 +20,13 @@ lab)
     need systemd-container command -v systemd-nspawn
     need systemd-sysv test -e /sbin/init
     need dbus command -v dbus-daemon
+    ;;
+slow)
+    need mmdebstrap command -v mmdebstrap
+    need qemu-system-x86 command -v qemu-system-x86_64
+    need zstd command -v zstd
+    need xz-utils command -v xz
+    need cpio command -v cpio
     ;;
 esac
 
