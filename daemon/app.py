@@ -49,6 +49,7 @@ from daemon.fingerprint import fingerprint
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
+from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
@@ -193,7 +194,6 @@ class App:
             clock=clock,
             crew=crew,
         )
-        self.watch = self._watch(connect, book.for_one_look() if once else book)
         self.disks = Disks(
             engine=lambda: self.engine.engine,
             sampler=self.sampler,
@@ -201,6 +201,7 @@ class App:
             logs=LogLane(lambda: self.watch.snapshot if self._is_local() else None, clock),
             trends=Trends(lambda: self.sampler.latest, clock),
         )
+        self.watch = self._watch(connect, book.for_one_look() if once else book)
         ask_usage = Errand("ask-usage", self.disks.usage.measure)
         measure_logs = Errand("measure-logs", self.disks.logs.measure)
         self._jobs = Jobs(
@@ -361,7 +362,7 @@ class App:
 
     def _watch(self, connect: Callable[[], EngineApi], book: Rulebook) -> Watch:
         store, clock = self.store, self._clock
-        counters, sightings = Counters.load(store), Sightings(store, clock)
+        counters, sightings, last_use = Counters.load(store), Sightings(store, clock), LastUse(store, self._steady)
         away = absence.load(store, clock)
         deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
         kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
@@ -373,8 +374,10 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            last_use=last_use,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            unique_bytes=self.disks.unique_bytes,
             state_fault=lambda: store.degraded,
         )
         return Watch(
@@ -384,6 +387,7 @@ class App:
             counters=counters,
             turns=Turns(store),
             sightings=sightings,
+            last_use=last_use,
             sinks=lambda: self.sender.sinks,
             clock=clock,
             steady=self._steady,

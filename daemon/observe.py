@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collectors.engine_events import Event
     from collectors.inventory import Inventory
     from daemon.clock import Clock
+    from daemon.last_use import LastUse
     from daemon.ledger import Baseline, Ledger
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
@@ -70,10 +71,13 @@ class Eyes:
     ledger: Ledger
     recent: Recent
     sightings: Sightings
+    last_use: LastUse
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
     """Writable layer sizes measured so far, by container id."""
+    unique_bytes: Callable[[], Mapping[str, int]]
+    """What no other image shares, as last told by Docker, by image id."""
     state_fault: Callable[[], str | None]
     """Says why our own state cannot be written just now."""
 
@@ -103,11 +107,12 @@ class Observer:
         deaths: tuple[Death, ...] = ()
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
-            if isinstance(self._eyes.lookout.images, Known):
-                self._eyes.sightings.meet(self._unused_images())
             deaths, kills = self._befallen(sight, book)
+        facts = self._facts(book)
+        if sight is not None and isinstance(self._eyes.lookout.images, Known):
+            self._note_uses(sight, facts)
         return Observation(
-            facts=self._facts(book),
+            facts=replace(facts, images=self._images(facts.images)),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
@@ -160,7 +165,7 @@ class Observer:
             },
             engine=self._eyes.engine.engine,
             containers=self._containers(quotes=book.log_lines > 0),
-            images=self._images(),
+            images=tuple(self._eyes.inventory.images.values()),
             filesystems=filesystems,
             deaths=deaths,
             oom_kills=kills,
@@ -184,19 +189,26 @@ class Observer:
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
-    def _images(self) -> tuple[Image, ...]:
-        sightings = self._eyes.sightings
-        return tuple(
-            replace(image, watched_for=sightings.watched_for(image.id)) if image.dangling else image
-            for image in self._eyes.inventory.images.values()
-        )
+    def _note_uses(self, sight: Sight, facts: Facts) -> None:
+        """Take note of which images are used; of every other the time goes on since its use ended."""
+        self._eyes.last_use.hear(sight.events)
+        uses = self._eyes.last_use.meet(facts, listed=sight.images_read)
+        unused = {image.id for image in facts.images} - uses.held
+        if uses.touched:
+            self._eyes.sightings.meet(unused - uses.touched)
+        self._eyes.sightings.meet(unused)
 
-    def _unused_images(self) -> frozenset[str]:
-        """Give the ids of the images that nothing refers to; of every other the time begins when its use ends."""
-        images = self._eyes.inventory.images
-        parents = {image.parent_id for image in images.values()}
-        used = {container.image_id for container in self._eyes.inventory.containers.values()}
-        return frozenset(id_ for id_, image in images.items() if image.dangling) - used - parents
+    def _images(self, images: Sequence[Image]) -> tuple[Image, ...]:
+        """Give the images with what is known of them beside what Docker lists."""
+        sightings, last_use, unique = self._eyes.sightings, self._eyes.last_use, self._eyes.unique_bytes()
+        return tuple(
+            replace(
+                last_use.dated(image),
+                watched_for=sightings.watched_for(image.id),
+                unique_bytes=unique.get(image.id),
+            )
+            for image in images
+        )
 
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest

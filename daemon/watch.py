@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
     from daemon.counters import Counters
     from daemon.crew import Crew
+    from daemon.last_use import LastUse
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
@@ -74,6 +75,7 @@ class Watch:
         counters: Counters,
         turns: Turns,
         sightings: Sightings,
+        last_use: LastUse,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
         steady: SteadyClock,
@@ -88,6 +90,7 @@ class Watch:
         self._counters = counters
         self._turns = turns
         self._sightings = sightings
+        self._last_use = last_use
         self._sinks = sinks
         self._clock = clock
         self._steady = steady
@@ -251,6 +254,7 @@ class Watch:
             self._counters.save(connection, now.timestamp())
             self._turns.save(connection)
             self._sightings.save(connection)
+            self._last_use.save(connection)
             absence.save(connection, self._clock)
             self._steady.save(connection)
             at = self._steady.now()
@@ -267,6 +271,7 @@ class Watch:
         self._counters.saved()
         self._turns.saved()
         self._sightings.saved()
+        self._last_use.saved()
         self._saved = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:

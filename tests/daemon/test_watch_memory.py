@@ -11,6 +11,7 @@ import pytest
 from collectors.facts import Engine, EngineState, Facts, Known, Protection, SourceName
 from daemon.alerts import outbox
 from daemon.counters import Counters
+from daemon.last_use import LastUse
 from daemon.observe import Observation, Observer
 from daemon.sightings import Sightings
 from daemon.steady import SteadyClock
@@ -96,6 +97,7 @@ class Bridge:
             counters=Counters.load(self.store),
             turns=Turns(self.store),
             sightings=Sightings(self.store, self.clock),
+            last_use=LastUse(self.store, self.steady),
             sinks=tuple,
             away=timedelta(0),
             clock=self.clock,

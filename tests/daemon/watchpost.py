@@ -16,6 +16,7 @@ from collectors.inventory import Inventory
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
 from daemon.counters import Counters
+from daemon.last_use import LastUse
 from daemon.ledger import Ledger
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
@@ -124,6 +125,8 @@ class WatchPost:
         self.sightings = Sightings(self.store, self.clock)
         self.away = absence.load(self.store, self.clock)
         self.steady = steady.load(self.store, self.clock)
+        self.last_use = LastUse(self.store, self.steady)
+        self.unique_bytes: dict[str, int] = {}
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -225,8 +228,10 @@ class WatchPost:
                 ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
                 recent=Recent(deaths, kills, self.clock),
                 sightings=self.sightings,
+                last_use=self.last_use,
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
+                unique_bytes=lambda: self.unique_bytes,
                 state_fault=lambda: self.store.degraded,
             ),
             self.clock,
@@ -241,6 +246,7 @@ class WatchPost:
             counters=Counters.load(self.store),
             turns=Turns(self.store),
             sightings=self.sightings,
+            last_use=self.last_use,
             sinks=lambda: ["console"],
             clock=self.clock,
             steady=self.steady,

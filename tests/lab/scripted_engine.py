@@ -323,8 +323,11 @@ class ScriptedEngine:
                 return 409, {"message": f"cannot remove container {id_}: container is running"}
             del self.containers[id_]
             return 204, None
-        found = next((image for image in self.images if image["Id"] == id_), None)
+        found = self._image(id_)
         if kind == "images" and found is not None:
+            if found["Id"] != id_ and len(found["RepoTags"]) > 1:
+                found["RepoTags"].remove(id_)
+                return 200, [{"Untagged": id_}]
             if len(found["RepoTags"] or ()) > 1:
                 return 409, {
                     "message": f"conflict: unable to delete {id_}: image is referenced in multiple repositories"
@@ -332,6 +335,10 @@ class ScriptedEngine:
             self.images.remove(found)
             return 200, [{"Deleted": id_}]
         return 404, {"message": f"no such thing: {path}"}
+
+    def _image(self, name: str) -> Json | None:
+        """Find an image by its id or by one of its tags."""
+        return next((each for each in self.images if name == each["Id"] or name in (each["RepoTags"] or ())), None)
 
     def answer(self, path: str, types: list[str]) -> object | None:
         """Give the JSON at a path, or `None`; of df that of these types."""
@@ -346,8 +353,9 @@ class ScriptedEngine:
                 return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
             case ["images", "json"] | ["system", "df"]:
                 return self.images if "images" in path else self.measured(types)
-            case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
-                return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
+            case ["images", *words, "json"] if self._image("/".join(words)) is not None:
+                id_ = "/".join(words)
+                return {"Id": id_, "Metadata": {"LastTagTime": self.last_tagged.get(id_, ZERO_TIME)}}
             case _:
                 return None
 
