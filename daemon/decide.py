@@ -31,7 +31,7 @@ def decide(policies: Mapping[str, Policy], facts: Facts) -> Decision:
     """Ask every policy that has the sources it needs."""
     findings: list[Condition | Occurrence] = []
     removals: list[Removal] = []
-    kept: list[Kept] = []
+    kept: dict[tuple[str, str], Kept] = {}
     judged: set[str] = set()
     skipped: dict[str, str] = {}
     for name, policy in policies.items():
@@ -44,10 +44,12 @@ def decide(policies: Mapping[str, Policy], facts: Facts) -> Decision:
                 case Condition() | Occurrence():  # the most frequent first
                     findings.append(verdict)
                 case Kept():
-                    kept.append(verdict)
+                    kept[verdict.object.kind, verdict.object.id] = verdict
                 case Removal():
                     removals.append(verdict)
-    return Decision(tuple(findings), tuple(removals), tuple(kept), frozenset(judged), skipped)
+    for removal in removals:  # two policies may look at one object, and the later one knows it better
+        kept.pop((removal.object.kind, removal.object.id), None)
+    return Decision(tuple(findings), tuple(removals), tuple(kept.values()), frozenset(judged), skipped)
 
 
 def _why(facts: Facts, policy: Policy) -> str:

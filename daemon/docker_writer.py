@@ -62,7 +62,17 @@ class DockerWriter:
 
         Raises AbandonedError when `give_up` says so before the answer is there.
         """
-        path = f"/v{api_version}{_PATHS[ref.kind].format(id=quote(ref.id, safe=':'))}"
+        return self._delete(f"/v{api_version}{_PATHS[ref.kind].format(id=quote(ref.id, safe=':'))}")
+
+    def untag(self, tag: str, api_version: str) -> Answer:
+        """
+        Take a tag from an image that bears another one as well, and say what came of it.
+
+        Of an image that bears no other it would be the removal. Raises AbandonedError as `remove` does.
+        """
+        return self._delete(f"/v{api_version}{_PATHS[SubjectKind.IMAGE].format(id=quote(tag, safe=':/'))}")
+
+    def _delete(self, path: str) -> Answer:
         try:
             with _connected(self._endpoint) as sock:
                 return self._asked(sock, path)

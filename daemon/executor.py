@@ -61,6 +61,10 @@ class Writer(Protocol):
         """Remove it, and say what came of it; AbandonedError if the wait was given up."""
         ...
 
+    def untag(self, tag: str, api_version: str) -> Answer:
+        """Take one of several tags from an image; AbandonedError if the wait was given up."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Order:
@@ -302,7 +306,7 @@ class Executor:
         if answer is None:
             # On the disk before Docker is asked: what a crash cuts off is known afterwards.
             self._runs.note(run, position, removal, None)
-            answer = self._writer.remove(removal.object, self._recheck.api_version)
+            answer = self._removed(removal)
         now = self._clock.monotonic()
         self._runs.note(run, position, removal, answer)
         with self._changed:
@@ -312,6 +316,24 @@ class Executor:
         self._object_backoff.failed(removal.object.id, now)
         _log(run, removal, answer)
         return answer
+
+    def _removed(self, removal: Removal) -> Answer:
+        """
+        Remove what was just looked at; an image with several tags loses them one by one, looked at before each.
+
+        Docker takes it whole only by the name of its last tag, or by its id when it bears one: by its id, for a name
+        can have come to mean another image.
+        """
+        left = removal
+        while len(left.tags) > 1:
+            answer = self._writer.untag(left.tags[-1], self._recheck.api_version)
+            if answer.outcome not in {Outcome.REMOVED, Outcome.GONE}:
+                return _halfway(removal, left, answer)
+            left = left.without_last_tag()
+            self._worker.beat()
+            if objection := self._recheck.objection(left):
+                return _halfway(removal, left, objection)
+        return _halfway(removal, left, self._writer.remove(left.object, self._recheck.api_version))
 
     def _must_stop(self, order: _Order) -> str:
         """Say why the run may not go on; empty when it may."""
@@ -346,6 +368,15 @@ class Executor:
 
     def _give_up(self) -> bool:
         return self._give_up_at is not None and self._clock.monotonic() >= self._give_up_at
+
+
+def _halfway(planned: Removal, left: Removal, answer: Answer) -> Answer:
+    """Add to what stopped the removal of an image which of its tags are gone all the same."""
+    gone = planned.tags[len(left.tags) or 1 :]
+    if answer.outcome is Outcome.REMOVED or not gone:
+        return answer
+    lost = f"without the tags {', '.join(gone)} by now"
+    return Answer(answer.outcome, f"{answer.words}; {lost}" if answer.words else lost)
 
 
 def _log(run: int, removal: Removal, answer: Answer) -> None:

@@ -58,7 +58,7 @@ class LastUse:
         self._steady = steady
         rows = store.read("SELECT id, used_at, tags, pulled FROM image_uses", ())
         self._uses: dict[str, _Use] = dict(readable(rows, _load))
-        self._run: set[str] = set()
+        self._told: set[str] = set()
         self._handled: dict[str, bool] = {}
         self._changed: set[str] = set()
         self._gone: set[str] = set()
@@ -67,9 +67,11 @@ class LastUse:
         """Take note of the images that events name: a container may have come and gone between two looks."""
         for event in events:
             if event.type == "container" and event.action in _RUNS:
-                self._run.add(event.attributes.get("image", ""))
+                self._told.add(event.attributes.get("image", ""))
             elif event.type == "image" and event.action not in _ENDS:
-                # The name of a pull is that of another image until the images are listed again.
+                # At once, for a removal may be about to come; and once more when the images are listed, for until
+                # then the name of a pull may be that of another image.
+                self._told.add(event.id)
                 self._handled[event.id] = self._handled.get(event.id, False) or event.action in _REGISTRY
 
     def meet(self, facts: Facts, *, listed: bool) -> Uses:
@@ -82,7 +84,7 @@ class LastUse:
         pulled = self._pulled(facts.images) if listed else {}
         held = _with_ancestors(_in_containers(facts), images)
         met = images.keys() - self._uses.keys()
-        touched = pulled.keys() | self._ran(facts.images) | self._tagged(facts.images)
+        touched = pulled.keys() | self._named_now(facts.images) | self._tagged(facts.images)
         touched = _with_ancestors(touched, images) | (_with_ancestors(met, images) - met)
         for id_ in held | touched | met:
             self._use(images[id_], now, pulled=pulled.get(id_, False))
@@ -121,9 +123,9 @@ class LastUse:
         found = _named(handled, images)
         return {id_: handled[name] for name, id_ in found.items()}
 
-    def _ran(self, images: Sequence[Image]) -> set[str]:
-        ran, self._run = self._run, set()
-        return set(_named(ran, images).values())
+    def _named_now(self, images: Sequence[Image]) -> set[str]:
+        told, self._told = self._told, set()
+        return set(_named(told, images).values())
 
     def _tagged(self, images: Sequence[Image]) -> set[str]:
         """Give those that bear a tag that they did not bear before, or none any more."""

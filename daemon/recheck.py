@@ -110,8 +110,21 @@ def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
         if image is None:
             return None
         known = watched.get(image.id)
-        images.append(replace(image, watched_for=known.watched_for) if known else image)
+        images.append(_as_known(image, known) if known else image)
     return replace(facts, images=tuple(images)) if any(image.id == id_ for image in images) else None
+
+
+def _as_known(image: Image, known: Image) -> Image:
+    """Add to an image what we have found out about it; of the one in question its inspect counts."""
+    if not image.inspected:
+        image = replace(image, last_tagged_at=known.last_tagged_at, inspected=known.inspected)
+    return replace(
+        image,
+        watched_for=known.watched_for,
+        last_used_at=known.last_used_at,
+        pull_seen=known.pull_seen,
+        unique_bytes=known.unique_bytes,
+    )
 
 
 def _judged(book: Rulebook, facts: Facts, removal: Removal) -> Answer | None:
@@ -132,5 +145,8 @@ def _by_verdict(verdict: Removal | Kept, removal: Removal) -> Answer | None:
     if isinstance(verdict, Kept):
         return Answer(Outcome.NOT_ELIGIBLE, verdict.reason)
     # Another name is another approval: somebody may have renamed it to keep it.
-    renamed = verdict.object.name != removal.object.name
-    return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now") if renamed else None
+    if verdict.object.name != removal.object.name:
+        return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now")
+    if verdict.tags != removal.tags:
+        return Answer(Outcome.NOT_ELIGIBLE, f"its tags are {', '.join(verdict.tags or [verdict.object.name])} by now")
+    return None

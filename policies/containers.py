@@ -81,6 +81,7 @@ class ExitedContainers:
             filesystem=places.of_layers(facts.engine, facts.filesystems),
             policy="containers",
             reason=story,
+            idle=idle,
         )
 
     def _limit(self, container: Container) -> timedelta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
@@ -82,6 +82,10 @@ class Removal:
     """All tags of an image that bears several: they go with it, and it goes only while it bears exactly these."""
     idle: timedelta | None = field(default=None, compare=False)
     """How long it has been of no use, where the policy goes by that."""
+
+    def without_last_tag(self) -> Removal:
+        """Give what is left to remove of an image when the last of its tags is gone."""
+        return replace(self, tags=self.tags[:-1] if len(self.tags) > 2 else ())  # noqa: PLR2004  one tag is a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
