@@ -71,7 +71,7 @@ def container(answer: object) -> Container:
     """Read `GET /containers/{id}/json`; raises EngineProtocolError naming the field that is wrong."""
     item = Fields(answer, "container")
     state, config, host = item.child("State"), item.child("Config"), item.child("HostConfig")
-    restart = host.child("RestartPolicy")
+    restart, log = host.child("RestartPolicy"), host.child("LogConfig")
     return Container(
         id=_required(item, "Id"),
         name=item.text("Name").removeprefix("/"),
@@ -95,6 +95,8 @@ def container(answer: object) -> Container:
         network_mode=host.text("NetworkMode"),
         cgroup_parent=host.text("CgroupParent"),
         log_path=item.text("LogPath"),
+        log_driver=log.text("Type"),
+        log_max_size=log.child("Config").text("max-size"),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
     )
 

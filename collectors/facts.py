@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from collectors.storage_facts import BuildRecord, LogSize, Network, Volume
+
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
@@ -29,6 +31,11 @@ class SourceName(StrEnum):
     IMAGES = "images"
     """The images alone: a proxy may forbid them, and an engine may fail over a broken one."""
     FILESYSTEMS = "filesystems"
+    BUILD_CACHE = "build_cache"
+    NETWORKS = "networks"
+    VOLUMES = "volumes"
+    LOGS = "logs"
+    """What the logs of all containers take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,10 @@ class SubjectKind(StrEnum):
 
     CONTAINER = "container"
     IMAGE = "image"
+    BUILD_CACHE = "build_cache"
+    """The records of a build cache together: Docker removes them in one go."""
+    NETWORK = "network"
+    VOLUME = "volume"
     FILESYSTEM = "filesystem"
     ENGINE = "engine"
     DAEMON = "daemon"
@@ -157,6 +168,16 @@ class Container:
     network_mode: str = ""
     cgroup_parent: str = ""
     log_path: str = ""
+    log_driver: str = ""
+    """`HostConfig.LogConfig.Type`, the engine's default for it included."""
+    log_max_size: str = ""
+    """Its option `max-size`, in Docker's words; empty where nothing was set."""
+    seen_stopped_at: datetime | None = None
+    """
+    When it stopped as far as we watched, on the wall clock as it is set now; `None` where we did not watch.
+
+    A wall clock that somebody sets moves it along, so nothing grows old by that.
+    """
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
     size_bytes: int | None = None
@@ -283,6 +304,9 @@ class VolumeUsage:
     path: str
     size_bytes: int
     unused: bool
+    name: str = ""
+    references: int | None = None
+    """How many containers mount it; `None` where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +328,8 @@ class KindUsage:
     """Those of them that something uses."""
     volumes: tuple[VolumeUsage, ...] = ()
     """One by one, where Docker told them so."""
+    build_records: tuple[BuildRecord, ...] | None = None
+    """Those of the build cache, `None` where only their sums were told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,6 +476,12 @@ class Facts:
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
     filesystems: tuple[Filesystem, ...] = ()
+    build_records: tuple[BuildRecord, ...] = ()
+    networks: tuple[Network, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    logs: tuple[LogSize, ...] = ()
+    clock_set_ago: timedelta | None = None
+    """How long ago, in time that we watched, the wall clock was last set forward; `None` if we never saw it."""
     deaths: tuple[Death, ...] = ()
     """The last hour's, oldest first."""
     oom_kills: tuple[OomKill, ...] = ()
