@@ -172,12 +172,14 @@ class Container:
     """`HostConfig.LogConfig.Type`, the engine's default for it included."""
     log_max_size: str = ""
     """Its option `max-size`, in Docker's words; empty where nothing was set."""
-    seen_stopped_at: datetime | None = None
-    """
-    When it stopped as far as we watched, on the wall clock as it is set now; `None` where we did not watch.
-
-    A wall clock that somebody sets moves it along, so nothing grows old by that.
-    """
+    stopped_for: timedelta | None = None
+    """How long we have watched it stopped, rounded down; `None` where we did not. No wall clock is in it."""
+    volumes: tuple[str, ...] = ()
+    """The names of the volumes that it mounts, anonymous ones too."""
+    networks: tuple[str, ...] = ()
+    """The names and ids of the networks that it is to join, whether it runs or not."""
+    mounted_images: tuple[str, ...] = ()
+    """The references of the images that it mounts."""
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
     size_bytes: int | None = None
@@ -450,6 +452,8 @@ class Engine:
     cgroup_driver: str = ""
     cgroup_version: str = ""
     live_restore: bool = False
+    swarm: bool = False
+    """It is a node of a swarm, whose services refer to images, volumes and networks that no container shows."""
     podman: bool = False
 
     @property
@@ -460,10 +464,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
-    """The owner's settings of what is never removed: globs of container names and of image references."""
+    """The owner's settings of what is never removed: globs of names, of images of their references."""
 
     containers: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,6 +493,10 @@ class Facts:
     oom_kills: tuple[OomKill, ...] = ()
     """The last hour's, oldest first."""
     protection: Protection = field(default_factory=Protection)
+    own_container_id: str = ""
+    """The container that we run in; empty where we run in none."""
+    gpu_holders: frozenset[str] = frozenset()
+    """The ids of the containers whose processes hold memory of a GPU."""
     ignore: tuple[str, ...] = ()
     """Globs of the names of containers that the owner wants to hear nothing of."""
     state_fault: str = ""

@@ -24,6 +24,7 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
+from collectors.own_container import own_container_id
 from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
@@ -376,6 +377,7 @@ class App:
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             state_fault=lambda: store.degraded,
+            own_container_id=own_container_id() if self._is_local() else "",
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),

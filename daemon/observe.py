@@ -76,6 +76,8 @@ class Eyes:
     """Writable layer sizes measured so far, by container id."""
     state_fault: Callable[[], str | None]
     """Says why our own state cannot be written just now."""
+    own_container_id: str = ""
+    """The container that we run in, if any."""
 
 
 class Observer:
@@ -165,6 +167,7 @@ class Observer:
             deaths=deaths,
             oom_kills=kills,
             protection=book.protection,
+            own_container_id=self._eyes.own_container_id,
             ignore=book.ignore,
             state_fault=self._eyes.state_fault() or "",
         )

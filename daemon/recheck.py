@@ -96,7 +96,9 @@ def _containers(facts: Facts, listed: tuple[ContainerSummary, ...]) -> tuple[Con
     """Lay the list over what is known of each container; one that is new counts as a user of its image."""
     known = {container.id: container for container in facts.containers}
     return tuple(
-        replace(known[each.id], name=each.name, state=each.state) if each.id in known else from_summary(each)
+        replace(known[each.id], name=each.name, state=each.state, volumes=each.volumes, networks=each.networks)
+        if each.id in known
+        else from_summary(each)
         for each in listed
     )
 

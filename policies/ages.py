@@ -28,9 +28,9 @@ def since_end(container: Container, now: datetime) -> timedelta | None:
     """
     never_ran = container.started_at is None and container.finished_at is None
     dated = age(container.created_at if never_ran else container.finished_at, now)
-    if dated is None or container.seen_stopped_at is None:
+    if dated is None or container.stopped_for is None:
         return dated
-    return max(min(dated, now - container.seen_stopped_at), timedelta(0))
+    return min(dated, container.stopped_for)
 
 
 def unused_for(image: Image, now: datetime) -> timedelta:
