@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
+    from daemon.clock_steps import ClockSteps
     from daemon.counters import Counters
     from daemon.crew import Crew
+    from daemon.idle import IdleTimes
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
@@ -74,6 +76,8 @@ class Watch:
         counters: Counters,
         turns: Turns,
         sightings: Sightings,
+        idle: IdleTimes,
+        clock_steps: ClockSteps,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
         steady: SteadyClock,
@@ -88,6 +92,8 @@ class Watch:
         self._counters = counters
         self._turns = turns
         self._sightings = sightings
+        self._idle = idle
+        self._clock_steps = clock_steps
         self._sinks = sinks
         self._clock = clock
         self._steady = steady
@@ -251,6 +257,8 @@ class Watch:
             self._counters.save(connection, now.timestamp())
             self._turns.save(connection)
             self._sightings.save(connection)
+            self._idle.save(connection)
+            self._clock_steps.save(connection)
             absence.save(connection, self._clock)
             self._steady.save(connection)
             at = self._steady.now()
@@ -267,6 +275,7 @@ class Watch:
         self._counters.saved()
         self._turns.saved()
         self._sightings.saved()
+        self._idle.saved()
         self._saved = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:

@@ -67,14 +67,19 @@ class BuildCache:
         unused_for = words.duration(self.unused_for)
         if not idle:
             return f"too recent: no record has been unused for {unused_for}"
-        if facts.clock_set_ago is not None and facts.clock_set_ago < self.unused_for:
-            since = words.duration(facts.clock_set_ago)
-            return f"age unknown: the clock was set forward {since} ago, so nobody knows what is {unused_for} old"
-        if young := sum(self._is_undated(record, facts) for record in facts.build_records):
-            return f"too recent: {words.count(young, 'record')} would go that no build has come back to yet"
         if self._gain(facts.build_records, idle) == 0:
             return f"within its floor: {words.size(self.floor_bytes)} of cache stay"
-        return ""
+        return self._why_unsure(facts)
+
+    def _why_unsure(self, facts: Facts) -> str:
+        """Say why Docker, which goes by dates, might take what is not old; empty if it would not."""
+        if facts.clock_set_ago is not None and facts.clock_set_ago < self.unused_for:
+            since = words.duration(facts.clock_set_ago)
+            return f"age unknown: the clock was set forward {since} ago, and older dates say nothing since"
+        young = sum(self._is_undated(record, facts) for record in facts.build_records)
+        return (
+            f"too recent: {words.count(young, 'record')} would go that no build has come back to yet" if young else ""
+        )
 
     def _idle(self, facts: Facts) -> list[BuildRecord]:
         """Give the records that Docker would take, were there no floor."""
