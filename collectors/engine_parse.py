@@ -45,6 +45,8 @@ class ContainerSummary:
     state: ContainerState
     status: str
     created_at: datetime
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def container_summaries(answer: object) -> tuple[ContainerSummary, ...]:
@@ -64,6 +66,8 @@ def _summary(item: Fields) -> ContainerSummary:
         state=_state(item, "State"),
         status=item.text("Status"),
         created_at=_required_time(item, "Created", item.seconds("Created")),
+        volumes=_volumes(item),
+        networks=_networks(item),
     )
 
 
@@ -71,7 +75,7 @@ def container(answer: object) -> Container:
     """Read `GET /containers/{id}/json`; raises EngineProtocolError naming the field that is wrong."""
     item = Fields(answer, "container")
     state, config, host = item.child("State"), item.child("Config"), item.child("HostConfig")
-    restart = host.child("RestartPolicy")
+    restart, log = host.child("RestartPolicy"), host.child("LogConfig")
     return Container(
         id=_required(item, "Id"),
         name=item.text("Name").removeprefix("/"),
@@ -95,8 +99,25 @@ def container(answer: object) -> Container:
         network_mode=host.text("NetworkMode"),
         cgroup_parent=host.text("CgroupParent"),
         log_path=item.text("LogPath"),
+        log_driver=log.text("Type"),
+        log_max_size=log.child("Config").text("max-size"),
+        volumes=_volumes(item),
+        networks=_networks(item),
+        mounted_images=tuple(each.text("Source") for each in host.children("Mounts") if each.text("Type") == "image"),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
     )
+
+
+def _volumes(item: Fields) -> tuple[str, ...]:
+    mounts = item.children("Mounts")
+    return tuple(sorted({each.text("Name") for each in mounts if each.text("Type") == "volume"} - {""}))
+
+
+def _networks(item: Fields) -> tuple[str, ...]:
+    """Give names and ids: what was created and never started has no ids yet."""
+    joined = item.child("NetworkSettings").child("Networks")
+    names = joined.names()
+    return tuple(sorted({*names, *(joined.child(name).text("NetworkID") for name in names)} - {""}))
 
 
 def writable_size(answer: object) -> int | None:
@@ -167,6 +188,7 @@ def engine(info: object, said: Versions, since: datetime) -> Engine:
         cgroup_driver=item.text("CgroupDriver"),
         cgroup_version=item.text("CgroupVersion"),
         live_restore=item.flag("LiveRestoreEnabled"),
+        swarm=item.child("Swarm").text("LocalNodeState") not in {"", "inactive"},
         podman=said.podman,
     )
 

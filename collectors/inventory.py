@@ -259,5 +259,7 @@ def from_summary(summary: ContainerSummary) -> Container:
         labels=summary.labels,
         state=summary.state,
         created_at=summary.created_at,
+        volumes=summary.volumes,
+        networks=summary.networks,
         inspected=False,
     )

@@ -24,6 +24,7 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
+from collectors.own_container import own_container_id
 from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
@@ -32,6 +33,7 @@ from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
 from daemon.answers import Answers, Self
 from daemon.clock import SystemClock
+from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
@@ -48,6 +50,7 @@ from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
+from daemon.idle import IdleTimes
 from daemon.jobs import Job, Jobs
 from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
@@ -67,6 +70,9 @@ from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
+from daemon.stock import Stock, take_stock
+from daemon.storage import EVERY as STORAGE_EVERY
+from daemon.storage import StorageLane
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.trends import Trends
@@ -202,6 +208,8 @@ class App:
             trends=Trends(lambda: self.sampler.latest, clock),
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
+        self._storage = StorageLane(patiently, lambda: self.engine.engine, clock)
+        list_storage = Errand("list-storage", self._storage.read)
         ask_usage = Errand("ask-usage", self.disks.usage.measure)
         measure_logs = Errand("measure-logs", self.disks.logs.measure)
         self._jobs = Jobs(
@@ -211,6 +219,7 @@ class App:
                 Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
                 Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
+                Job("list-storage", list_storage.run, STORAGE_EVERY, "docker", first=timedelta(seconds=5)),
                 Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
@@ -356,6 +365,9 @@ class App:
     def _containers(self) -> Sequence[Container]:
         return list(self._inventory.containers.values())
 
+    def _stock(self) -> Stock:
+        return take_stock(self._storage, self.disks.usage.latest, self.disks.logs.latest, self._clock.now())
+
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
         return self.configuration.settings.docker.host.startswith("unix://")
@@ -363,6 +375,8 @@ class App:
     def _watch(self, connect: Callable[[], EngineApi], book: Rulebook) -> Watch:
         store, clock = self.store, self._clock
         counters, sightings, last_use = Counters.load(store), Sightings(store, clock), LastUse(store, self._steady)
+        idle = IdleTimes(store, clock, lambda: sightings.watched)
+        clock_steps = ClockSteps(store, clock, lambda: sightings.watched)
         away = absence.load(store, clock)
         deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
         kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
@@ -375,10 +389,14 @@ class App:
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
             last_use=last_use,
+            idle=idle,
+            clock_steps=clock_steps,
+            stock=self._stock,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             unique_bytes=self.disks.unique_bytes,
             state_fault=lambda: store.degraded,
+            own_container_id=own_container_id() if self._is_local() else "",
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
@@ -388,6 +406,8 @@ class App:
             turns=Turns(store),
             sightings=sightings,
             last_use=last_use,
+            idle=idle,
+            clock_steps=clock_steps,
             sinks=lambda: self.sender.sinks,
             clock=clock,
             steady=self._steady,

@@ -136,6 +136,8 @@ class Protect(Section):
 
     containers: Globs = ()
     images: Globs = ()
+    volumes: Globs = ()
+    networks: Globs = ()
 
 
 class Cleanup(Section):
@@ -205,7 +207,13 @@ class Settings(Section):
 
     def protection(self) -> Protection:
         """Give the owner's globs in the form that policies read."""
-        return Protection(containers=self.protect.containers, images=self.protect.images)
+        protect = self.protect
+        return Protection(
+            containers=protect.containers,
+            images=protect.images,
+            volumes=protect.volumes,
+            networks=protect.networks,
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Give every text that no log may show: a webhook's address, and its path, which libraries log alone."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daemon.records import readable
 from policies import references
-from policies.protection import Guard
+from policies.users import Users, short
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,6 @@ _ENDS = frozenset({"delete", "prune", "untag"})
 _REGISTRY = frozenset({"pull", "push"})
 _STORED_EVERY = timedelta(minutes=10)
 """An image in use is used at every look: so old the date of it in the store may be."""
-_SHORT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +152,9 @@ class LastUse:
 
 
 def _in_containers(facts: Facts) -> set[str]:
-    """Give the ids of the images that a container refers to, in whatever state and however it spells them."""
-    used_by = Guard.of(facts).used_by
-    return {
-        image.id
-        for image in facts.images
-        if image.id in used_by
-        or _short(image.id) in used_by
-        or any(references.canonical(name) in used_by for name in (*image.tags, *image.digests))
-    }
+    """Give the ids of the images that a container refers to, in whatever state."""
+    users = Users.of(facts)
+    return {image.id for image in facts.images if users.container_of(image)}
 
 
 def _with_ancestors(ids: Iterable[str], images: Mapping[str, Image]) -> set[str]:
@@ -180,13 +173,9 @@ def _named(names: Iterable[str], images: Sequence[Image]) -> Mapping[str, str]:
     if not (wanted := {name for name in names if name}):
         return {}
     index = {references.canonical(name): image.id for image in images for name in (*image.digests, *image.tags)}
-    index |= {spelled: image.id for image in images for spelled in (_short(image.id), image.id)}
-    keys = {name: (name, _short(name), references.canonical(name)) for name in wanted}
+    index |= {spelled: image.id for image in images for spelled in (short(image.id), image.id)}
+    keys = {name: (name, short(name), references.canonical(name)) for name in wanted}
     return {name: index[key] for name, spelled in keys.items() for key in reversed(spelled) if key in index}
-
-
-def _short(image_id: str) -> str:
-    return image_id.removeprefix("sha256:")[:_SHORT]
 
 
 def _load(row: sqlite3.Row) -> tuple[str, _Use]:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 LIFE = timedelta(minutes=30)
 """A plan is not carried out when it is older: too much can have changed."""
 
-_NOUNS = {SubjectKind.CONTAINER: "container", SubjectKind.IMAGE: "image"}
+_NOUNS = {
+    SubjectKind.CONTAINER: "container",
+    SubjectKind.IMAGE: "image",
+    SubjectKind.BUILD_CACHE: "build cache",
+    SubjectKind.VOLUME: "volume",
+    SubjectKind.NETWORK: "network",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
+    from daemon.clock_steps import ClockSteps
     from daemon.counters import Counters
     from daemon.crew import Crew
+    from daemon.idle import IdleTimes
     from daemon.last_use import LastUse
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
@@ -76,6 +78,8 @@ class Watch:
         turns: Turns,
         sightings: Sightings,
         last_use: LastUse,
+        idle: IdleTimes,
+        clock_steps: ClockSteps,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
         steady: SteadyClock,
@@ -91,6 +95,8 @@ class Watch:
         self._turns = turns
         self._sightings = sightings
         self._last_use = last_use
+        self._idle = idle
+        self._clock_steps = clock_steps
         self._sinks = sinks
         self._clock = clock
         self._steady = steady
@@ -255,6 +261,8 @@ class Watch:
             self._turns.save(connection)
             self._sightings.save(connection)
             self._last_use.save(connection)
+            self._idle.save(connection)
+            self._clock_steps.save(connection)
             absence.save(connection, self._clock)
             self._steady.save(connection)
             at = self._steady.now()
@@ -272,6 +280,7 @@ class Watch:
         self._turns.saved()
         self._sightings.saved()
         self._last_use.saved()
+        self._idle.saved()
         self._saved = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:

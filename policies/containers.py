@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from collectors.facts import ContainerState, SourceName, one_off
-from policies import ages, knobs, places, words
+from policies import ages, knobs, owner_labels, places, words
 from policies.policy import Kept, Removal
 from policies.protection import Guard
 
@@ -65,14 +65,14 @@ class ExitedContainers:
                 service = f"{container.compose_project}/{container.compose_service}"
                 yield Kept(object=container.ref, reason=f"newest of its service: {service}")
             else:
-                yield self._by_age(container, facts)
+                yield self._by_age(container, facts, guard.own_ttl(container))
 
-    def _by_age(self, container: Container, facts: Facts) -> Removal | Kept:
+    def _by_age(self, container: Container, facts: Facts, ttl: timedelta | None) -> Removal | Kept:
         idle = ages.since_end(container, facts.now)
         if idle is None:
             return Kept(object=container.ref, reason=f"age unknown: {_story(container, 'at an unknown time')}")
         story = _story(container, f"{words.duration(idle)} ago")
-        limit = self._limit(container)
+        limit = self._limit(container) if ttl is None else ttl
         if idle < limit:
             return Kept(object=container.ref, reason=f"too recent: {story}, kept for {words.duration(limit)}")
         return Removal(
@@ -80,7 +80,9 @@ class ExitedContainers:
             size_bytes=container.size_bytes,
             filesystem=places.of_layers(facts.engine, facts.filesystems),
             policy="containers",
-            reason=story,
+            reason=story
+            if ttl is None
+            else f"{story}, its label {owner_labels.TTL} allows that after {words.duration(ttl)}",
             idle=idle,
         )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from collectors.facts import Engine, Facts, Image
+    from collectors.facts import Facts, Image
 
 MOST_TAGS = 32
 """An image with more of them is somebody's system of its own; and they would go one request at a time."""
@@ -50,15 +50,15 @@ class UnusedImages:
         for image in facts.images:
             if image.dangling:
                 continue
-            if reason := guard.why_protected(image) or self._why_kept(image, facts.engine):
+            if reason := guard.why_protected(image) or self._why_kept(image, guard):
                 yield Kept(object=image.ref, reason=reason)
             else:
                 yield self._by_age(image, facts, newest.get(image.id))
 
-    def _why_kept(self, image: Image, engine: Engine) -> str | None:
+    def _why_kept(self, image: Image, guard: Guard) -> str | None:
         if len(image.tags) > MOST_TAGS:
             return f"protected: it bears {len(image.tags)} tags, more than {MOST_TAGS}"
-        return None if self.include_local_builds else _never_pushed(image, engine)
+        return None if self.include_local_builds else guard.why_never_pushed(image)
 
     def _by_age(self, image: Image, facts: Facts, newest_of: str | None) -> Removal | Kept:
         if not image.inspected:
@@ -114,12 +114,3 @@ def _since_use(image: Image, now: datetime) -> timedelta:
 
 def _since_tag(image: Image, now: datetime) -> timedelta:
     return timedelta.max if image.last_tagged_at is None else now - image.last_tagged_at
-
-
-def _never_pushed(image: Image, engine: Engine) -> str | None:
-    """Say why nobody could pull this image again, as far as is known."""
-    if image.pull_seen:
-        return None
-    if engine.containerd_store:  # it gives a digest to what was only built, too
-        return "protected: it may have been built here, the containerd image store does not tell"
-    return None if image.digests else "protected: built or loaded here and never pushed, nobody could pull it again"

@@ -17,6 +17,7 @@ from tests.policies.build import (
     exited,
     facts,
     filesystem,
+    image,
     kept,
     never_started,
     removed,
@@ -133,3 +134,14 @@ def etl_runs(ages: list[timedelta]) -> Facts:
     return facts(
         containers=[exited(f"etl-{n}", ago=age, labels=compose("nlp", "etl", n)) for n, age in enumerate(ages)]
     )
+
+
+def test_its_owners_ttl_takes_the_place_of_the_policys_age() -> None:
+    base = image("app:1")
+    soon = exited("soon", ago=2 * HOUR, image_id=base.id, labels={"shipkeeper.ttl": "1h"})
+    late = exited("late", ago=30 * DAY, image_id=base.id, labels={"shipkeeper.ttl": "60d"})
+    world = facts(containers=[soon, late], images=[base])
+    assert removed(ExitedContainers(), world) == {
+        "soon": "exited 0 (clean exit) 2 h ago, its label shipkeeper.ttl allows that after 1 h"
+    }
+    assert kept(ExitedContainers(), world)["late"] == "protected: label shipkeeper.ttl, for 30 days more"

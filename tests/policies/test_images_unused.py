@@ -140,9 +140,7 @@ def test_what_was_only_built_here_stays_unless_it_is_asked_for() -> None:
 
 def test_the_containerd_store_does_not_tell_what_was_built_here() -> None:
     world = facts(images=[old("app:1")], engine=CONTAINERD)
-    assert kept(ALL, world) == {
-        "app:1": "protected: it may have been built here, the containerd image store does not tell"
-    }
+    assert kept(ALL, world) == {"app:1": "protected: it may have been built here, the containerd store does not tell"}
     assert removed(ALL, facts(images=[old("app:1", pull_seen=True)], engine=CONTAINERD)) == {
         "app:1": "unused for 41 days"
     }
