@@ -16,7 +16,9 @@ from daemon.errors import ShipkeeperError
 from daemon.outcome import Answer, Outcome, counted, in_words
 from daemon.plans import LIFE, make_plan
 from daemon.runs import Run, RunState
+from daemon.schedules import Schedules
 from policies import words
+from policies.bounds import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,6 +111,7 @@ class Executor:
         self._clock = clock
         self._worker = crew.worker("executor", self._run)
         self._writer = writer(self._worker.beat, self._give_up)
+        self._schedules = Schedules(clock)
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
         self._removals: Counter[tuple[str, str, str]] = Counter()
@@ -262,6 +265,7 @@ class Executor:
 
     def _automatic(self) -> _Order | None:
         """Make an order of what the last cycle offered, if everything allows it."""
+        self._schedules.look({name: each.schedule for name, each in self._book().bounds.items()})
         offered = self._offered
         if not offered:  # nothing new since the last round: that ends no pause
             return None
@@ -270,7 +274,11 @@ class Executor:
             return None
         self._offered = ()
         now = self._clock.monotonic()
-        eligible = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
+        book = self._book()
+        due = {name for name in {each.policy for each in offered} if self._is_due(name, book)}
+        rested = (each for each in offered if not self._object_backoff.left(each.object.id, now))
+        eligible, _ = within((each for each in rested if each.policy in due), book.bounds)
+        self._schedules.done(due)
         if not eligible:
             return None
         try:
@@ -278,6 +286,9 @@ class Executor:
         except ShipkeeperError as refusal:  # a person was faster, or the engine went away just now
             log.info("no cleanup now: %s", refusal)
         return self._order
+
+    def _is_due(self, policy: str, book: Rulebook) -> bool:
+        return book.mode_of(policy) == "enforce" and self._schedules.due(policy)
 
     def _carry_out(self, order: _Order) -> None:
         plan, failures = order.plan, 0
@@ -290,6 +301,8 @@ class Executor:
             if why := self._must_stop(order):
                 state = RunState.STOPPED
                 break
+            if order.automatic and self._book().mode_of(removal.policy) != "enforce":
+                continue  # its policy has another mode since the run began
             answer = self._step(order.run, position, removal)
             outcomes[answer.outcome] += 1
             failures = failures + 1 if answer.outcome.is_failure else 0

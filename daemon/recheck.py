@@ -10,6 +10,7 @@ from collectors.engine_errors import EngineError, EngineProtocolError, EngineUna
 from collectors.facts import ContainerState, DiskKind, SubjectKind
 from collectors.inventory import from_summary
 from daemon.outcome import Answer, Outcome
+from policies.bounds import ask
 from policies.policy import Kept, Removal
 
 if TYPE_CHECKING:
@@ -184,14 +185,14 @@ _REFRESHERS: Final[Mapping[SubjectKind, Callable[[Facts, EngineApi, str], Facts 
 
 
 def _judged(book: Rulebook, facts: Facts, removal: Removal) -> Answer | None:
-    if book.mode == "observe":
+    if book.mode_of(removal.policy) == "observe":
         return Answer(Outcome.NOT_ELIGIBLE, "the mode is observe by now")
     policy = book.policies.get(removal.policy)
     if policy is None:
         return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
     if not facts.known(policy.needs):
         return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
-    for verdict in policy.decide(facts):
+    for verdict in ask(policy, facts, book.bounds_of(removal.policy)):
         if isinstance(verdict, (Removal, Kept)) and verdict.object.id == removal.object.id:
             return _by_verdict(verdict, removal)
     return Answer(Outcome.NOT_ELIGIBLE, "its policy does not speak of it any more")

@@ -87,7 +87,8 @@ class Deck:
 
     def offer(self, after: timedelta = SECOND) -> None:
         """Let a cycle hand over what it would remove."""
-        self.executor.offer(self.look(after))
+        self.look(after)
+        self.executor.offer(self.post.handed_over[-1])
 
     def apply(self, plan: Plan) -> Run:
         """Carry out a plan that somebody approved."""

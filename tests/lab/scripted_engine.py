@@ -179,6 +179,8 @@ class ScriptedEngine:
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.deleted: list[str] = []
+        self.after_delete: Callable[[], None] = lambda: None
+        """Called with every DELETE, before it does anything: what happens meanwhile."""
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
         self._changed = threading.Condition()
@@ -317,6 +319,7 @@ class ScriptedEngine:
     def remove(self, path: str, sent: str) -> tuple[int, object]:
         """Do what a DELETE asks for as the engine does it without force; `sent` is its path as it was sent."""
         self.deleted.append(sent)
+        self.after_delete()
         kind, _, id_ = path.strip("/").partition("/")
         if kind == "containers" and id_ in self.containers:
             if self.containers[id_].state in {"running", "paused", "restarting"}:
