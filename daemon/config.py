@@ -27,10 +27,14 @@ from daemon.values import (
     Section,
     WebhookAddress,
 )
+from policies.build_cache import BuildCache
 from policies.catalogue import RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.images import DanglingImages
+from policies.logs import LargeLogs
+from policies.networks import UnusedNetworks
+from policies.volumes import UnusedVolumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +47,10 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
     {
         "containers": ExitedContainers,
         "images_dangling": DanglingImages,
+        "build_cache": BuildCache,
+        "networks": UnusedNetworks,
+        "volumes": UnusedVolumes,
+        "logs": LargeLogs,
         "disk_pressure": DiskPressure,
     }
 )

@@ -25,6 +25,8 @@ class Decision:
     judged: frozenset[str]
     skipped: Mapping[str, str]
     """Policy name → why it was skipped, in words."""
+    cleanups: tuple[str, ...] = ()
+    """The policies that were asked what to remove."""
 
 
 def decide(policies: Mapping[str, Policy], facts: Facts) -> Decision:
@@ -34,11 +36,14 @@ def decide(policies: Mapping[str, Policy], facts: Facts) -> Decision:
     kept: list[Kept] = []
     judged: set[str] = set()
     skipped: dict[str, str] = {}
+    cleanups: list[str] = []
     for name, policy in policies.items():
         if not facts.known(policy.needs):
             skipped[name] = _why(facts, policy)
             continue
         judged.update(policy.alerts)
+        if not policy.alerts:
+            cleanups.append(name)
         for verdict in policy.decide(facts):
             match verdict:
                 case Condition() | Occurrence():  # the most frequent first
@@ -47,7 +52,7 @@ def decide(policies: Mapping[str, Policy], facts: Facts) -> Decision:
                     kept.append(verdict)
                 case Removal():
                     removals.append(verdict)
-    return Decision(tuple(findings), tuple(removals), tuple(kept), frozenset(judged), skipped)
+    return Decision(tuple(findings), tuple(removals), tuple(kept), frozenset(judged), skipped, tuple(cleanups))
 
 
 def _why(facts: Facts, policy: Policy) -> str:
