@@ -31,12 +31,13 @@ from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
+from policies.logs import LargeLogs
 from policies.own_state import StateUnsaved
 from policies.policy import Condition, Kept, Occurrence, Policy, Removal
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
 
 CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages())
-JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), StateUnsaved())
+JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved())
 POLICIES = CLEANUPS + JUDGES
 
 NAMES = [f"c{n}" for n in range(4)]
