@@ -34,11 +34,15 @@ from daemon.values import (
     Section,
     WebhookAddress,
 )
+from policies.build_cache import BuildCache
 from policies.catalogue import RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
+from policies.logs import LargeLogs
+from policies.networks import UnusedNetworks
+from policies.volumes import UnusedVolumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,10 +57,13 @@ CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
         "containers": ExitedContainers,
         "images_dangling": DanglingImages,
         "images_unused": UnusedImages,
+        "build_cache": BuildCache,
+        "networks": UnusedNetworks,
+        "volumes": UnusedVolumes,
     }
 )
 """Every policy that removes, by the name of its table. A new one is one line here."""
-JUDGES: Mapping[str, type[Policy]] = MappingProxyType({"disk_pressure": DiskPressure})
+JUDGES: Mapping[str, type[Policy]] = MappingProxyType({"logs": LargeLogs, "disk_pressure": DiskPressure})
 """The same of those that have settings and remove nothing."""
 OFF = frozenset({"images_unused"})
 """What somebody has to switch on."""

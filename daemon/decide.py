@@ -32,6 +32,8 @@ class Decision:
     """Policy name → why it was skipped, in words."""
     too_many: Mapping[str, str] = field(default_factory=dict)
     """Policy name → why nothing of what it selects goes by itself, in words."""
+    cleanups: tuple[str, ...] = ()
+    """The policies that were asked what to remove."""
 
 
 def decide(policies: Mapping[str, Policy], facts: Facts, bounds: Mapping[str, Bounds] = NO_BOUNDS) -> Decision:
@@ -41,11 +43,14 @@ def decide(policies: Mapping[str, Policy], facts: Facts, bounds: Mapping[str, Bo
     kept: dict[tuple[str, str], Kept] = {}
     judged: set[str] = set()
     skipped: dict[str, str] = {}
+    cleanups: list[str] = []
     for name, policy in policies.items():
         if not facts.known(policy.needs):
             skipped[name] = _why(facts, policy)
             continue
         judged.update(policy.alerts)
+        if not policy.alerts:
+            cleanups.append(name)
         for verdict in ask(policy, facts, bounds.get(name, PLAIN)):
             match verdict:
                 case Condition() | Occurrence():  # the most frequent first
@@ -62,6 +67,7 @@ def decide(policies: Mapping[str, Policy], facts: Facts, bounds: Mapping[str, Bo
         kept=tuple(kept.values()),
         judged=frozenset(judged),
         skipped=skipped,
+        cleanups=tuple(cleanups),
         too_many=_too_many(removals, [kind for kind, _ in kept], bounds),
     )
 

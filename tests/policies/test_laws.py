@@ -34,13 +34,14 @@ from policies.engine import EngineDown
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
+from policies.logs import LargeLogs
 from policies.own_state import StateUnsaved
 from policies.policy import Condition, Occurrence, Policy, Removal
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
 
 UNUSED = UnusedImages(unused_for=timedelta(hours=24), keep_last_per_repository=1)
 CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages(), UNUSED)
-JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), StateUnsaved())
+JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved())
 POLICIES = CLEANUPS + JUDGES
 
 NAMES = [f"c{n}" for n in range(4)]
