@@ -104,4 +104,9 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
     ),
     ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
+    (
+        "ALTER TABLE steps ADD COLUMN filesystem TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE steps ADD COLUMN freed_bytes INTEGER",
+        "CREATE INDEX steps_at ON steps(at)",
+    ),
 )

@@ -104,12 +104,12 @@ PLAN = to_json(
 )
 
 
-STEP = {"kind": "container", "name": "etl-run-88", "size_bytes": 1 << 30, "words": None}
+STEP = {"kind": "container", "name": "etl-run-88", "size_bytes": 1 << 30, "freed_bytes": 900 << 20, "words": None}
 REMOVED = {**STEP, "outcome": "removed"}
 RUN: dict[str, Any] = {
     "id": 3,
     "plan_id": PLAN["plan_id"],
-    "asked_by": "root",
+    "asked_by": "root (uid 0)",
     "state": "running",
     "words": None,
     "planned": 2,
@@ -125,6 +125,8 @@ class Daemon:
         self.outcomes = [{"sink": "console", "ok": True, "said": "printed"}]
         self.asked: list[dict[str, str]] = []
         self.told: list[dict[str, Any]] = []
+        self.decisions: list[dict[str, Any]] = []
+        self.found: dict[str, Any] = {}
         self.server = ControlServer(
             path,
             verb_table(
@@ -132,6 +134,8 @@ class Daemon:
                 plan=lambda _query: PLAN,
                 apply=self.apply,
                 run=self.run,
+                audit=self.audit,
+                autopsy=self.autopsy,
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
             ),
@@ -147,6 +151,16 @@ class Daemon:
         """Tell the next state of the run."""
         self.asked.append(dict(request.query))
         return self.told.pop(0)
+
+    def audit(self, request: Request) -> list[dict[str, Any]]:
+        """Tell two decisions at a time."""
+        self.asked.append(dict(request.query))
+        return [each for each in self.decisions if each["entry"] > int(request.query["after"])][:2]
+
+    def autopsy(self, request: Request) -> dict[str, Any]:
+        """Tell what is known of a container."""
+        self.asked.append(dict(request.query))
+        return self.found
 
 
 @pytest.fixture
@@ -237,24 +251,33 @@ def test_apply_follows_the_run_object_by_object_and_ends_with_0_when_all_went_we
     shipkeeper: Shell, daemon: Daemon
 ) -> None:
     in_use = {**STEP, "kind": "image", "name": "58b5b9f36c2e", "outcome": "in_use", "words": "it has children"}
+    in_use["freed_bytes"] = None
     done = {**RUN, "state": "done", "steps": [REMOVED, in_use]}
     daemon.told = [{**RUN, "steps": [REMOVED, {**in_use, "outcome": None}]}, done]
     code, out, _ = shipkeeper("apply", PLAN["plan_id"])
     assert out.splitlines() == [
-        "removed: container etl-run-88 · 1.0 GiB",
+        "removed: container etl-run-88 · 1.0 GiB, 900.0 MiB measured",
         "in use, stays: image 58b5b9f36c2e · it has children",
-        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · up to 1.0 GiB",
+        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · up to 1.0 GiB · 900.0 MiB measured",
     ]
     assert code == 0
     assert daemon.asked == [{"plan": PLAN["plan_id"]}, {"id": "3", "seen": "0"}, {"id": "3", "seen": "1"}]
 
 
 def test_apply_ends_with_1_when_something_failed(shipkeeper: Shell, daemon: Daemon) -> None:
-    failed = {**STEP, "outcome": "failed", "words": "500: device busy"}
-    daemon.told = [{**RUN, "state": "stopped", "words": "Shipkeeper is stopping", "steps": [failed]}]
+    failed = {**STEP, "outcome": "failed", "words": "500: device busy", "freed_bytes": None}
+    rest = {
+        **STEP,
+        "name": "etl-run-89",
+        "outcome": "not_begun",
+        "words": "Shipkeeper is stopping",
+        "freed_bytes": None,
+    }
+    daemon.told = [{**RUN, "state": "stopped", "words": "Shipkeeper is stopping", "steps": [failed, rest]}]
     code, out, _ = shipkeeper("apply", "e234be")
     assert code == 1
     assert out.splitlines()[0] == "Docker failed: container etl-run-88 · 500: device busy"
+    assert out.splitlines()[1] == "not begun: container etl-run-89 · Shipkeeper is stopping"
     assert out.splitlines()[-1].endswith("stopped · 1 Docker failed · 1 not begun · Shipkeeper is stopping")
 
 

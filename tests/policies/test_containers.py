@@ -17,10 +17,10 @@ from tests.policies.build import (
     exited,
     facts,
     filesystem,
+    image,
     kept,
     never_started,
     removed,
-    image,
 )
 
 POLICY = ExitedContainers()
