@@ -19,6 +19,7 @@ from daemon.plans import make_plan, to_json
 from daemon.terminal import alert_lines, status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
+from tests.daemon.test_autopsy_lines import FOUND as AUTOPSY
 from tests.fakes.clock import NOW
 from tests.fakes.crew import a_crew
 
@@ -281,7 +282,55 @@ def test_apply_ends_with_1_when_something_failed(shipkeeper: Shell, daemon: Daem
     assert out.splitlines()[-1].endswith("stopped · 1 Docker failed · 1 not begun · Shipkeeper is stopping")
 
 
-@pytest.mark.parametrize("command", [["status"], ["apply", "e234be"], ["alerts", "list"], ["alerts", "test"]])
+DECISION: dict[str, Any] = {
+    "entry": 7,
+    "at": "2026-11-23T16:02:00+00:00",
+    "run": 3,
+    "plan_id": "e234be",
+    "asked_by": "ada (uid 1000)",
+    "kind": "container",
+    "name": "etl-run-88",
+    "filesystem": "/",
+    "reason": "exited 1 (error) 9 days ago",
+    "outcome": "removed",
+    "words": "evidence kept",
+    "estimated_bytes": 1 << 30,
+    "freed_bytes": 900 << 20,
+}
+
+
+def test_the_audit_is_read_page_by_page_and_told_line_by_line(shipkeeper: Shell, daemon: Daemon) -> None:
+    stays = {"entry": 8, "outcome": "not_eligible", "words": "in use: running", "freed_bytes": None}
+    noisy = {"entry": 9, "freed_bytes": -4096, "estimated_bytes": None, "words": None}
+    daemon.decisions = [DECISION, DECISION | stays, DECISION | noisy]
+    code, out, _ = shipkeeper("audit", "--since", "7d")
+    at, asked = "2026-11-23 16:02 UTC", "run 3 of plan e234be, asked for by ada (uid 1000)"
+    story = "container etl-run-88 · exited 1 (error) 9 days ago"
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            f"{at}  removed: {story} · about 1.0 GiB, measured 900.0 MiB on / · evidence kept · {asked}",
+            f"{at}  no longer eligible, stays: {story} · in use: running · {asked}",
+            f"{at}  removed: {story} · of unknown size, measured 4.0 KiB less than before on / · {asked}",
+        ],
+    )
+    assert daemon.asked == [{"since": "7d", "after": after} for after in ("0", "8", "9")]
+    lines = shipkeeper("audit", "--json")[1].splitlines()
+    assert [json.loads(line)["entry"] for line in lines] == [7, 8, 9]
+
+
+def test_an_autopsy_is_told_as_a_page(shipkeeper: Shell, daemon: Daemon) -> None:
+    daemon.found = AUTOPSY
+    code, out, _ = shipkeeper("autopsy", "trainer-3", "--log-lines", "2")
+    assert (code, daemon.asked) == (0, [{"container": "trainer-3", "log_lines": "2"}])
+    assert "trainer-3 (aaaaaaaaaaaa) · exited 137 (SIGKILL), killed for memory" in out
+    assert json.loads(shipkeeper("autopsy", "trainer-3", "--json")[1]) == AUTOPSY
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["apply", "e234be"], ["audit"], ["autopsy", "web"], ["alerts", "list"], ["alerts", "test"]],
+)
 def test_without_a_daemon_it_says_where_it_looked(shipkeeper: Shell, socket_path: Path, command: list[str]) -> None:
     code, out, err = shipkeeper(*command)
     assert (code, out) == (1, "")

@@ -351,7 +351,7 @@ class ScriptedEngine:
                 return None
 
     def _named(self, name: str) -> str:
-        """Give the id of the container of this name or id, or an empty string; of one on its way out nothing is told."""
+        """Give the id of the container of this name or id; empty where it is not there, or on its way out."""
         found = (id_ for id_, each in self.containers.items() if name in {id_, each.name} and each.state != "removing")
         return next(found, "")
 
