@@ -31,6 +31,7 @@ _LONGEST_STOP: Final = 86_400
 _SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 _NO_TAG: Final = "<none>:<none>"
 _NO_DIGEST: Final = "<none>@<none>"
+_CHANGES: Final = {0: "modified", 1: "added", 2: "deleted"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,20 @@ def writable_size(answer: object) -> int | None:
     item = Fields(answer, "container")
     size = item.number("SizeRw")
     return size if item.has("SizeRw") and size >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What a container did to one path of its image: `kind` is modified, added or deleted."""
+
+    kind: str
+    path: str
+
+
+def file_changes(answer: object, at_most: int) -> tuple[FileChange, ...]:
+    """Read the first of `GET /containers/{id}/changes`; null means none."""
+    found = objects(answer if answer is not None else [], "changes")[:at_most]
+    return tuple(FileChange(_CHANGES.get(item.number("Kind"), "changed"), item.text("Path")) for item in found)
 
 
 def images(answer: object) -> tuple[Image, ...]:

@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import EngineState
-from daemon import status
+from daemon import moments, status
 from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
+from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
 from policies.bounds import observed, within
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.alerts.sender import Sender
+    from daemon.autopsy import Autopsy
     from daemon.clock import Clock
     from daemon.decide import Decision
     from daemon.disks import Disks
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from daemon.watch import Watch
     from policies.policy import Removal, Verdict
 
+AUDIT_PAGE = 1000
+"""So many decisions are told at a time."""
 NEWS_WITHIN = timedelta(seconds=10)
 """So long a caller that follows a run waits for the next object at most."""
 
@@ -63,6 +67,7 @@ class Answers:
         store: Store,
         runs: Runs,
         executor: Executor,
+        autopsy: Autopsy,
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -74,6 +79,7 @@ class Answers:
         self._store = store
         self._runs = runs
         self._executor = executor
+        self._autopsy = autopsy
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -139,6 +145,25 @@ class Answers:
         except (KeyError, ValueError) as error:
             raise ShipkeeperError("a run is asked for by its number: /run?id=12&seen=3") from error
         return status.run_json(self._executor.wait_for_news(number, seen, NEWS_WITHIN))
+
+    def audit(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Answer `shipkeeper audit`: the decisions since a time or an age, page by page."""
+        try:
+            since = moments.since(query.get("since", ""), self._clock.now())
+            after = int(query.get("after", "0"))
+        except ValueError as error:
+            raise ShipkeeperError(
+                'since when is said as "7d" or as an RFC 3339 date or time: /audit?since=7d&after=0'
+            ) from error
+        return [status.decision_json(each) for each in self._runs.decisions(since, after, AUDIT_PAGE)]
+
+    def autopsy(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer `shipkeeper autopsy NAME`."""
+        try:
+            lines = int(query.get("log_lines", str(AUTOPSY_LINES)))
+        except ValueError as error:
+            raise ShipkeeperError("the number of log lines is a number: /autopsy?container=web&log_lines=30") from error
+        return self._autopsy.of(query.get("container", ""), lines)
 
     def alerts(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts list`."""

@@ -25,13 +25,14 @@ from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
 from collectors.own_container import own_container_id
-from daemon import absence, banner, history, runs, steady
+from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
 from daemon.answers import Answers, Self
+from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
 from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
@@ -45,9 +46,13 @@ from daemon.engine_watch import EngineWatch
 from daemon.errands import Errand
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
+from daemon.evidence import Evidence
+from daemon.evidence_files import EvidenceFiles
+from daemon.examination import Examiner
 from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
+from daemon.free_space import FreeSpace
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.idle import IdleTimes
@@ -78,6 +83,7 @@ from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.trends import Trends
 from daemon.turns import Turns
 from daemon.unit_state import UnitState
+from daemon.urgency import critical
 from daemon.verbs import verb_table
 from daemon.vitals import Vitals
 from daemon.watch import Watch
@@ -90,6 +96,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.facts import Container
+    from collectors.reading import MemoryMarks
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -184,6 +191,16 @@ class App:
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
+        files = EvidenceFiles(self.store.path.parent / "evidence")
+        examiner = Examiner(
+            examination.Sources(
+                connect=patiently,
+                deaths=lambda id_: history.deaths_of(self.store, id_, self._steady),
+                marks=self._last_marks,
+                redact=lambda: self.watch.book.redact,
+            ),
+            clock,
+        )
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
@@ -194,7 +211,9 @@ class App:
             ),
             writer=partial(DockerWriter, endpoint, clock),
             acting=ActingLock(endpoint),
-            grace=Grace(clock, self.engine, lambda: self.watch.book.grace),
+            evidence=Evidence(files, examiner, lambda: self.watch.book.evidence_bytes, self._critical),
+            free_bytes=FreeSpace().of if self._is_local() else lambda _: None,
+            grace=Grace(clock, self.engine, self._grace),
             engine=self.engine,
             book=self._book,
             clock=clock,
@@ -253,6 +272,7 @@ class App:
             store=self.store,
             runs=remembered,
             executor=self.executor,
+            autopsy=Autopsy(examiner, files),
             configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -273,9 +293,11 @@ class App:
                 status=lambda _: self.answers.status(),
                 plan=lambda _: self.answers.plan(),
                 apply=lambda request: self.answers.apply(
-                    request.query.get("plan", ""), request.peer.user if request.peer else "unknown"
+                    request.query.get("plan", ""), request.peer.words if request.peer else "unknown"
                 ),
                 run=lambda request: self.answers.run(request.query),
+                audit=lambda request: self.answers.audit(request.query),
+                autopsy=lambda request: self.answers.autopsy(request.query),
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
@@ -344,6 +366,16 @@ class App:
 
     def _book(self) -> Rulebook:
         return self.watch.book
+
+    def _critical(self) -> bool:
+        return critical(self.watch.snapshot, self.watch.book)
+
+    def _grace(self) -> timedelta:
+        return self.watch.book.grace_critical if self._critical() else self.watch.book.grace
+
+    def _last_marks(self, container_id: str) -> MemoryMarks | None:
+        sample = self.sampler.latest
+        return sample.last_marks.get(container_id) if sample else None
 
     def _vitals(self) -> Vitals:
         return Vitals(

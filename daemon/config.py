@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.derived_tables import (
@@ -32,6 +32,7 @@ from daemon.values import (
     ListenAddress,
     Patterns,
     Section,
+    Size,
     WebhookAddress,
 )
 from policies.build_cache import BuildCache
@@ -73,6 +74,7 @@ _POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
+_SMALLEST_EVIDENCE = 16 << 20
 _SHORTEST_SECRET = 8
 """Characters; hiding a path of fewer would hide half of the log, and nobody could be kept out by it."""
 
@@ -161,9 +163,18 @@ class Protect(Section):
 
 
 class Cleanup(Section):
-    """`[cleanup]`: how what is removed by itself is held back."""
+    """`[cleanup]`: how what is removed by itself is held back, and what is kept of it."""
 
     grace: Duration = timedelta(minutes=15)
+    grace_critical: Duration = timedelta(minutes=2)
+    evidence_max_bytes: Size = 256 << 20
+
+    @field_validator("evidence_max_bytes")
+    @classmethod
+    def _enough(cls, size: int) -> int:
+        if 0 < size < _SMALLEST_EVIDENCE:
+            raise ValueError('needs at least "16MiB", for one container may leave so much; "0B" keeps none')
+        return size
 
 
 class Settings(Section):

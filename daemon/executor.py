@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,6 +13,7 @@ from collectors.facts import EngineState
 from daemon.backoff import Backoff
 from daemon.docker_writer import AbandonedError
 from daemon.errors import ShipkeeperError
+from daemon.evidence import EvidenceError
 from daemon.outcome import Answer, Outcome, counted, in_words
 from daemon.plans import LIFE, make_plan
 from daemon.runs import Run, RunState
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.acting import ActingLock
     from daemon.clock import Clock
     from daemon.crew import Crew
+    from daemon.evidence import Evidence
     from daemon.grace import Grace
     from daemon.lookout import EngineView
     from daemon.modes import Mode
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BY_ITSELF: Final = "shipkeeper"
+BY_ITSELF: Final = "schedule"
 """Who asked for a run that nobody asked for."""
 MOST_FAILURES: Final = 3
 """In a row; then it is no longer one object that is to blame."""
@@ -95,16 +97,24 @@ class Executor:
         recheck: Recheck,
         writer: Callable[[Callable[[], None], Callable[[], bool]], Writer],
         acting: ActingLock,
+        evidence: Evidence,
+        free_bytes: Callable[[str], int | None],
         grace: Grace,
         engine: EngineView,
         book: Callable[[], Rulebook],
         clock: Clock,
         crew: Crew,
     ) -> None:
-        """Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up."""
+        """
+        Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up.
+
+        `free_bytes` measures what is left at a mount point, as far as it can be known.
+        """
         self._runs = runs
         self._recheck = recheck
         self._acting = acting
+        self._evidence = evidence
+        self._free_bytes = free_bytes
         self._grace = grace
         self._engine = engine
         self._book = book
@@ -314,12 +324,12 @@ class Executor:
 
     def _step(self, run: int, position: int, removal: Removal) -> Answer:
         self._worker.beat()
-        answer = self._recheck.objection(removal)
+        answer = self._recheck.objection(removal) or self._secured(removal)
         self._worker.beat()
-        if answer is None:
+        if not isinstance(answer, Answer):
             # On the disk before Docker is asked: what a crash cuts off is known afterwards.
             self._runs.note(run, position, removal, None)
-            answer = self._removed(removal)
+            answer = self._removed(removal, answer)
         now = self._clock.monotonic()
         self._runs.note(run, position, removal, answer)
         with self._changed:
@@ -330,7 +340,7 @@ class Executor:
         _log(run, removal, answer)
         return answer
 
-    def _removed(self, removal: Removal) -> Answer:
+    def _delete(self, removal: Removal) -> Answer:
         """
         Remove what was just looked at; an image with several tags loses them one by one, looked at before each.
 
@@ -347,6 +357,23 @@ class Executor:
             if objection := self._recheck.objection(left):
                 return _halfway(removal, left, objection)
         return _halfway(removal, left, self._writer.remove(left.object, self._recheck.api_version))
+
+    def _secured(self, removal: Removal) -> Answer | str:
+        """Keep the evidence of what ended badly; say what was kept, or why it must stay."""
+        try:
+            return self._evidence.secure(removal.object, self._worker.beat)
+        except EvidenceError as error:
+            return Answer(Outcome.NO_EVIDENCE, str(error))
+
+    def _removed(self, removal: Removal, kept: str) -> Answer:
+        """Have it removed, and measure what that gained; `kept` says what was kept of it."""
+        before = self._free_bytes(removal.filesystem)
+        answer = self._delete(removal)
+        if answer.outcome is not Outcome.REMOVED:
+            return answer
+        after = self._free_bytes(removal.filesystem)
+        freed = None if before is None or after is None else after - before
+        return replace(answer, words=answer.words or kept, freed_bytes=freed)
 
     def _must_stop(self, order: _Order) -> str:
         """Say why the run may not go on; empty when it may."""

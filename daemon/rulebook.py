@@ -32,6 +32,10 @@ class Rulebook:
     mode: Mode
     grace: timedelta
     """How long nothing is removed by itself after a start, an outage or a step of the clock."""
+    grace_critical: timedelta = timedelta(minutes=2)
+    """The same while a disk is critical; never longer than `grace`."""
+    evidence_bytes: int = 256 << 20
+    """What the evidence of removed containers may take in all; 0 for none."""
     host: str
     """How this machine is called in messages."""
     policies: Mapping[str, Policy]
@@ -62,6 +66,8 @@ class Rulebook:
         return cls(
             mode=settings.mode,
             grace=settings.cleanup.grace,
+            grace_critical=min(settings.cleanup.grace, settings.cleanup.grace_critical),
+            evidence_bytes=settings.cleanup.evidence_max_bytes,
             host=settings.host_name(),
             policies=policies,
             bounds=settings.bounds(),

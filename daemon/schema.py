@@ -114,4 +114,9 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT
         """,
     ),
+    (
+        "ALTER TABLE steps ADD COLUMN filesystem TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE steps ADD COLUMN freed_bytes INTEGER",
+        "CREATE INDEX steps_at ON steps(at)",
+    ),
 )

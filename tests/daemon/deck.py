@@ -7,8 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from collectors.engine_http import Endpoint
+from daemon import examination, history
 from daemon.acting import ActingLock
 from daemon.docker_writer import DockerWriter
+from daemon.evidence import Evidence
+from daemon.evidence_files import EvidenceFiles
+from daemon.examination import Examiner
 from daemon.executor import Executor
 from daemon.grace import Grace
 from daemon.plans import make_plan
@@ -49,6 +53,18 @@ class Deck:
             lambda: self.post.watch.book,
             self.clock,
         )
+        self.evidence_files = EvidenceFiles(folder / "evidence")
+        self.critical = False
+        self.examiner = Examiner(
+            examination.Sources(
+                connect=self.post.connect,
+                deaths=lambda id_: history.deaths_of(self.post.store, id_, self.post.steady),
+                marks=lambda _: None,
+                redact=lambda: self.post.watch.book.redact,
+            ),
+            self.clock,
+        )
+        self.free = 1 << 40
         self.executor = self._executor(DockerWriter)
 
     def with_writer(self, writer: type[DockerWriter]) -> None:
@@ -118,6 +134,13 @@ class Deck:
             recheck=self.recheck,
             writer=lambda beat, give_up: writer(endpoint, self.clock, partial(self._beat, beat), give_up),
             acting=ActingLock(endpoint),
+            evidence=Evidence(
+                self.evidence_files,
+                self.examiner,
+                lambda: self.post.watch.book.evidence_bytes,
+                lambda: self.critical,
+            ),
+            free_bytes=lambda _: self.free,
             grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
             engine=self.post.view,
             book=lambda: self.post.watch.book,

@@ -59,7 +59,7 @@ def test_exactly_the_plan_is_removed_by_plain_deletes_in_every_version_of_the_ap
         deck.look()
         run = deck.by_itself(2 * DAY)
         assert run is not None
-        assert (run.state, run.asked_by, run.planned) == (RunState.DONE, "shipkeeper", 4)
+        assert (run.state, run.asked_by, run.planned) == (RunState.DONE, "schedule", 4)
         assert engine.deleted == [
             *(f"/v{version}/containers/{job.id}" for job in jobs),
             f"/v{version}/images/{image}?noprune=1",
@@ -125,7 +125,7 @@ def test_after_three_failures_in_a_row_the_run_ends(deck: Deck) -> None:
     deck.engine.statuses["/containers/" + "?" * 64] = 403
     run = deck.apply(deck.plan())
     assert (run.state, run.words) == (RunState.FAILED, "3 objects in a row failed")
-    assert list(outcomes(run).values()) == [Outcome.REFUSED] * MOST_FAILURES
+    assert list(outcomes(run).values()) == [Outcome.REFUSED] * MOST_FAILURES + [Outcome.NOT_BEGUN] * 2
 
 
 def test_an_engine_that_goes_away_in_the_middle_fails_the_run(deck: Deck) -> None:
@@ -136,7 +136,7 @@ def test_an_engine_that_goes_away_in_the_middle_fails_the_run(deck: Deck) -> Non
     deck.engine.stop()
     run = deck.apply(plan)
     assert run.state is RunState.FAILED
-    assert set(outcomes(run).values()) == {Outcome.UNREAD}
+    assert list(outcomes(run).values()) == [Outcome.UNREAD] * MOST_FAILURES + [Outcome.NOT_BEGUN]
 
 
 @pytest.mark.parametrize("mode", ["observe", "approve"])
@@ -300,7 +300,7 @@ def test_a_change_to_observe_ends_a_run_after_the_current_object(deck: Deck) -> 
     ended = wait_until(lambda: (found := deck.runs.run(run)).state is not RunState.RUNNING and found, "its end")
     assert ended
     assert (ended.state, ended.words) == (RunState.STOPPED, "the mode is observe by now")
-    assert outcomes(ended) == {"a": Outcome.REMOVED}
+    assert outcomes(ended) == {"a": Outcome.REMOVED, "b": Outcome.NOT_BEGUN}
 
 
 def test_a_step_is_on_the_disk_before_docker_is_asked(deck: Deck) -> None:
@@ -384,7 +384,7 @@ def test_closing_ends_a_run_after_the_current_object(deck: Deck) -> None:
     run = deck.runs.last()
     assert run is not None
     assert (run.state, run.words) == (RunState.STOPPED, "Shipkeeper is stopping")
-    assert outcomes(run) == {"slow-job": Outcome.REMOVED}
+    assert outcomes(run) == {"slow-job": Outcome.REMOVED, "the-next-job": Outcome.NOT_BEGUN}
 
 
 def test_closing_does_not_wait_for_an_answer_that_does_not_come(deck: Deck) -> None:

@@ -115,7 +115,7 @@ def test_an_approved_plan_is_carried_out_but_for_what_was_started_meanwhile(
     assert sorted(keeper.removed()) == sorted(keeper.may_remove)
     assert {"job-c", "kept-job", "service"} == containers(engine)
     assert dangling not in images(engine)
-    assert last_run(keeper)["asked_by"] == "root"
+    assert last_run(keeper)["asked_by"] == "root (uid 0)"
     removed = 'shipkeeper_removals_total{kind="container",policy="containers",outcome="removed"} 2'
     assert removed in keeper.metrics()
 
@@ -161,7 +161,7 @@ def test_in_enforce_mode_it_removes_by_itself_and_keeps_what_is_protected_or_use
     wait_until(lambda: dangling not in images(engine), "the image to be removed", SECONDS)
     wait_until(lambda: last_run(keeper)["state"] == "done", "the end of the last run")
     assert sorted(keeper.removed()) == sorted(keeper.may_remove)
-    assert last_run(keeper)["asked_by"] == "shipkeeper"
+    assert last_run(keeper)["asked_by"] == "schedule"
     assert keeper.slack.posts == []
 
 

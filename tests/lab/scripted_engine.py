@@ -154,7 +154,7 @@ class ScriptedEngine:
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
     State: `containers`, `images`, `networks`, `volumes` (JSON of the lists; the containers' `inspect_extra` says who
-    uses them), `last_tagged`, `logs` and `stats` by id, `disk_usage` (JSON of
+    uses them), `last_tagged`, `logs`, `changes` and `stats` by id, `disk_usage` (JSON of
     its df, of which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
@@ -175,6 +175,7 @@ class ScriptedEngine:
         self.last_tagged: dict[str, str] = {}
         self.logs: dict[str, bytes] = {}
         self.stats: dict[str, object] = {}
+        self.changes: dict[str, list[Json]] = {}
         self.info: Json = {
             "DockerRootDir": "/var/lib/docker",
             "Driver": "overlay2",
@@ -406,10 +407,8 @@ class ScriptedEngine:
                 return self.info if page == "info" else self._version()
             case ["containers", "json"]:
                 return [self._listed(container) for container in self.containers.values()]
-            case ["containers", id_, "json" | "stats" as page] if (
-                id_ in self.containers and self.containers[id_].state != "removing"
-            ):
-                return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
+            case ["containers", name, "json" | "stats" | "changes" as page] if id_ := self._named(name):
+                return self._shown(id_, page)
             case ["images", "json"] | ["system", "df"]:
                 return self.images if "images" in path else self.measured(types)
             case ["images", *words, "json"] if self._image("/".join(words)) is not None:
@@ -417,6 +416,20 @@ class ScriptedEngine:
                 return {"Id": id_, "Metadata": {"LastTagTime": self.last_tagged.get(id_, ZERO_TIME)}}
             case _:
                 return self._stored(path, filters)
+
+    def _named(self, name: str) -> str:
+        """Give the id of the container of this name or id; empty where it is not there, or on its way out."""
+        found = (id_ for id_, each in self.containers.items() if name in {id_, each.name} and each.state != "removing")
+        return next(found, "")
+
+    def _shown(self, id_: str, page: str) -> object | None:
+        match page:
+            case "stats":
+                return self.stats.get(id_)
+            case "changes":
+                return self.changes.get(id_, [])
+            case _:
+                return self.containers[id_].inspected()
 
     def happen(self, told: ScriptedEvent, apart: timedelta = timedelta(milliseconds=1)) -> Json:
         """Move the clock on and remember an event, which no open stream is told of; gives it as a stream would."""
