@@ -378,6 +378,7 @@ class Executor:
 def _log(run: int, removal: Removal, answer: Answer) -> None:
     """Say what came of one object."""
     what = f"{removal.object.kind} {words.plain(removal.object.name)} · {words.plain(removal.reason)}"
-    more = f" · {words.plain(answer.words)}" if answer.words else ""
+    freed = f" · {words.size(max(answer.freed_bytes, 0))} freed" if answer.freed_bytes is not None else ""
+    more = f"{freed} · {words.plain(answer.words)}" if answer.words else freed
     level = logging.WARNING if answer.outcome.is_failure else logging.INFO
     log.log(level, "run %d: %s: %s%s", run, in_words(answer.outcome), what, more)
