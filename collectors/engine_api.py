@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from collectors import disk_usage, engine_parse, engine_stats
+from collectors import disk_usage, engine_parse, engine_stats, storage_parse
 from collectors.engine_errors import (
     EngineError,
     EngineFailure,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collectors.engine_calls import EngineCalls
     from collectors.facts import Container, DiskKind, Engine, Image, KindUsage
     from collectors.reading import Reading
+    from collectors.storage_facts import Network, Volume
 
 __all__ = [
     "ContainerSummary",
@@ -64,6 +65,8 @@ _PROBES: Final[dict[str, tuple[str, dict[str, str | int]]]] = {
     "logs": (f"/containers/{_ABSENT}/logs", {"stdout": 1, "tail": 1}),
     "images": ("/images/json", {"filters": json.dumps({"reference": [_ABSENT]})}),
     "image inspect": (f"/images/{_ABSENT}/json", {}),
+    "networks": ("/networks", {"filters": json.dumps({"name": [_ABSENT]})}),
+    "volumes": ("/volumes", {"filters": json.dumps({"name": [_ABSENT]})}),
     "events": ("/events", {"since": 1, "until": 1}),
 }
 """The cheapest question for each thing that we ask: 404 is a yes, 403 a no."""
@@ -170,7 +173,25 @@ class EngineApi:
     def image(self, image_id: str, summary: Image) -> Image | None:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""
         answer = self._transport.json(self._versioned(f"/images/{_escaped(image_id)}/json"))
-        return None if answer is None else replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer))
+        if answer is None:
+            return None
+        return replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer), inspected=True)
+
+    def networks(self) -> tuple[Network, ...]:
+        """List the networks, without what is connected to them."""
+        return storage_parse.networks(self._json("/networks"))
+
+    def network(self, network_id: str) -> Network | None:
+        """Inspect one network with what is connected to it; `None` when it is not there."""
+        answer = self._transport.json(self._versioned(f"/networks/{_escaped(network_id)}"))
+        return None if answer is None else storage_parse.network(answer)
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """List the volumes, each with whether a container refers to it."""
+        listed = self._json("/volumes")
+        # Asked last: a volume that comes into use between the two answers must not pass for idle.
+        idle = self._json("/volumes", {"filters": json.dumps({"dangling": ["true"]})})
+        return storage_parse.volumes(listed, idle)
 
     @property
     def usage_by_kind(self) -> bool:

@@ -76,7 +76,7 @@ def container(answer: object) -> Container:
     """Read `GET /containers/{id}/json`; raises EngineProtocolError naming the field that is wrong."""
     item = Fields(answer, "container")
     state, config, host = item.child("State"), item.child("Config"), item.child("HostConfig")
-    restart = host.child("RestartPolicy")
+    restart, log = host.child("RestartPolicy"), host.child("LogConfig")
     return Container(
         id=_required(item, "Id"),
         name=item.text("Name").removeprefix("/"),
@@ -100,6 +100,8 @@ def container(answer: object) -> Container:
         network_mode=host.text("NetworkMode"),
         cgroup_parent=host.text("CgroupParent"),
         log_path=item.text("LogPath"),
+        log_driver=log.text("Type"),
+        log_max_size=log.child("Config").text("max-size"),
         volumes=_volumes(item),
         networks=_networks(item),
         mounted_images=tuple(each.text("Source") for each in host.children("Mounts") if each.text("Type") == "image"),
@@ -149,12 +151,14 @@ def _image(item: Fields) -> Image:
     created = item.seconds("Created")
     return Image(
         id=_required(item, "Id"),
-        tags=tuple(tag for tag in item.texts("RepoTags") if tag != _NO_TAG),
+        # Docker gives them in any order, and people approve what bears a name: it must not change by itself.
+        tags=tuple(sorted(tag for tag in item.texts("RepoTags") if tag != _NO_TAG)),
         digests=tuple(digest for digest in item.texts("RepoDigests") if digest != _NO_DIGEST),
         labels=item.labels("Labels"),
         size_bytes=item.number("Size"),
         created_at=created if created is not None and created >= _FIRST_IMAGES else None,
         parent_id=item.text("ParentId"),
+        inspected=False,
     )
 
 

@@ -34,6 +34,7 @@ from daemon.alerts.slack import SlackSink
 from daemon.answers import Answers, Self
 from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
+from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
@@ -54,7 +55,9 @@ from daemon.fingerprint import fingerprint
 from daemon.free_space import FreeSpace
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
+from daemon.idle import IdleTimes
 from daemon.jobs import Job, Jobs
+from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
@@ -72,6 +75,9 @@ from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
+from daemon.stock import Stock, take_stock
+from daemon.storage import EVERY as STORAGE_EVERY
+from daemon.storage import StorageLane
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.trends import Trends
@@ -213,7 +219,6 @@ class App:
             clock=clock,
             crew=crew,
         )
-        self.watch = self._watch(connect, book.for_one_look() if once else book)
         self.disks = Disks(
             engine=lambda: self.engine.engine,
             sampler=self.sampler,
@@ -221,6 +226,9 @@ class App:
             logs=LogLane(lambda: self.watch.snapshot if self._is_local() else None, clock),
             trends=Trends(lambda: self.sampler.latest, clock),
         )
+        self.watch = self._watch(connect, book.for_one_look() if once else book)
+        self._storage = StorageLane(patiently, lambda: self.engine.engine, clock)
+        list_storage = Errand("list-storage", self._storage.read)
         ask_usage = Errand("ask-usage", self.disks.usage.measure)
         measure_logs = Errand("measure-logs", self.disks.logs.measure)
         self._jobs = Jobs(
@@ -230,6 +238,7 @@ class App:
                 Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
                 Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
+                Job("list-storage", list_storage.run, STORAGE_EVERY, "docker", first=timedelta(seconds=5)),
                 Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
@@ -388,13 +397,18 @@ class App:
     def _containers(self) -> Sequence[Container]:
         return list(self._inventory.containers.values())
 
+    def _stock(self) -> Stock:
+        return take_stock(self._storage, self.disks.usage.latest, self.disks.logs.latest, self._clock.now())
+
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
         return self.configuration.settings.docker.host.startswith("unix://")
 
     def _watch(self, connect: Callable[[], EngineApi], book: Rulebook) -> Watch:
         store, clock = self.store, self._clock
-        counters, sightings = Counters.load(store), Sightings(store, clock)
+        counters, sightings, last_use = Counters.load(store), Sightings(store, clock), LastUse(store, self._steady)
+        idle = IdleTimes(store, clock, lambda: sightings.watched)
+        clock_steps = ClockSteps(store, clock, lambda: sightings.watched)
         away = absence.load(store, clock)
         deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
         kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
@@ -406,8 +420,13 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            last_use=last_use,
+            idle=idle,
+            clock_steps=clock_steps,
+            stock=self._stock,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            unique_bytes=self.disks.unique_bytes,
             state_fault=lambda: store.degraded,
             own_container_id=own_container_id() if self._is_local() else "",
         )
@@ -418,6 +437,9 @@ class App:
             counters=counters,
             turns=Turns(store),
             sightings=sightings,
+            last_use=last_use,
+            idle=idle,
+            clock_steps=clock_steps,
             sinks=lambda: self.sender.sinks,
             clock=clock,
             steady=self._steady,

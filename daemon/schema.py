@@ -105,6 +105,16 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
     (
+        """
+        CREATE TABLE image_uses(
+            id TEXT PRIMARY KEY,
+            used_at REAL NOT NULL,
+            tags TEXT NOT NULL,
+            pulled INTEGER NOT NULL
+        ) STRICT
+        """,
+    ),
+    (
         "ALTER TABLE steps ADD COLUMN filesystem TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE steps ADD COLUMN freed_bytes INTEGER",
         "CREATE INDEX steps_at ON steps(at)",

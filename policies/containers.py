@@ -83,13 +83,17 @@ class ExitedContainers:
             reason=story
             if ttl is None
             else f"{story}, its label {owner_labels.TTL} allows that after {words.duration(ttl)}",
+            idle=idle,
         )
 
     def _limit(self, container: Container) -> timedelta:
         if container.state is ContainerState.DEAD:
             return self.dead_for
         if container.started_at is None and container.finished_at is None:
-            return self.created_for
+            # What could not start, on a full disk for instance, has failed, and its error is evidence.
+            return self.failed_for if container.error else self.created_for
+        if container.error:
+            return self.failed_for
         return self.exited_for if container.exit_code == 0 and not container.oom_killed else self.failed_for
 
     def _newest(self, facts: Facts) -> frozenset[str]:
@@ -117,7 +121,7 @@ def _story(container: Container, when: str) -> str:
     if container.state is ContainerState.DEAD:
         return f"ended {when}, dead since Docker failed to remove it"
     if container.started_at is None and container.finished_at is None:
-        return f"created {when}, never started"
+        return f"created {when}, {'could not start' if container.error else 'never started'}"
     if container.oom_killed:
         return f"killed for memory {when}"
     return f"{words.exit_code(container.exit_code)} {when}"

@@ -14,7 +14,7 @@ from daemon.errors import ShipkeeperError
 from daemon.executor import ENDS_WITHIN, MOST_FAILURES
 from daemon.lookout import COMPARE_EVERY
 from daemon.outcome import Outcome
-from daemon.plans import LIFE
+from daemon.plans import LIFE, make_plan
 from daemon.runs import RunState
 from tests.daemon.deck import DAY, Deck, outcomes
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND
@@ -238,9 +238,9 @@ def test_after_a_failed_run_it_waits_longer_each_time(deck: Deck) -> None:
     deck.adopt(grace=timedelta(0))
     deck.engine.statuses["/containers/" + "?" * 64] = 500
     pauses = []
-    for batch in range(3):
-        for number in range(MOST_FAILURES):
-            deck.job(f"job-{batch}-{number}")
+    for number in range(3 * MOST_FAILURES):
+        deck.job(f"job-{number}")
+    for _ in range(3):
         begun = deck.by_itself(COMPARE_EVERY)
         assert begun is not None
         assert begun.state is RunState.FAILED
@@ -356,8 +356,8 @@ def test_a_plan_that_comes_the_moment_the_last_run_ends_is_carried_out(
 ) -> None:
     caplog.set_level(logging.INFO)
     deck.job("first")
-    plan = deck.plan()
     deck.job("second")
+    plan = make_plan(deck.look()[:1], "enforce", deck.clock.now())
     asking = AsksAgain(deck, deck.plan(COMPARE_EVERY))
     logging.getLogger("daemon.executor").addHandler(asking)
     try:
@@ -421,7 +421,7 @@ def test_an_error_of_our_own_ends_the_run_and_not_the_thread(deck: Deck, caplog:
     ended = wait_until(lambda: (found := deck.runs.run(run)).state is RunState.FAILED and found, "its end")
     assert ended
     assert ended.words == "an error of Shipkeeper itself; its log tells more"
-    assert "a cleanup run broke off" in caplog.text
+    wait_until(lambda: "a cleanup run broke off" in caplog.text, "the log to tell of it")
     deck.adopt(policies=kept)
     again = deck.executor.submit(plan, "ada")
     wait_until(lambda: deck.runs.run(again).state is RunState.DONE, "the next run")
