@@ -115,7 +115,7 @@ def apply(
     told = 0
     while True:
         done = [step for step in answer["steps"] if step["outcome"]]
-        show(step_lines(done[told:]))
+        show(step_lines(done[told:], told, answer["planned"]))
         told = len(done)
         if answer["state"] != "running":
             break

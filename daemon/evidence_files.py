@@ -74,6 +74,9 @@ class EvidenceFiles:
             found = [(path, _NAME.fullmatch(path.name)) for path in self.folder.iterdir()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            log.warning("the evidence in %s cannot be listed: %s", self.folder, error)
+            return []
         entries = [Entry(path, int(match[1]), match[2], match[3]) for path, match in found if match]
         return sorted(entries, key=lambda entry: entry.number)
 

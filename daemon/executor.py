@@ -340,7 +340,24 @@ class Executor:
         _log(run, removal, answer)
         return answer
 
-    def _delete(self, removal: Removal) -> Answer:
+    def _secured(self, removal: Removal) -> Answer | str:
+        """Keep the evidence of what ended badly; say what was kept, or why it must stay."""
+        try:
+            return self._evidence.secure(removal.object, self._worker.beat)
+        except EvidenceError as error:
+            return Answer(Outcome.NO_EVIDENCE, str(error))
+
+    def _removed(self, removal: Removal, kept: str) -> Answer:
+        """Have it removed, and measure what that gained; `kept` says what was kept of it."""
+        before = self._free_bytes(removal.filesystem)
+        answer = self._taken(removal)
+        if answer.outcome is not Outcome.REMOVED:
+            return answer
+        after = self._free_bytes(removal.filesystem)
+        freed = None if before is None or after is None else after - before
+        return replace(answer, words=answer.words or kept, freed_bytes=freed)
+
+    def _taken(self, removal: Removal) -> Answer:
         """
         Remove what was just looked at; an image with several tags loses them one by one, looked at before each.
 
@@ -357,23 +374,6 @@ class Executor:
             if objection := self._recheck.objection(left):
                 return _halfway(removal, left, objection)
         return _halfway(removal, left, self._writer.remove(left.object, self._recheck.api_version))
-
-    def _secured(self, removal: Removal) -> Answer | str:
-        """Keep the evidence of what ended badly; say what was kept, or why it must stay."""
-        try:
-            return self._evidence.secure(removal.object, self._worker.beat)
-        except EvidenceError as error:
-            return Answer(Outcome.NO_EVIDENCE, str(error))
-
-    def _removed(self, removal: Removal, kept: str) -> Answer:
-        """Have it removed, and measure what that gained; `kept` says what was kept of it."""
-        before = self._free_bytes(removal.filesystem)
-        answer = self._delete(removal)
-        if answer.outcome is not Outcome.REMOVED:
-            return answer
-        after = self._free_bytes(removal.filesystem)
-        freed = None if before is None or after is None else after - before
-        return replace(answer, words=answer.words or kept, freed_bytes=freed)
 
     def _must_stop(self, order: _Order) -> str:
         """Say why the run may not go on; empty when it may."""
@@ -422,6 +422,7 @@ def _halfway(planned: Removal, left: Removal, answer: Answer) -> Answer:
 def _log(run: int, removal: Removal, answer: Answer) -> None:
     """Say what came of one object."""
     what = f"{removal.object.kind} {words.plain(removal.object.name)} · {words.plain(removal.reason)}"
-    more = f" · {words.plain(answer.words)}" if answer.words else ""
+    freed = f" · {words.size(max(answer.freed_bytes, 0))} freed" if answer.freed_bytes is not None else ""
+    more = f"{freed} · {words.plain(answer.words)}" if answer.words else freed
     level = logging.WARNING if answer.outcome.is_failure else logging.INFO
     log.log(level, "run %d: %s: %s%s", run, in_words(answer.outcome), what, more)

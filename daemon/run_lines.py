@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
-def step_lines(steps: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Say what came of each object, on a line of its own."""
-    for step in steps:
+def step_lines(steps: Sequence[Mapping[str, Any]], before: int, planned: int) -> Iterator[Line]:
+    """Say what came of each object, on a line of its own; `before` of the planned ones were told already."""
+    for number, step in enumerate(steps, before + 1):
         outcome = Outcome(step["outcome"])
         size = f" · {_gain(step)}" if outcome is Outcome.REMOVED else ""
         more = f" · {step['words']}" if step["words"] else ""
         style = BAD if outcome.is_failure else GOOD if outcome is Outcome.REMOVED else WARNING
-        yield Line(words.plain(f"{in_words(outcome)}: {step['kind']} {step['name']}{size}{more}"), style)
+        place = f"{number:>{len(str(planned))}} of {planned}"
+        yield Line(words.plain(f"{place}  {in_words(outcome)}: {step['kind']} {step['name']}{size}{more}"), style)
 
 
 def _gain(step: Mapping[str, Any]) -> str:

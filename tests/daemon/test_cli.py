@@ -257,8 +257,8 @@ def test_apply_follows_the_run_object_by_object_and_ends_with_0_when_all_went_we
     daemon.told = [{**RUN, "steps": [REMOVED, {**in_use, "outcome": None}]}, done]
     code, out, _ = shipkeeper("apply", PLAN["plan_id"])
     assert out.splitlines() == [
-        "removed: container etl-run-88 · 1.0 GiB, 900.0 MiB measured",
-        "in use, stays: image 58b5b9f36c2e · it has children",
+        "1 of 2  removed: container etl-run-88 · 1.0 GiB, 900.0 MiB measured",
+        "2 of 2  in use, stays: image 58b5b9f36c2e · it has children",
         f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · up to 1.0 GiB · 900.0 MiB measured",
     ]
     assert code == 0
@@ -277,8 +277,8 @@ def test_apply_ends_with_1_when_something_failed(shipkeeper: Shell, daemon: Daem
     daemon.told = [{**RUN, "state": "stopped", "words": "Shipkeeper is stopping", "steps": [failed, rest]}]
     code, out, _ = shipkeeper("apply", "e234be")
     assert code == 1
-    assert out.splitlines()[0] == "Docker failed: container etl-run-88 · 500: device busy"
-    assert out.splitlines()[1] == "not begun: container etl-run-89 · Shipkeeper is stopping"
+    assert out.splitlines()[0] == "1 of 2  Docker failed: container etl-run-88 · 500: device busy"
+    assert out.splitlines()[1] == "2 of 2  not begun: container etl-run-89 · Shipkeeper is stopping"
     assert out.splitlines()[-1].endswith("stopped · 1 Docker failed · 1 not begun · Shipkeeper is stopping")
 
 

@@ -78,6 +78,7 @@ def test_a_spoiled_file_costs_itself_only(tmp_path: Path) -> None:
 def test_without_a_folder_there_is_nothing_and_one_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     assert EvidenceFiles(tmp_path / "none").entries() == []
     (tmp_path / "file").touch()
+    assert EvidenceFiles(tmp_path / "file").entries() == []
     with pytest.raises(OSError, match="Not a directory"):
         EvidenceFiles(tmp_path / "file" / "evidence").keep(record("etl"), PLENTY)
 

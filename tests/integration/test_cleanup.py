@@ -105,7 +105,7 @@ def test_an_approved_plan_is_carried_out_but_for_what_was_started_meanwhile(
     done = keeper.command("apply", plan["plan_id"])
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert {line.partition(" · ")[0] for line in lines[:-1]} == {
+    assert {line.partition("  ")[2].partition(" · ")[0] for line in lines[:-1]} == {
         "removed: container job-a",
         "removed: container job-b",
         "no longer eligible, stays: container job-c",
