@@ -65,7 +65,7 @@ def test_a_plan_lives_half_an_hour() -> None:
 
 def test_the_json_has_the_shape_that_other_programs_read() -> None:
     shown = to_json(plan(removal("etl", 5), kept("web", "in use: running")))
-    assert list(shown) == ["plan_id", "hash", "mode", "created_at", "expires_at", "removals", "kept", "totals"]
+    assert list(shown) == ["plan_id", "hash", "mode", "created_at", "expires_at", "removals", "kept", "totals", "notes"]
     assert (shown["created_at"], shown["expires_at"]) == ("2026-11-23T16:02:00+00:00", "2026-11-23T16:32:00+00:00")
     assert shown["removals"] == [
         {
@@ -129,7 +129,7 @@ def test_the_summary_counts_kinds_and_promises_no_more_than_is_known() -> None:
     assert summary(plan(removal("a"), removal("b", None))) == "would remove 2 containers, 1.0 MiB (1 not measured)"
     assert summary(plan(removal("a", None))) == "would remove 1 container, size unknown"
     assert summary(plan(removal("a"), removal("i", GIB, kind="image"))) == (
-        "would remove 1 container and 1 image, up to 1.0 GiB"
+        "would remove 1 container and 1 image, at least 1.0 GiB"
     )
 
 
@@ -144,7 +144,8 @@ def test_the_terminal_shows_the_plan_as_a_page() -> None:
     )
     heading, *page = plan_lines(frozen)
     assert heading == (
-        f"Plan {frozen.plan_id} · observe · 2026-11-23 16:02 UTC · expires 16:32 · up to 2.0 GiB (1 not measured) on /"
+        f"Plan {frozen.plan_id} · observe · 2026-11-23 16:02 UTC · expires 16:32"
+        " · at least 2.0 GiB (1 not measured) on /"
     )
     assert page == [
         "",
@@ -152,13 +153,23 @@ def test_the_terminal_shows_the_plan_as_a_page() -> None:
         "    etl-run-88       12.0 KiB   exited 1 (error) 9 days ago",
         "    a            size unknown   exited 1 (error) 9 days ago",
         "",
-        "  images       up to 2.0 GiB   1 of 1",
+        "  images       at least 2.0 GiB   1 of 1",
         "    3f2a9c01b77d   2.0 GiB   no tag, unused for 2 days",
         "",
         "  kept         in use 2 · too recent 1        --explain shows each",
         "",
         "  Nothing is removed in observe mode.",
     ]
+
+
+def test_what_holds_up_a_part_of_a_plan_stands_below_it() -> None:
+    noted = make_plan([removal("a")], "enforce", NOW, ["policy containers is halted: it would remove 6 of 10"])
+    assert plan_lines(noted)[-3:] == [
+        "  policy containers is halted: it would remove 6 of 10",
+        "",
+        f"  Shipkeeper removes this by itself; at once: shipkeeper apply {noted.plan_id}",
+    ]
+    assert from_json(to_json(noted)) == noted
 
 
 def test_explain_shows_each_thing_that_stays_and_why() -> None:
