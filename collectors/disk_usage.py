@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from collectors.facts import DiskKind, KindUsage, VolumeUsage
@@ -83,7 +84,13 @@ def _images(root: Fields, images: Sequence[Fields], at: datetime) -> KindUsage:
         reclaimable_bytes=_sum(own) if known else None,
         count=len(images),
         active=len(images) - len(unused) if known else None,
+        unique_bytes=MappingProxyType(_unique(images)),
     )
+
+
+def _unique(images: Sequence[Fields]) -> dict[str, int]:
+    sizes = {image.text("Id"): _difference(_figure(image, "Size"), _figure(image, "SharedSize")) for image in images}
+    return {id_: size for id_, size in sizes.items() if size is not None}
 
 
 def _layers(_: Fields, containers: Sequence[Fields], at: datetime) -> KindUsage:

@@ -161,7 +161,9 @@ class EngineApi:
     def image(self, image_id: str, summary: Image) -> Image | None:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""
         answer = self._transport.json(self._versioned(f"/images/{_escaped(image_id)}/json"))
-        return None if answer is None else replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer))
+        if answer is None:
+            return None
+        return replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer), inspected=True)
 
     def networks(self) -> tuple[Network, ...]:
         """List the networks, without what is connected to them."""

@@ -136,12 +136,14 @@ def _image(item: Fields) -> Image:
     created = item.seconds("Created")
     return Image(
         id=_required(item, "Id"),
-        tags=tuple(tag for tag in item.texts("RepoTags") if tag != _NO_TAG),
+        # Docker gives them in any order, and people approve what bears a name: it must not change by itself.
+        tags=tuple(sorted(tag for tag in item.texts("RepoTags") if tag != _NO_TAG)),
         digests=tuple(digest for digest in item.texts("RepoDigests") if digest != _NO_DIGEST),
         labels=item.labels("Labels"),
         size_bytes=item.number("Size"),
         created_at=created if created is not None and created >= _FIRST_IMAGES else None,
         parent_id=item.text("ParentId"),
+        inspected=False,
     )
 
 

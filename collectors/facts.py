@@ -22,6 +22,7 @@ COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
 COMPOSE_ONEOFF = "com.docker.compose.oneoff"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class SourceName(StrEnum):
@@ -238,8 +239,16 @@ class Image:
     last_tagged_at: datetime | None = None
     """`Metadata.LastTagTime`: when it was tagged or pulled here; `None` if never or unknown."""
     parent_id: str = ""
+    inspected: bool = True
+    """False while only the list tells of it: then nobody knows yet when it was tagged."""
     watched_for: timedelta = timedelta(0)
     """How long we have watched this image lie unused, summed over our own running time only."""
+    last_used_at: datetime | None = None
+    """Its last use that we know of, at the earliest when we first saw it; `None` before that."""
+    pull_seen: bool = False
+    """True if we saw it being pulled or pushed: a registry has it."""
+    unique_bytes: int | None = None
+    """What no other image shares with it, so what its removal frees at least; `None` until a slow lane asked."""
 
     @property
     def dangling(self) -> bool:
@@ -330,6 +339,8 @@ class KindUsage:
     """Those of them that something uses."""
     volumes: tuple[VolumeUsage, ...] = ()
     """One by one, where Docker told them so."""
+    unique_bytes: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
+    """By image id, where Docker told it: what no other image shares with this one."""
     build_records: tuple[BuildRecord, ...] | None = None
     """Those of the build cache, `None` where only their sums were told."""
 

@@ -14,23 +14,26 @@ from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
 from daemon.web.pages import Overview
 from policies import words
+from policies.bounds import observed, within
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
+    from daemon.decide import Decision
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
     from daemon.plans import Plan
     from daemon.reload import Configuration
+    from daemon.rulebook import Rulebook
     from daemon.runs import Runs
     from daemon.snapshot import Snapshot
     from daemon.store import Store
     from daemon.watch import Watch
-    from policies.policy import Verdict
+    from policies.policy import Removal, Verdict
 
 NEWS_WITHIN = timedelta(seconds=10)
 """So long a caller that follows a run waits for the next object at most."""
@@ -94,7 +97,12 @@ class Answers:
             "alerts": status.alerts_json(snapshot.alerts.values()),
             "containers": status.containers_json(snapshot),
             "policies": [
-                {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)}
+                {
+                    "name": name,
+                    "enabled": True,
+                    "skipped": snapshot.decision.skipped.get(name),
+                    "halted": snapshot.decision.too_many.get(name),
+                }
                 for name in book.policies
             ],
             "sinks": [status.sink_json(stats) for stats in self._sender.stats],
@@ -112,11 +120,10 @@ class Answers:
     def make_plan(self) -> Plan:
         """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
         now, book = self._clock.now(), self._watch.book
-        decision = decide(book.policies, replace(self._snapshot().facts, now=now))
+        decision = decide(book.policies, replace(self._snapshot().facts, now=now), book.bounds)
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
-        verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return make_plan(verdicts, book.mode, now)
+        return make_plan(_proposed(decision, book), book.mode, now)
 
     def apply(self, name: str, asked_by: str) -> dict[str, Any]:
         """Answer `shipkeeper apply PLAN`: begin to carry out a plan that was shown."""
@@ -180,3 +187,14 @@ class Answers:
                 "  cure: ask again in a moment; if that does not help, the daemon's log says why"
             )
         return snapshot
+
+
+def _proposed(decision: Decision, book: Rulebook) -> list[Verdict]:
+    """Give what one run may do of a decision, and everything that stays with the reason."""
+    removals: Sequence[Removal] = decision.removals
+    only_seen: list[Removal] = []
+    if book.mode != "observe":
+        only_seen = [each for each in removals if book.mode_of(each.policy) == "observe"]
+        removals = [each for each in removals if book.mode_of(each.policy) != "observe"]
+    taken, later = within(removals, book.bounds)
+    return [*taken, *later, *observed(only_seen), *decision.kept]

@@ -52,6 +52,7 @@ from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.idle import IdleTimes
 from daemon.jobs import Job, Jobs
+from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
@@ -199,7 +200,6 @@ class App:
             clock=clock,
             crew=crew,
         )
-        self.watch = self._watch(connect, book.for_one_look() if once else book)
         self.disks = Disks(
             engine=lambda: self.engine.engine,
             sampler=self.sampler,
@@ -207,6 +207,7 @@ class App:
             logs=LogLane(lambda: self.watch.snapshot if self._is_local() else None, clock),
             trends=Trends(lambda: self.sampler.latest, clock),
         )
+        self.watch = self._watch(connect, book.for_one_look() if once else book)
         self._storage = StorageLane(patiently, lambda: self.engine.engine, clock)
         list_storage = Errand("list-storage", self._storage.read)
         ask_usage = Errand("ask-usage", self.disks.usage.measure)
@@ -373,7 +374,7 @@ class App:
 
     def _watch(self, connect: Callable[[], EngineApi], book: Rulebook) -> Watch:
         store, clock = self.store, self._clock
-        counters, sightings = Counters.load(store), Sightings(store, clock)
+        counters, sightings, last_use = Counters.load(store), Sightings(store, clock), LastUse(store, self._steady)
         idle = IdleTimes(store, clock, lambda: sightings.watched)
         clock_steps = ClockSteps(store, clock, lambda: sightings.watched)
         away = absence.load(store, clock)
@@ -387,11 +388,13 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            last_use=last_use,
             idle=idle,
             clock_steps=clock_steps,
             stock=self._stock,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            unique_bytes=self.disks.unique_bytes,
             state_fault=lambda: store.degraded,
             own_container_id=own_container_id() if self._is_local() else "",
         )
@@ -402,6 +405,7 @@ class App:
             counters=counters,
             turns=Turns(store),
             sightings=sightings,
+            last_use=last_use,
             idle=idle,
             clock_steps=clock_steps,
             sinks=lambda: self.sender.sinks,

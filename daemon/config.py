@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
-from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
+from daemon.derived_tables import (
+    AlertTables,
+    CleanupSettings,
+    PolicyTables,
+    alert_tables,
+    policy_tables,
+    read_as,
+)
 from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
     AbsolutePath,
@@ -32,6 +39,7 @@ from policies.catalogue import RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.images import DanglingImages
+from policies.images_unused import UnusedImages
 from policies.logs import LargeLogs
 from policies.networks import UnusedNetworks
 from policies.volumes import UnusedVolumes
@@ -40,24 +48,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+    from policies.bounds import Bounds
     from policies.catalogue import AlertRule
     from policies.policy import Policy
 
-POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
+CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
     {
         "containers": ExitedContainers,
         "images_dangling": DanglingImages,
+        "images_unused": UnusedImages,
         "build_cache": BuildCache,
         "networks": UnusedNetworks,
         "volumes": UnusedVolumes,
-        "logs": LargeLogs,
-        "disk_pressure": DiskPressure,
     }
 )
-"""Every policy that has settings, by the name of its table. A new policy is one line here."""
+"""Every policy that removes, by the name of its table. A new one is one line here."""
+JUDGES: Mapping[str, type[Policy]] = MappingProxyType({"logs": LargeLogs, "disk_pressure": DiskPressure})
+"""The same of those that have settings and remove nothing."""
+OFF = frozenset({"images_unused"})
+"""What somebody has to switch on."""
 
 _ALERT_TABLES = alert_tables(RULES)
-_POLICY_TABLES = policy_tables(POLICIES)
+_POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
@@ -212,6 +224,11 @@ class Settings(Section):
     def enabled_policies(self) -> Mapping[str, Policy]:
         """Build every policy that is switched on, by the name of its table."""
         return {name: table.build() for name, table in self.policies.by_name().items() if table.enabled}
+
+    def bounds(self) -> Mapping[str, Bounds]:
+        """Give what bounds each policy that removes, by the name of its table."""
+        tables = self.policies.by_name()
+        return {name: table.bounds() for name, table in tables.items() if isinstance(table, CleanupSettings)}
 
     def protection(self) -> Protection:
         """Give the owner's globs in the form that policies read."""

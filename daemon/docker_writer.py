@@ -68,7 +68,17 @@ class DockerWriter:
 
         Raises AbandonedError when `give_up` says so before the answer is there.
         """
-        method, path = _request(ref, api_version)
+        return self._send(*_request(ref, api_version), api_version)
+
+    def untag(self, tag: str, api_version: str) -> Answer:
+        """
+        Take a tag from an image that bears another one as well, and say what came of it.
+
+        Of an image that bears no other it would be the removal. Raises AbandonedError as `remove` does.
+        """
+        return self._send("DELETE", _PATHS[SubjectKind.IMAGE].format(id=quote(tag, safe=":/")), api_version)
+
+    def _send(self, method: str, path: str, api_version: str) -> Answer:
         try:
             with _connected(self._endpoint) as sock:
                 return self._asked(sock, method, f"/v{api_version}{path}")

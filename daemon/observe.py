@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
     from daemon.clock_steps import ClockSteps
     from daemon.idle import IdleTimes
+    from daemon.last_use import LastUse
     from daemon.ledger import Baseline, Ledger
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
@@ -80,6 +81,7 @@ class Eyes:
     ledger: Ledger
     recent: Recent
     sightings: Sightings
+    last_use: LastUse
     idle: IdleTimes
     clock_steps: ClockSteps
     stock: Callable[[], Stock]
@@ -88,6 +90,8 @@ class Eyes:
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
     """Writable layer sizes measured so far, by container id."""
+    unique_bytes: Callable[[], Mapping[str, int]]
+    """What no other image shares, as last told by Docker, by image id."""
     state_fault: Callable[[], str | None]
     """Says why our own state cannot be written just now."""
     own_container_id: str = ""
@@ -120,12 +124,13 @@ class Observer:
         deaths: tuple[Death, ...] = ()
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
-            if isinstance(self._eyes.lookout.images, Known):
-                self._eyes.sightings.meet(self._unused_images())
             self._meet_idle(sight, stock)
             deaths, kills = self._befallen(sight, book)
+        facts = self._facts(book, stock)
+        if sight is not None and isinstance(self._eyes.lookout.images, Known):
+            self._note_uses(sight, facts)
         return Observation(
-            facts=self._facts(book, stock),
+            facts=replace(facts, images=self._images(facts.images)),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
@@ -195,7 +200,7 @@ class Observer:
             },
             engine=self._eyes.engine.engine,
             containers=self._containers(quotes=book.log_lines > 0),
-            images=self._images(),
+            images=tuple(self._eyes.inventory.images.values()),
             filesystems=filesystems,
             build_records=stock.build_records,
             networks=self._networks(stock.networks),
@@ -230,6 +235,15 @@ class Observer:
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
+    def _note_uses(self, sight: Sight, facts: Facts) -> None:
+        """Take note of which images are used; of every other the time goes on since its use ended."""
+        self._eyes.last_use.hear(sight.events)
+        uses = self._eyes.last_use.meet(facts, listed=sight.images_read)
+        unused = {image.id for image in facts.images} - uses.held
+        if uses.touched:
+            self._eyes.sightings.meet(unused - uses.touched)
+        self._eyes.sightings.meet(unused)
+
     def _stopped_for(self, container: Container) -> timedelta | None:
         if container.state not in _STOPPED:
             return None
@@ -243,19 +257,17 @@ class Observer:
         idle = self._eyes.idle
         return tuple(replace(each, watched_for=idle.idle_for(SubjectKind.VOLUME, each.key)) for each in volumes)
 
-    def _images(self) -> tuple[Image, ...]:
-        sightings = self._eyes.sightings
+    def _images(self, images: Sequence[Image]) -> tuple[Image, ...]:
+        """Give the images with what is known of them beside what Docker lists."""
+        sightings, last_use, unique = self._eyes.sightings, self._eyes.last_use, self._eyes.unique_bytes()
         return tuple(
-            replace(image, watched_for=sightings.watched_for(image.id)) if image.dangling else image
-            for image in self._eyes.inventory.images.values()
+            replace(
+                last_use.dated(image),
+                watched_for=sightings.watched_for(image.id),
+                unique_bytes=unique.get(image.id),
+            )
+            for image in images
         )
-
-    def _unused_images(self) -> frozenset[str]:
-        """Give the ids of the images that nothing refers to; of every other the time begins when its use ends."""
-        images = self._eyes.inventory.images
-        parents = {image.parent_id for image in images.values()}
-        used = {container.image_id for container in self._eyes.inventory.containers.values()}
-        return frozenset(id_ for id_, image in images.items() if image.dangling) - used - parents
 
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest

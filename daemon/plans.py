@@ -211,12 +211,16 @@ def _ref(answer: Mapping[str, Any]) -> ObjectRef:
 
 
 def _removal_json(removal: Removal) -> dict[str, Any]:
-    return _ref_json(removal.object) | {
-        "size_bytes": removal.size_bytes,
-        "filesystem": removal.filesystem,
-        "policy": removal.policy,
-        "reason": removal.reason,
-    }
+    return (
+        _ref_json(removal.object)
+        | {
+            "size_bytes": removal.size_bytes,
+            "filesystem": removal.filesystem,
+            "policy": removal.policy,
+            "reason": removal.reason,
+        }
+        | ({"tags": list(removal.tags)} if removal.tags else {})
+    )
 
 
 def _removal(answer: Mapping[str, Any]) -> Removal:
@@ -226,4 +230,5 @@ def _removal(answer: Mapping[str, Any]) -> Removal:
         filesystem=answer["filesystem"],
         policy=answer["policy"],
         reason=answer["reason"],
+        tags=tuple(map(str, answer.get("tags", ()))),
     )

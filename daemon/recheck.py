@@ -10,6 +10,7 @@ from collectors.engine_errors import EngineError, EngineProtocolError, EngineUna
 from collectors.facts import ContainerState, DiskKind, SubjectKind
 from collectors.inventory import from_summary
 from daemon.outcome import Answer, Outcome
+from policies.bounds import ask
 from policies.policy import Kept, Removal
 
 if TYPE_CHECKING:
@@ -120,8 +121,21 @@ def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
         if image is None:
             return None
         known = watched.get(image.id)
-        images.append(replace(image, watched_for=known.watched_for) if known else image)
+        images.append(_as_known(image, known) if known else image)
     return replace(facts, images=tuple(images)) if any(image.id == id_ for image in images) else None
+
+
+def _as_known(image: Image, known: Image) -> Image:
+    """Add to an image what we have found out about it; of the one in question its inspect counts."""
+    if not image.inspected:
+        image = replace(image, last_tagged_at=known.last_tagged_at, inspected=known.inspected)
+    return replace(
+        image,
+        watched_for=known.watched_for,
+        last_used_at=known.last_used_at,
+        pull_seen=known.pull_seen,
+        unique_bytes=known.unique_bytes,
+    )
 
 
 def _with_network(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
@@ -171,14 +185,14 @@ _REFRESHERS: Final[Mapping[SubjectKind, Callable[[Facts, EngineApi, str], Facts 
 
 
 def _judged(book: Rulebook, facts: Facts, removal: Removal) -> Answer | None:
-    if book.mode == "observe":
+    if book.mode_of(removal.policy) == "observe":
         return Answer(Outcome.NOT_ELIGIBLE, "the mode is observe by now")
     policy = book.policies.get(removal.policy)
     if policy is None:
         return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
     if not facts.known(policy.needs):
         return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
-    for verdict in policy.decide(facts):
+    for verdict in ask(policy, facts, book.bounds_of(removal.policy)):
         if isinstance(verdict, (Removal, Kept)) and verdict.object.id == removal.object.id:
             return _by_verdict(verdict, removal)
     return Answer(Outcome.NOT_ELIGIBLE, "its policy does not speak of it any more")
@@ -188,5 +202,8 @@ def _by_verdict(verdict: Removal | Kept, removal: Removal) -> Answer | None:
     if isinstance(verdict, Kept):
         return Answer(Outcome.NOT_ELIGIBLE, verdict.reason)
     # Another name is another approval: somebody may have renamed it to keep it.
-    renamed = verdict.object.name != removal.object.name
-    return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now") if renamed else None
+    if verdict.object.name != removal.object.name:
+        return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now")
+    if verdict.tags != removal.tags:
+        return Answer(Outcome.NOT_ELIGIBLE, f"its tags are {', '.join(verdict.tags or [verdict.object.name])} by now")
+    return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.modes import lesser
 from daemon.redact import Redactor
+from policies.bounds import PLAIN
 from policies.deaths import Crashes
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collectors.facts import Protection
     from daemon.config import Settings
     from daemon.modes import Mode
+    from policies.bounds import Bounds
     from policies.catalogue import AlertRule
     from policies.policy import Policy
 
@@ -33,6 +36,8 @@ class Rulebook:
     """How this machine is called in messages."""
     policies: Mapping[str, Policy]
     """By name, in the order in which they are asked."""
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    """What bounds each policy that removes, by the policy's name."""
     rules: Mapping[str, AlertRule]
     """By alert; one that is switched off, or that no policy speaks of, is absent."""
     protection: Protection
@@ -59,6 +64,7 @@ class Rulebook:
             grace=settings.cleanup.grace,
             host=settings.host_name(),
             policies=policies,
+            bounds=settings.bounds(),
             rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},
             protection=settings.protection(),
             ignore=settings.alerts.ignore,
@@ -66,6 +72,14 @@ class Rulebook:
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,
         )
+
+    def mode_of(self, policy: str) -> Mode:
+        """Give what a policy may do: its own mode or that of the whole, whichever does less."""
+        return lesser(self.mode, self.bounds_of(policy).mode)
+
+    def bounds_of(self, policy: str) -> Bounds:
+        """Give what bounds a policy."""
+        return self.bounds.get(policy, PLAIN)
 
     def for_one_look(self) -> Rulebook:
         """Give the same without any wait: whoever looks once wants to hear at once what is wrong now."""

@@ -104,4 +104,14 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
     ),
     ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
+    (
+        """
+        CREATE TABLE image_uses(
+            id TEXT PRIMARY KEY,
+            used_at REAL NOT NULL,
+            tags TEXT NOT NULL,
+            pulled INTEGER NOT NULL
+        ) STRICT
+        """,
+    ),
 )

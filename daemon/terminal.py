@@ -83,6 +83,8 @@ def _policy_line(policy: Mapping[str, Any]) -> Line:
         return Line(f"{name} · off")
     if policy["skipped"]:
         return Line(f"{name} · skipped: {_said(policy['skipped'])}", WARNING)
+    if policy.get("halted"):
+        return Line(f"{name} · halted: {_said(policy['halted'])}", WARNING)
     return Line(f"{name} · on")
 
 

@@ -40,6 +40,8 @@ def unused_for(image: Image, now: datetime) -> timedelta:
     That is never longer than we watched it, so no rule can fire on an image that we have just met. The build
     date says nothing: an image built in 2015 may have been pulled a minute ago.
     """
+    if not image.inspected:
+        return timedelta(0)
     if image.last_tagged_at is None:
         return image.watched_for
     since_tagged = age(image.last_tagged_at, now)

@@ -83,6 +83,7 @@ class ExitedContainers:
             reason=story
             if ttl is None
             else f"{story}, its label {owner_labels.TTL} allows that after {words.duration(ttl)}",
+            idle=idle,
         )
 
     def _limit(self, container: Container) -> timedelta:

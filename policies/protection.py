@@ -58,7 +58,7 @@ class Guard:
 
     def why_never_pushed(self, image: Image) -> str | None:
         """Say why nobody could pull this tagged image again; for policies that remove such images."""
-        if not image.tags:
+        if not image.tags or image.pull_seen:
             return None
         if self.facts.engine.containerd_store:  # it gives a digest to what was only built, too
             return "protected: it may have been built here, the containerd store does not tell"

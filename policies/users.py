@@ -45,13 +45,16 @@ class Users:
 
     def of_image(self, image: Image) -> str | None:
         """Say who uses an image; None when nobody does."""
-        spelled = (references.canonical(name) for name in (*image.tags, *image.digests))
-        for key in (image.id, short(image.id), *spelled):
-            if name := self.images.get(key):
-                return f"in use: container {name}"
+        if name := self.container_of(image):
+            return f"in use: container {name}"
         if child := self.children.get(image.id):
             return f"in use: image {child.ref.name} is built on it"
         return None
+
+    def container_of(self, image: Image) -> str | None:
+        """Give the name of a container that refers to an image, however it spells it; None when none does."""
+        spelled = (references.canonical(name) for name in (*image.tags, *image.digests))
+        return next((self.images[key] for key in (image.id, short(image.id), *spelled) if key in self.images), None)
 
 
 def short(image_id: str) -> str:

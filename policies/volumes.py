@@ -71,6 +71,7 @@ class UnusedVolumes:
             filesystem=places.of_role("volumes", facts.filesystems),
             policy="volumes",
             reason=f"{what}, seen unused for {words.duration(volume.watched_for)}",
+            idle=volume.watched_for,
         )
 
 

@@ -43,24 +43,18 @@ class Deck:
         self.crew = a_crew(self.clock)
         self.beats = 0
         self.runs = Runs(self.post.store, self.post.steady)
-        endpoint = Endpoint(host=engine.host)
         self.recheck = Recheck(
             self.post.connect,
             lambda: self.post.watch.snapshot,
             lambda: self.post.watch.book,
             self.clock,
         )
-        self.executor = Executor(
-            runs=self.runs,
-            recheck=self.recheck,
-            writer=lambda beat, give_up: DockerWriter(endpoint, self.clock, partial(self._beat, beat), give_up),
-            acting=ActingLock(endpoint),
-            grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
-            engine=self.post.view,
-            book=lambda: self.post.watch.book,
-            clock=self.clock,
-            crew=self.crew,
-        )
+        self.executor = self._executor(DockerWriter)
+
+    def with_writer(self, writer: type[DockerWriter]) -> None:
+        """Go on with an executor that removes through another writer."""
+        self.executor.close()
+        self.executor = self._executor(writer)
 
     def adopt(self, **changes: Any) -> None:
         """Change what is judged by, as a reload of the configuration does."""
@@ -93,7 +87,8 @@ class Deck:
 
     def offer(self, after: timedelta = SECOND) -> None:
         """Let a cycle hand over what it would remove."""
-        self.executor.offer(self.look(after))
+        self.look(after)
+        self.executor.offer(self.post.handed_over[-1])
 
     def apply(self, plan: Plan) -> Run:
         """Carry out a plan that somebody approved."""
@@ -115,6 +110,20 @@ class Deck:
         self.executor.close()
         self.recheck.close()
         self.post.close()
+
+    def _executor(self, writer: type[DockerWriter]) -> Executor:
+        endpoint = Endpoint(host=self.engine.host)
+        return Executor(
+            runs=self.runs,
+            recheck=self.recheck,
+            writer=lambda beat, give_up: writer(endpoint, self.clock, partial(self._beat, beat), give_up),
+            acting=ActingLock(endpoint),
+            grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
+            engine=self.post.view,
+            book=lambda: self.post.watch.book,
+            clock=self.clock,
+            crew=self.crew,
+        )
 
     def _beat(self, beat: Callable[[], None]) -> None:
         self.beats += 1

@@ -14,6 +14,7 @@ from daemon.alerts.state import Phase
 from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
 from daemon.idle import IdleTimes
+from daemon.last_use import LastUse
 from daemon.observe import Observation, Observer
 from daemon.sightings import Sightings
 from daemon.steady import SteadyClock
@@ -99,6 +100,7 @@ class Bridge:
             store=self.store,
             counters=Counters.load(self.store),
             turns=Turns(self.store),
+            last_use=LastUse(self.store, self.steady),
             sightings=sightings,
             idle=IdleTimes(self.store, self.clock, lambda: sightings.watched),
             clock_steps=ClockSteps(self.store, self.clock, lambda: sightings.watched),

@@ -18,6 +18,7 @@ from daemon import absence, history, steady
 from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
 from daemon.idle import IdleTimes
+from daemon.last_use import LastUse
 from daemon.ledger import Ledger
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
@@ -130,6 +131,8 @@ class WatchPost:
         self.stock = Stock()
         self.away = absence.load(self.store, self.clock)
         self.steady = steady.load(self.store, self.clock)
+        self.last_use = LastUse(self.store, self.steady)
+        self.unique_bytes: dict[str, int] = {}
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -231,11 +234,13 @@ class WatchPost:
                 ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
                 recent=Recent(deaths, kills, self.clock),
                 sightings=self.sightings,
+                last_use=self.last_use,
                 idle=self.idle,
                 clock_steps=self.clock_steps,
                 stock=lambda: self.stock,
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
+                unique_bytes=lambda: self.unique_bytes,
                 state_fault=lambda: self.store.degraded,
             ),
             self.clock,
@@ -250,6 +255,7 @@ class WatchPost:
             counters=Counters.load(self.store),
             turns=Turns(self.store),
             sightings=self.sightings,
+            last_use=self.last_use,
             idle=self.idle,
             clock_steps=self.clock_steps,
             sinks=lambda: ["console"],

@@ -266,8 +266,8 @@ def _matches(post: Post, alert: str, words: str) -> bool:
 
 
 def _removed_id(asked: Asked) -> str:
-    """Give the id in a plain DELETE, without force, without volumes, without parents; empty for all else."""
-    plain = re.fullmatch(r"/v1\.\d+/(?:containers/([0-9a-f]{64})|images/(sha256:[0-9a-f]{64})\?noprune=1)", asked.path)
+    """Give the id, or the tag, in a plain DELETE without force, volumes and parents; empty for all else."""
+    plain = re.fullmatch(r"/v1\.\d+/(?:containers/([0-9a-f]{64})|images/([\w./:-]+)\?noprune=1)", asked.path)
     return (plain[1] or plain[2]) if plain and asked.method == "DELETE" else ""
 
 

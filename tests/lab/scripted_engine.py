@@ -190,6 +190,8 @@ class ScriptedEngine:
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.deleted: list[str] = []
+        self.after_delete: Callable[[], None] = lambda: None
+        """Called with every DELETE, before it does anything: what happens meanwhile."""
         self.pruned: list[str] = []
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
@@ -335,6 +337,7 @@ class ScriptedEngine:
     def remove(self, path: str, sent: str) -> tuple[int, object]:
         """Do what a DELETE asks for as the engine does it without force; `sent` is its path as it was sent."""
         self.deleted.append(sent)
+        self.after_delete()
         kind, _, id_ = path.strip("/").partition("/")
         if kind == "containers" and id_ in self.containers:
             if self.containers[id_].state in {"running", "paused", "restarting"}:
@@ -343,15 +346,23 @@ class ScriptedEngine:
             return 204, None
         if kind in {"networks", "volumes"}:
             return self._remove_stored(kind, id_)
-        found = next((image for image in self.images if image["Id"] == id_), None)
-        if kind == "images" and found is not None:
-            if len(found["RepoTags"] or ()) > 1:
-                return 409, {
-                    "message": f"conflict: unable to delete {id_}: image is referenced in multiple repositories"
-                }
-            self.images.remove(found)
-            return 200, [{"Deleted": id_}]
-        return 404, {"message": f"no such thing: {path}"}
+        return self._remove_image(id_) if kind == "images" else (404, {"message": f"no such thing: {path}"})
+
+    def _remove_image(self, name: str) -> tuple[int, object]:
+        found = self._image(name)
+        if found is None:
+            return 404, {"message": f"no such image: {name}"}
+        if len(found["RepoTags"] or ()) > 1:
+            if found["Id"] != name:
+                found["RepoTags"].remove(name)
+                return 200, [{"Untagged": name}]
+            return 409, {"message": f"conflict: unable to delete {name}: image is referenced in multiple repositories"}
+        self.images.remove(found)
+        return 200, [{"Deleted": found["Id"]}]
+
+    def _image(self, name: str) -> Json | None:
+        """Find an image by its id or by one of its tags."""
+        return next((each for each in self.images if name == each["Id"] or name in (each["RepoTags"] or ())), None)
 
     def _remove_stored(self, kind: str, id_: str) -> tuple[int, object]:
         listed, key = (self.networks, "Id") if kind == "networks" else (self.volumes, "Name")
@@ -401,8 +412,9 @@ class ScriptedEngine:
                 return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
             case ["images", "json"] | ["system", "df"]:
                 return self.images if "images" in path else self.measured(types)
-            case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
-                return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
+            case ["images", *words, "json"] if self._image("/".join(words)) is not None:
+                id_ = "/".join(words)
+                return {"Id": id_, "Metadata": {"LastTagTime": self.last_tagged.get(id_, ZERO_TIME)}}
             case _:
                 return self._stored(path, filters)
 
