@@ -114,7 +114,7 @@ def summary(plan: Plan) -> str:
     if not plan.removals:
         return "nothing to remove"
     kinds = Counter(removal.object.kind for removal in plan.removals)
-    what = " and ".join(words.count(number, _NOUNS[kind]) for kind, number in sorted(kinds.items()))
+    what = " and ".join(_counted(kind, number) for kind, number in sorted(kinds.items()))
     return f"would remove {what}, {_gain(plan.removals)}"
 
 
@@ -122,12 +122,17 @@ def plan_lines(plan: Plan, *, explain: bool = False) -> list[str]:
     """Give the plan as lines of plain text, every removal on one of its own; `explain` adds all that stays."""
     lines = [_heading(plan), ""]
     for kind, noun in _NOUNS.items():
-        lines += _kind_lines(plan, kind, f"{noun}s")
+        lines += _kind_lines(plan, kind, noun if kind is SubjectKind.BUILD_CACHE else f"{noun}s")
     lines.append(_kept_line(plan, explain=explain))
     if explain:
         lines += _table([(kept.object.name, f"{_NOUNS[kept.object.kind]:<9}", kept.reason) for kept in plan.kept])
     lines += _footer(plan)
     return lines
+
+
+def _counted(kind: SubjectKind, number: int) -> str:
+    """Say how many of a kind; of the build cache there is one, and never all of it goes."""
+    return "a part of the build cache" if kind is SubjectKind.BUILD_CACHE else words.count(number, _NOUNS[kind])
 
 
 def _footer(plan: Plan) -> list[str]:

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.plans import Plan, from_json, make_plan, plan_lines, summary, to_json
-from policies.policy import Kept, Removal
-from tests.policies.build import GIB, MIB, NOW, container, image
+from policies.build_cache import BuildCache
+from policies.networks import UnusedNetworks
+from policies.policy import Kept, Policy, Removal
+from policies.volumes import UnusedVolumes
+from tests.policies.build import GIB, MIB, NOW, anonymous, container, facts, image, network, record
 
 KINDS = {"container": container("x").ref, "image": image("x:1").ref}
 
@@ -57,6 +61,23 @@ def test_the_hash_binds_removals_mode_and_time_and_its_first_six_digits_name_the
     assert plain.plan_id == plain.hash[:6]
     assert len({plain.hash, *(other.hash for other in others)}) == 5
     assert plan(removal("a"), kept("k", "in use: running")).hash == plain.hash
+
+
+def test_every_kind_of_object_has_its_words() -> None:
+    world = facts(networks=[network("left")], volumes=[anonymous()], build_records=[record(str(n)) for n in range(30)])
+    policies: dict[str, Policy] = {
+        "networks": UnusedNetworks(),
+        "volumes": UnusedVolumes(i_understand_data_loss=True),
+        "build_cache": BuildCache(),
+    }
+    shown = plan(*decide(policies, world).removals)
+    assert from_json(to_json(shown)) == shown
+    assert summary(shown) == "would remove a part of the build cache and 1 network and 1 volume, 12.0 GiB"
+    assert [line.split("  ")[1] for line in plan_lines(shown) if line.endswith("1 of 1")] == [
+        "build cache",
+        "volumes",
+        "networks",
+    ]
 
 
 def test_a_plan_lives_half_an_hour() -> None:
