@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from daemon.autopsy import Autopsy
     from daemon.clock import Clock
     from daemon.decide import Decision
+    from daemon.digest import Digests
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
@@ -68,6 +69,7 @@ class Answers:
         runs: Runs,
         executor: Executor,
         autopsy: Autopsy,
+        digests: Digests,
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -80,6 +82,7 @@ class Answers:
         self._runs = runs
         self._executor = executor
         self._autopsy = autopsy
+        self._digests = digests
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -111,6 +114,7 @@ class Answers:
                 }
                 for name in book.policies
             ],
+            "week": [asdict(week) for week in self._digests.weeks()],
             "sinks": [status.sink_json(stats) for stats in self._sender.stats],
             "store": {"path": str(self._store.path), "degraded": self._store.degraded},
             "configuration": status.configuration_json(self._configuration.standing),
