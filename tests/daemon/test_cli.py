@@ -84,7 +84,7 @@ STATUS: dict[str, Any] = {
             "policy": "containers",
             "chosen": 14,
             "size_bytes": 3 << 30,
-            "unmeasured": 2,
+            "unmeasured": 0,
             "removed": 3,
             "freed_bytes": 1 << 30,
         }
@@ -227,7 +227,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "             images_dangling · off",
         "             disk_pressure · skipped: filesystems cannot be read",
         "cleanup      not by itself: the mode is observe",
-        "this week    containers · would have removed 14 objects, 3.0 GiB (2 not measured); removed 3, 1.0 GiB measured",
+        "this week    containers · would have removed 14 objects, 3.0 GiB; removed 3, 1.0 GiB measured",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",
         "store        /var/lib/shipkeeper/state.db",
