@@ -157,7 +157,8 @@ class Answers:
             after = int(query.get("after", "0"))
         except ValueError as error:
             raise ShipkeeperError(
-                'since when is said as "7d" or as an RFC 3339 date or time: /audit?since=7d&after=0'
+                f'"{query.get("since", "")}" is no time to begin with\n'
+                "  cure: say how long ago, or since which day or moment: --since 7d, --since 2026-11-23"
             ) from error
         return [status.decision_json(each) for each in self._runs.decisions(since, after, AUDIT_PAGE)]
 
