@@ -1,15 +1,18 @@
-"""The metric families of what each policy would remove now."""
+"""The metric families of what lies unused, and of what each policy would remove now."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collectors.facts import SourceName
 from collectors.families import Family, label_block
 from daemon.plans import total_bytes
+from policies import ages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collectors.facts import Facts
     from daemon.decide import Decision
 
 
@@ -30,6 +33,19 @@ def cleanup_families(decision: Decision | None) -> Iterator[Family]:
     yield Family(
         "shipkeeper_cleanup_reclaimable_bytes",
         "gauge",
-        "What these objects take, as far as it was measured; layers that images share are counted with each.",
+        "What their removal frees at least, as far as it was measured; of images what no other image shares.",
         [(label_block(policy=name), size) for name, size in sizes.items() if size is not None],
+    )
+
+
+def image_families(facts: Facts | None) -> Iterator[Family]:
+    """Give how long the oldest unused image has lain there; no series while images cannot be read, or all are used."""
+    known = facts is not None and facts.known(frozenset({SourceName.DOCKER, SourceName.IMAGES}))
+    idle = [ages.unused_for(image, facts.now).total_seconds() for image in facts.images] if facts and known else []
+    oldest = max(idle, default=0.0)
+    yield Family(
+        "shipkeeper_image_oldest_unused_seconds",
+        "gauge",
+        "For how long the image that was not used for longest has certainly not been used.",
+        [("", oldest)] if oldest else [],
     )

@@ -9,7 +9,7 @@ from collectors.cadvisor import DataRoot, Machine
 from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
 from collectors.host import Host
-from daemon.cleanup_metrics import cleanup_families
+from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
@@ -128,7 +128,8 @@ class Exports:
 
     def _cleanup_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
-        return cleanup_families(snapshot.decision if snapshot else None)
+        yield from cleanup_families(snapshot.decision if snapshot else None)
+        yield from image_families(snapshot.facts if snapshot else None)
 
     def _self_families(self) -> Iterable[Family]:
         return self_families(
