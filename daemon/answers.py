@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from daemon.alerts.sender import Sender
     from daemon.autopsy import Autopsy
     from daemon.clock import Clock
+    from daemon.digest import Digests
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
@@ -64,6 +65,7 @@ class Answers:
         runs: Runs,
         executor: Executor,
         autopsy: Autopsy,
+        digests: Digests,
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -76,6 +78,7 @@ class Answers:
         self._runs = runs
         self._executor = executor
         self._autopsy = autopsy
+        self._digests = digests
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -107,6 +110,7 @@ class Answers:
                 }
                 for name in book.policies
             ],
+            "week": [asdict(week) for week in self._digests.weeks()],
             "sinks": [status.sink_json(stats) for stats in self._sender.stats],
             "store": {"path": str(self._store.path), "degraded": self._store.degraded},
             "configuration": status.configuration_json(self._configuration.standing),
@@ -149,7 +153,8 @@ class Answers:
             after = int(query.get("after", "0"))
         except ValueError as error:
             raise ShipkeeperError(
-                'since when is said as "7d" or as an RFC 3339 date or time: /audit?since=7d&after=0'
+                f'"{query.get("since", "")}" is no time to begin with\n'
+                "  cure: say how long ago, or since which day or moment: --since 7d, --since 2026-11-23"
             ) from error
         return [status.decision_json(each) for each in self._runs.decisions(since, after, AUDIT_PAGE)]
 

@@ -38,6 +38,7 @@ from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.digest import Digests
 from daemon.disk_usage import UsageLane
 from daemon.disks import Disks
 from daemon.distant import DistantReadings
@@ -231,6 +232,7 @@ class App:
         list_storage = Errand("list-storage", self._storage.read)
         ask_usage = Errand("ask-usage", self.disks.usage.measure)
         measure_logs = Errand("measure-logs", self.disks.logs.measure)
+        self._digests = Digests(self.store, lambda: self.watch.snapshot, self._steady)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
@@ -240,6 +242,7 @@ class App:
                 Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
                 Job("list-storage", list_storage.run, STORAGE_EVERY, "docker", first=timedelta(seconds=5)),
                 Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
+                Job("digest", self._digest, timedelta(minutes=10), "fast", first=timedelta(minutes=1)),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
             clock,
@@ -273,6 +276,7 @@ class App:
             runs=remembered,
             executor=self.executor,
             autopsy=Autopsy(examiner, files),
+            digests=self._digests,
             configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -454,6 +458,13 @@ class App:
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
         self.store.write(lambda connection: runs.prune(connection, now))
+
+    def _digest(self) -> None:
+        self._digests.note()
+        if self.watch.book.daily_digest and (digest := self._digests.due()):
+            at = self._steady.now()
+            self.store.write(lambda connection: outbox.save_digest(connection, digest, self.sender.sinks, at))
+            self.sender.wake()
 
     def _measure_layers(self) -> None:
         if self._layers.measure():

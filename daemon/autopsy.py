@@ -179,7 +179,7 @@ def _commands(record: Mapping[str, Any], entry: Entry | None, state: Mapping[str
     if image:
         yield _command("a shell in its image as it was built", f"docker run --rm -it --entrypoint sh {image}")
     if entry is not None:
-        yield _command("all that was kept of it", f"zcat {shlex.quote(str(entry.path))}")
+        yield _command("all that was kept of it", f"zcat {shlex.quote(str(entry.path))} | python3 -m json.tool")
 
 
 def _command(what: str, command: str) -> dict[str, str]:

@@ -52,6 +52,8 @@ def _heading(found: Mapping[str, Any], now: datetime) -> Line:
 
 def _end_text(end: Mapping[str, Any], now: datetime) -> str:
     """Say an end in words: `exited 137 (SIGKILL), killed for memory, 9 days ago after 3 h 12 min`."""
+    if end["at"] is None and end.get("error"):
+        return f"could not be started (exit code {end['exit_code']})"
     parts = [end["words"]]
     if end["oom"]:
         parts.append("killed for memory")

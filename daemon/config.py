@@ -168,6 +168,7 @@ class Cleanup(Section):
     grace: Duration = timedelta(minutes=15)
     grace_critical: Duration = timedelta(minutes=2)
     evidence_max_bytes: Size = 256 << 20
+    daily_digest: bool = True
 
     @field_validator("evidence_max_bytes")
     @classmethod

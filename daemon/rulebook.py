@@ -36,6 +36,8 @@ class Rulebook:
     """The same while a disk is critical; never longer than `grace`."""
     evidence_bytes: int = 256 << 20
     """What the evidence of removed containers may take in all; 0 for none."""
+    daily_digest: bool = True
+    """Whether all sinks are told once a day what a cleanup would have removed."""
     host: str
     """How this machine is called in messages."""
     policies: Mapping[str, Policy]
@@ -68,6 +70,7 @@ class Rulebook:
             grace=settings.cleanup.grace,
             grace_critical=min(settings.cleanup.grace, settings.cleanup.grace_critical),
             evidence_bytes=settings.cleanup.evidence_max_bytes,
+            daily_digest=settings.cleanup.daily_digest,
             host=settings.host_name(),
             policies=policies,
             bounds=settings.bounds(),

@@ -118,5 +118,15 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE steps ADD COLUMN filesystem TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE steps ADD COLUMN freed_bytes INTEGER",
         "CREATE INDEX steps_at ON steps(at)",
+        """
+        CREATE TABLE chosen(
+            policy TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            object_id TEXT NOT NULL,
+            size_bytes INTEGER,
+            last_at REAL NOT NULL,
+            PRIMARY KEY(policy, object_id)
+        ) STRICT
+        """,
     ),
 )

@@ -126,7 +126,7 @@ def test_what_docker_could_not_start_says_why() -> None:
     failed = END | {"at": None, "exit_code": 128, "words": "exited 128 (could not be started)", "oom": False}
     failed |= {"uptime_seconds": None, "asked_for": None, "error": "no such file"}
     lines = page(state="created", end=failed)
-    assert lines[0] == "trainer-3 (aaaaaaaaaaaa) · exited 128 (could not be started) at an unknown time · created now"
+    assert lines[0] == "trainer-3 (aaaaaaaaaaaa) · could not be started (exit code 128) · created now"
     assert lines[2] == "  error         Docker said: no such file"
 
 

@@ -79,6 +79,16 @@ STATUS: dict[str, Any] = {
         {"name": "images_dangling", "enabled": False, "skipped": None},
         {"name": "disk_pressure", "enabled": True, "skipped": "filesystems cannot be read"},
     ],
+    "week": [
+        {
+            "policy": "containers",
+            "chosen": 14,
+            "size_bytes": 3 << 30,
+            "unmeasured": 0,
+            "removed": 3,
+            "freed_bytes": 1 << 30,
+        }
+    ],
     "sinks": [
         {"name": "console", "state": "ok", "sent": 3, "failed": 0, "last_error": None},
         {"name": "slack", "state": "failing", "sent": 2, "failed": 1, "last_error": "no_service"},
@@ -217,6 +227,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "             images_dangling · off",
         "             disk_pressure · skipped: filesystems cannot be read",
         "cleanup      not by itself: the mode is observe",
+        "this week    containers · would have removed 14 objects, 3.0 GiB; removed 3, 1.0 GiB measured",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",
         "store        /var/lib/shipkeeper/state.db",

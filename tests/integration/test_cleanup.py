@@ -198,7 +198,7 @@ def test_it_ends_in_the_middle_of_a_removal_and_the_next_start_says_so_and_does_
     assert "1 cleanup run was in the middle when Shipkeeper ended; not resumed" in keeper.log.read_text()
     run = last_run(keeper)
     assert (run["state"], run["planned"]) == ("interrupted", 2)
-    assert [step["outcome"] for step in run["steps"]] == ["unknown"]
+    assert [step["outcome"] for step in run["steps"]] == ["unknown", "not_begun"]
     assert "interrupted" in keeper.command("status").stdout
     assert len(keeper.removed()) == 1
     assert len(containers(engine)) == 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.errors import ShipkeeperError
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.binaries import Suite
 from tests.lab.waiting import wait_until
@@ -64,3 +65,5 @@ def test_a_container_that_failed_is_removed_with_its_evidence_kept_and_told_of_a
         }
         assert {(one["asked_by"], one["hash"]) for one in decisions} == {("root (uid 0)", plan["hash"])}
         assert all(isinstance(one["freed_bytes"], int) for one in decisions)
+        with pytest.raises(ShipkeeperError, match='"tomorrow" is no time to begin with'):
+            keeper.ask("/audit?since=tomorrow")
