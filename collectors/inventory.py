@@ -187,7 +187,7 @@ class Inventory:
         unseen = sorted((image for image in listed.values() if not image.inspected), key=lambda each: each.tags != ())
         asked = [image.id for image in unseen[:_MOST_IMAGES]]
         try:
-            inspected = self._each(api, asked, lambda client, id_: client.image(id_, listed[id_]))
+            inspected = self._each(api, asked, lambda client, id_: _inspect_image(client, listed[id_]))
         except EngineForbidden:
             asked, unseen, inspected = [], [], {}
         self._images_pending = len(unseen) > len(asked)
@@ -226,6 +226,15 @@ def _inspect(api: EngineApi, container_id: str) -> _Inspected:
         return api.container(container_id)
     except (EngineFailure, EngineProtocolError) as error:
         return _Unread(str(error))
+
+
+def _inspect_image(api: EngineApi, listed: Image) -> Image | None:
+    """Inspect one image; one that the engine fails over is known by the list alone, and the others are not lost."""
+    try:
+        return api.image(listed.id, listed)
+    except (EngineFailure, EngineProtocolError) as error:
+        log.debug("image %s cannot be inspected: %s", listed.id[:19], error)
+        return listed
 
 
 def _may_be_another_run(known: Container, summary: ContainerSummary, now: datetime, elapsed: timedelta) -> bool:

@@ -24,6 +24,8 @@ _RUNS = frozenset({"create", "start", "die"})
 _ENDS = frozenset({"delete", "prune", "untag"})
 """What befalls an image without being a use of it, our own removals among them."""
 _REGISTRY = frozenset({"pull", "push"})
+_MOST_NAMES = 10_000
+"""Names of events that wait for a list of the images; beyond, all images count as used."""
 _STORED_EVERY = timedelta(minutes=10)
 """An image in use is used at every look: so old the date of it in the store may be."""
 
@@ -58,6 +60,7 @@ class LastUse:
         rows = store.read("SELECT id, used_at, tags, pulled FROM image_uses", ())
         self._uses: dict[str, _Use] = dict(readable(rows, _load))
         self._told: set[str] = set()
+        self._lost_count = False
         self._handled: dict[str, bool] = {}
         self._changed: set[str] = set()
         self._gone: set[str] = set()
@@ -72,6 +75,10 @@ class LastUse:
                 # then the name of a pull may be that of another image.
                 self._told.add(event.id)
                 self._handled[event.id] = self._handled.get(event.id, False) or event.action in _REGISTRY
+        if len(self._told) + len(self._handled) > _MOST_NAMES:
+            self._lost_count = True
+            self._told.clear()
+            self._handled.clear()
 
     def meet(self, facts: Facts, *, listed: bool) -> Uses:
         """
@@ -84,6 +91,8 @@ class LastUse:
         held = _with_ancestors(_in_containers(facts), images)
         met = images.keys() - self._uses.keys()
         touched = pulled.keys() | self._named_now(facts.images) | self._tagged(facts.images)
+        if self._lost_count:
+            touched, self._lost_count = set(images), False
         touched = _with_ancestors(touched, images) | (_with_ancestors(met, images) - met)
         for id_ in held | touched | met:
             self._use(images[id_], now, pulled=pulled.get(id_, False))

@@ -215,6 +215,17 @@ def test_of_very_many_images_some_are_inspected_with_each_reading_dangling_ones_
     assert house.engine.count("/images/sha256:*/json") == 310
 
 
+def test_an_image_that_docker_fails_over_costs_no_other(house: House) -> None:
+    house.engine.images = [listed(0, "a:0"), listed(1, "a:1")]
+    house.engine.statuses["/images/sha256:0000/json"] = 500
+    house.reconcile()
+    assert [image.inspected for image in house.inventory.images.values()] == [False, True]
+    assert (house.inventory.images_unread, house.inventory.images_pending) == ("", False)
+    house.engine.statuses.clear()
+    house.reconcile()
+    assert all(image.inspected for image in house.inventory.images.values())
+
+
 def test_an_image_that_lost_its_tag_is_inspected_then(house: House) -> None:
     house.engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
     house.engine.last_tagged["sha256:1"] = "2026-11-20T10:00:00Z"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collectors.engine_events import parse_event
 from daemon.lookout import COMPARE_EVERY
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND, WatchPost
 from tests.fakes.clock import FakeClock
@@ -194,6 +196,19 @@ def test_an_image_that_is_gone_is_forgotten(post: WatchPost) -> None:
     look(post)
     look(post)
     assert post.store.read("SELECT id FROM image_uses") == []
+
+
+def test_when_more_images_are_named_than_can_be_kept_all_of_them_count_as_used(post: WatchPost) -> None:
+    add(post, "1", "app:1")
+    look(post)
+    post.last_use.hear(parse_event(_line(number)) for number in range(6_000))
+    assert look(post, DAY)["1"].watched_for == ZERO
+    assert look(post, DAY)["1"].watched_for == DAY
+
+
+def _line(number: int) -> bytes:
+    event = {"Type": "image", "Action": "tag", "Actor": {"ID": f"sha256:{number}"}, "timeNano": number + 1}
+    return json.dumps(event).encode()
 
 
 def test_what_was_used_at_one_look_has_one_date(engine: ScriptedEngine, tmp_path: Path) -> None:
