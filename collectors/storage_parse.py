@@ -70,7 +70,8 @@ def _volume(item: Fields) -> Volume:
 
 def _build_record(item: Fields) -> BuildRecord:
     size = item.number("Size")
-    parents = item.texts("Parents") or ((item.text("Parent"),) if item.has("Parent") else ())
+    # Engines from 23.0 on write the name with a blank before it; older ones know one parent.
+    parents = item.texts(" Parents") or item.texts("Parents") or (item.text("Parent"),)
     return BuildRecord(
         id=item.text("ID"),
         parents=tuple(parent for parent in parents if parent),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import EngineState
-from daemon import moments, status
+from daemon import moments, proposals, status
 from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.executor import OBSERVING
@@ -15,28 +15,24 @@ from daemon.plans import make_plan, to_json
 from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
-from policies.bounds import observed, within
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from daemon.alerts.sender import Sender
     from daemon.autopsy import Autopsy
     from daemon.clock import Clock
-    from daemon.decide import Decision
     from daemon.digest import Digests
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
     from daemon.plans import Plan
     from daemon.reload import Configuration
-    from daemon.rulebook import Rulebook
     from daemon.runs import Runs
     from daemon.snapshot import Snapshot
     from daemon.store import Store
     from daemon.watch import Watch
-    from policies.policy import Removal, Verdict
 
 AUDIT_PAGE = 1000
 """So many decisions are told at a time."""
@@ -133,7 +129,7 @@ class Answers:
         decision = decide(book.policies, replace(self._snapshot().facts, now=now), book.bounds)
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
-        return make_plan(_proposed(decision, book), book.mode, now)
+        return make_plan(proposals.verdicts(decision, book), book.mode, now, proposals.notes(decision, book))
 
     def apply(self, name: str, asked_by: str) -> dict[str, Any]:
         """Answer `shipkeeper apply PLAN`: begin to carry out a plan that was shown."""
@@ -217,14 +213,3 @@ class Answers:
                 "  cure: ask again in a moment; if that does not help, the daemon's log says why"
             )
         return snapshot
-
-
-def _proposed(decision: Decision, book: Rulebook) -> list[Verdict]:
-    """Give what one run may do of a decision, and everything that stays with the reason."""
-    removals: Sequence[Removal] = decision.removals
-    only_seen: list[Removal] = []
-    if book.mode != "observe":
-        only_seen = [each for each in removals if book.mode_of(each.policy) == "observe"]
-        removals = [each for each in removals if book.mode_of(each.policy) != "observe"]
-    taken, later = within(removals, book.bounds)
-    return [*taken, *later, *observed(only_seen), *decision.kept]

@@ -93,12 +93,12 @@ class LastUse:
             self._gone.add(id_)
         return Uses(frozenset(held), frozenset(touched - held))
 
-    def dated(self, image: Image) -> Image:
-        """Give an image with what is known of its use."""
-        use = self._uses.get(image.id)
-        if use is None:
-            return image
-        return replace(image, last_used_at=self._steady.to_wall(use.at), pull_seen=use.pulled)
+    def dates(self) -> Mapping[str, tuple[datetime, bool]]:
+        """Give by image id when it was used last, by the wall clock, and whether we saw it pulled or pushed."""
+        # Moved all by the same: asked of the clocks for each, what was used at once would be microseconds apart.
+        now = self._steady.now()
+        ahead = self._steady.to_wall(now) - now
+        return {id_: (use.at + ahead, use.pulled) for id_, use in self._uses.items()}
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Store what changed, inside the caller's transaction."""

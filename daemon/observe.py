@@ -125,6 +125,7 @@ class Observer:
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
             self._meet_idle(sight, stock)
+            self._eyes.last_use.hear(sight.events)
             deaths, kills = self._befallen(sight, book)
         facts = self._facts(book, stock)
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
@@ -237,7 +238,6 @@ class Observer:
 
     def _note_uses(self, sight: Sight, facts: Facts) -> None:
         """Take note of which images are used; of every other the time goes on since its use ended."""
-        self._eyes.last_use.hear(sight.events)
         uses = self._eyes.last_use.meet(facts, listed=sight.images_read)
         unused = {image.id for image in facts.images} - uses.held
         if uses.touched:
@@ -259,10 +259,12 @@ class Observer:
 
     def _images(self, images: Sequence[Image]) -> tuple[Image, ...]:
         """Give the images with what is known of them beside what Docker lists."""
-        sightings, last_use, unique = self._eyes.sightings, self._eyes.last_use, self._eyes.unique_bytes()
+        sightings, uses, unique = self._eyes.sightings, self._eyes.last_use.dates(), self._eyes.unique_bytes()
         return tuple(
             replace(
-                last_use.dated(image),
+                image,
+                last_used_at=uses[image.id][0] if image.id in uses else None,
+                pull_seen=image.id in uses and uses[image.id][1],
                 watched_for=sightings.watched_for(image.id),
                 unique_bytes=unique.get(image.id),
             )

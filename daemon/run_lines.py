@@ -41,7 +41,7 @@ def run_lines(run: Mapping[str, Any]) -> Iterator[Line]:
     parts = [
         f"run {run['id']} of plan {run['plan_id']} {run['state']}",
         counted(outcomes),
-        *([f"up to {words.size(sum(known))}"] if known else []),
+        *([f"{words.size(sum(known))} expected"] if known else []),
         *([f"{words.size(max(sum(freed), 0))} measured"] if freed else []),
         *([run["words"]] if run["words"] else []),
     ]

@@ -53,6 +53,7 @@ class UnusedNetworks:
             filesystem="",
             policy="networks",
             reason=f"no container refers to it, seen unused for {idle}",
+            idle=network.watched_for,
         )
 
 

@@ -44,8 +44,8 @@ class UnusedVolumes:
         guard = Guard.of(facts)
         for volume in facts.volumes:
             reason = (
-                _why_in_use(volume)
-                or guard.why_volume(volume.name, volume.labels, volume.watched_for)
+                guard.why_volume(volume.name, volume.labels, volume.watched_for)
+                or _why_in_use(volume)
                 or _why_elsewhere(volume)
                 or self._why_kept(volume)
             )
@@ -71,13 +71,14 @@ class UnusedVolumes:
             filesystem=places.of_role("volumes", facts.filesystems),
             policy="volumes",
             reason=f"{what}, seen unused for {words.duration(volume.watched_for)}",
+            idle=volume.watched_for,
         )
 
 
 def _why_in_use(volume: Volume) -> str | None:
     """Say what Docker itself knows of its use; what it does not tell counts as a use."""
     if volume.references:
-        return f"in use: {words.count(volume.references, 'container')} mount it"
+        return f"in use: mounted by {words.count(volume.references, 'container')} that Docker knows of"
     if volume.dangling is None:
         return "in use: Docker does not say that it is not"
     return None if volume.dangling else "in use: Docker says that a container refers to it"

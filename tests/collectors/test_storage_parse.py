@@ -88,6 +88,9 @@ def test_records_are_read_in_the_shape_of_every_version() -> None:
     [old], [new] = legacy.build_records, newer.build_records
     assert (old.parents, old.size_bytes, old.usage_count, old.shared) == (("p",), 5, 3, True)
     assert old.last_used_at == datetime(2026, 11, 2, tzinfo=UTC)
+    blank = {" Parents" if name == "Parents" else name: value for name, value in NEW_RECORD.items()}
+    asked = parse({"BuildCache": [blank]}, [DiskKind.BUILD_CACHE], NOW)[DiskKind.BUILD_CACHE].build_records
+    assert asked == newer.build_records
     assert (new.parents, new.size_bytes, new.last_used_at) == (("p", "q"), None, None)
 
 

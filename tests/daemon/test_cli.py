@@ -270,7 +270,7 @@ def test_apply_follows_the_run_object_by_object_and_ends_with_0_when_all_went_we
     assert out.splitlines() == [
         "1 of 2  removed: container etl-run-88 · 1.0 GiB, 900.0 MiB measured",
         "2 of 2  in use, stays: image 58b5b9f36c2e · it has children",
-        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · up to 1.0 GiB · 900.0 MiB measured",
+        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · 1.0 GiB expected · 900.0 MiB measured",
     ]
     assert code == 0
     assert daemon.asked == [{"plan": PLAN["plan_id"]}, {"id": "3", "seen": "0"}, {"id": "3", "seen": "1"}]

@@ -139,7 +139,7 @@ def test_an_age_changes_seldom_so_that_a_stopped_container_stays_the_same_value(
     assert len(ages) <= 2
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["wait", "step", "restart", "see", "gone"]), st.integers(0, 10_000)), max_size=12

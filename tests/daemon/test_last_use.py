@@ -9,9 +9,11 @@ import pytest
 
 from daemon.lookout import COMPARE_EVERY
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND, WatchPost
+from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from collectors.facts import Image
@@ -192,6 +194,19 @@ def test_an_image_that_is_gone_is_forgotten(post: WatchPost) -> None:
     look(post)
     look(post)
     assert post.store.read("SELECT id FROM image_uses") == []
+
+
+def test_what_was_used_at_one_look_has_one_date(engine: ScriptedEngine, tmp_path: Path) -> None:
+    class Ticking(FakeClock):
+        def now(self) -> datetime:
+            self.advance(timedelta(microseconds=1))
+            return super().now()
+
+    post = WatchPost(engine, tmp_path, clock=Ticking())
+    for digit in "123":
+        add(post, digit, f"app:{digit}")
+    assert len({image.last_used_at for image in look(post).values()}) == 1
+    post.close()
 
 
 def test_an_image_in_use_is_not_written_at_every_look(post: WatchPost) -> None:

@@ -75,6 +75,7 @@ def planned(keeper: DaemonUnderTest, *names: str) -> dict[str, Any]:
     return plan
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_unused_images_are_shown_then_approved_then_removed_by_itself(
     host: PrivateEngine, slack: FakeSlack, tmp_path: Path

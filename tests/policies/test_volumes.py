@@ -76,7 +76,7 @@ def test_named_volumes_stay_on_an_engine_that_tells_no_anonymous_ones_apart() ->
     [
         ({"dangling": None}, "in use: Docker does not say that it is not"),
         ({"dangling": False}, "in use: Docker says that a container refers to it"),
-        ({"references": 2}, "in use: 2 containers mount it"),
+        ({"references": 2}, "in use: mounted by 2 containers"),
         ({"driver": "nfs"}, "protected: of the driver nfs"),
         ({"scope": "global"}, "protected: of the driver local"),
         ({"options": {"type": "nfs"}}, "protected: mounted by its options from elsewhere"),
