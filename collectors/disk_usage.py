@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from collectors.facts import DiskKind, KindUsage, VolumeUsage
 from collectors.json_fields import Fields
+from collectors.storage_parse import build_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -82,7 +84,13 @@ def _images(root: Fields, images: Sequence[Fields], at: datetime) -> KindUsage:
         reclaimable_bytes=_sum(own) if known else None,
         count=len(images),
         active=len(images) - len(unused) if known else None,
+        unique_bytes=MappingProxyType(_unique(images)),
     )
+
+
+def _unique(images: Sequence[Fields]) -> dict[str, int]:
+    sizes = {image.text("Id"): _difference(_figure(image, "Size"), _figure(image, "SharedSize")) for image in images}
+    return {id_: size for id_, size in sizes.items() if size is not None}
 
 
 def _layers(_: Fields, containers: Sequence[Fields], at: datetime) -> KindUsage:
@@ -118,7 +126,13 @@ def _volumes(_: Fields, volumes: Sequence[Fields], at: datetime) -> KindUsage:
         count=len(volumes),
         active=_sum(None if count is None else int(count > 0) for count in references),
         volumes=tuple(
-            VolumeUsage(path=volume.text("Mountpoint"), size_bytes=size, unused=idle)
+            VolumeUsage(
+                path=volume.text("Mountpoint"),
+                size_bytes=size,
+                unused=idle,
+                name=volume.text("Name"),
+                references=_figure(volume.child("UsageData"), "RefCount"),
+            )
             for volume, size, idle in zip(ours, sizes, unused, strict=True)
             if size is not None
         ),
@@ -136,6 +150,7 @@ def _build_cache(_: Fields, records: Sequence[Fields], at: datetime) -> KindUsag
         reclaimable_bytes=_sum(size for size, record in zip(sizes, ours, strict=True) if not record.flag("InUse")),
         count=len(records),
         active=sum(record.flag("InUse") for record in records),
+        build_records=build_records(records),
     )
 
 

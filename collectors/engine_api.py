@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from collectors import disk_usage, engine_parse, engine_stats
+from collectors import disk_usage, engine_parse, engine_stats, storage_parse
 from collectors.engine_errors import (
     EngineError,
     EngineFailure,
@@ -17,10 +17,11 @@ from collectors.engine_errors import (
     EngineUnavailable,
 )
 from collectors.engine_events import EVENT_TYPES, Event, EventStream
-from collectors.engine_http import Endpoint, Transport
-from collectors.engine_logs import read_log_tail
-from collectors.engine_parse import ContainerSummary, Versions
+from collectors.engine_http import Endpoint, Transport, decoded
+from collectors.engine_logs import READ_LIMIT, read_log_tail
+from collectors.engine_parse import ContainerSummary, FileChange, Versions
 from collectors.facts import EngineState
+from collectors.json_fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collectors.engine_calls import EngineCalls
     from collectors.facts import Container, DiskKind, Engine, Image, KindUsage
     from collectors.reading import Reading
+    from collectors.storage_facts import Network, Volume
 
 __all__ = [
     "ContainerSummary",
@@ -41,6 +43,7 @@ __all__ = [
     "EngineUnavailable",
     "Event",
     "EventStream",
+    "FileChange",
 ]
 
 NEWEST_API: Final = (1, 51)
@@ -62,6 +65,8 @@ _PROBES: Final[dict[str, tuple[str, dict[str, str | int]]]] = {
     "logs": (f"/containers/{_ABSENT}/logs", {"stdout": 1, "tail": 1}),
     "images": ("/images/json", {"filters": json.dumps({"reference": [_ABSENT]})}),
     "image inspect": (f"/images/{_ABSENT}/json", {}),
+    "networks": ("/networks", {"filters": json.dumps({"name": [_ABSENT]})}),
+    "volumes": ("/volumes", {"filters": json.dumps({"name": [_ABSENT]})}),
     "events": ("/events", {"since": 1, "until": 1}),
 }
 """The cheapest question for each thing that we ask: 404 is a yes, 403 a no."""
@@ -140,6 +145,16 @@ class EngineApi:
         answer = self._transport.json(self._versioned(f"/containers/{_escaped(container_id)}/json"))
         return None if answer is None else engine_parse.container(answer)
 
+    def whole_inspect(self, name: str) -> dict[str, Any] | None:
+        """Give the inspect of a container, by its id or name, as Docker wrote it; `None` when it is not there."""
+        answer = self._transport.json(self._versioned(f"/containers/{_escaped(name)}/json"))
+        return None if answer is None else Fields(answer, "container").document
+
+    def changes(self, container_id: str, at_most: int) -> tuple[FileChange, ...]:
+        """Give the first paths that a container changed in its own layer; none when it is not there."""
+        response = self._transport.get(self._versioned(f"/containers/{_escaped(container_id)}/changes"))
+        return () if response is None else engine_parse.file_changes(decoded("changes", response), at_most)
+
     def container_size(self, container_id: str) -> int | None:
         """Measure the writable layer in bytes; `None` when it is not there. The engine walks the whole layer."""
         answer = self._transport.json(self._versioned(f"/containers/{container_id}/json"), {"size": 1})
@@ -158,7 +173,25 @@ class EngineApi:
     def image(self, image_id: str, summary: Image) -> Image | None:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""
         answer = self._transport.json(self._versioned(f"/images/{_escaped(image_id)}/json"))
-        return None if answer is None else replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer))
+        if answer is None:
+            return None
+        return replace(summary, last_tagged_at=engine_parse.last_tagged_at(answer), inspected=True)
+
+    def networks(self) -> tuple[Network, ...]:
+        """List the networks, without what is connected to them."""
+        return storage_parse.networks(self._json("/networks"))
+
+    def network(self, network_id: str) -> Network | None:
+        """Inspect one network with what is connected to it; `None` when it is not there."""
+        answer = self._transport.json(self._versioned(f"/networks/{_escaped(network_id)}"))
+        return None if answer is None else storage_parse.network(answer)
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """List the volumes, each with whether a container refers to it."""
+        listed = self._json("/volumes")
+        # Asked last: a volume that comes into use between the two answers must not pass for idle.
+        idle = self._json("/volumes", {"filters": json.dumps({"dangling": ["true"]})})
+        return storage_parse.volumes(listed, idle)
 
     @property
     def usage_by_kind(self) -> bool:
@@ -182,9 +215,18 @@ class EngineApi:
             transport.close()
         return disk_usage.parse(answer, kinds, at)
 
-    def log_tail(self, container_id: str, lines: int, max_bytes: int, since: datetime | None) -> tuple[str, ...]:
+    def log_tail(
+        self,
+        container_id: str,
+        lines: int,
+        max_bytes: int,
+        since: datetime | None,
+        read_limit: int = READ_LIMIT,
+    ) -> tuple[str, ...]:
         """
         Give the last lines that a container wrote, oldest first, at most the last `max_bytes` of them.
+
+        Lines can be long: more than `read_limit` bytes of them are not read.
 
         Empty when its log driver cannot be read, when it is gone or being removed.
         """
@@ -199,7 +241,9 @@ class EngineApi:
             if error.status in {_CONFLICT, _NOT_IMPLEMENTED}:
                 return ()
             raise
-        return () if response is None else read_log_tail(response, lines, max_bytes, self._transport.endpoint.host)
+        if response is None:
+            return ()
+        return read_log_tail(response, lines, max_bytes, self._transport.endpoint.host, read_limit)
 
     def events(self, since: str, quiet_after: timedelta = QUIET_AFTER) -> EventStream:
         """

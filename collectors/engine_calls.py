@@ -33,11 +33,20 @@ _ENDPOINTS = (
     ("container_stats", r"/containers/[^/]+/stats"),
     ("image_list", r"/images/json"),
     ("image_inspect", r"/images/.+/json"),
+    ("network_list", r"/networks"),
     ("volume_list", r"/volumes"),
+    ("container_changes", r"/containers/[^/]+/changes"),
     ("container_remove", r"/containers/[^/]+"),
-    ("image_remove", r"/images/[^/]+"),
+    ("image_remove", r"/images/.+"),
+    ("network", r"/networks/[^/]+"),
+    ("volume_remove", r"/volumes/[^/]+"),
+    ("build_prune", r"/build/prune"),
 )
-"""What a path is called: the first that fits; all else is `other`, so that no path becomes a label."""
+"""
+What a path is called: the first that fits; all else is `other`, so that no path becomes a label.
+
+The last ones are asked with DELETE or POST; a network is read and removed at one and the same path.
+"""
 
 _KINDS = re.compile(r"(?:/v[\d.]+)?(?:" + "|".join(f"(?P<{name}>{path})" for name, path in _ENDPOINTS) + ")")
 

@@ -127,11 +127,17 @@ class Transport:
         self._session.close()
 
 
-def _document(path: str, response: requests.Response) -> object:
+def decoded(path: str, response: requests.Response) -> object:
+    """Give the JSON of an answer, `None` for null; EngineProtocolError when it is none."""
     try:
         answer: object = response.json()
     except (ValueError, RecursionError) as error:
         raise EngineProtocolError(f"GET {path}", "is not JSON") from error
+    return answer
+
+
+def _document(path: str, response: requests.Response) -> object:
+    answer = decoded(path, response)
     if answer is None:
         raise EngineProtocolError(f"GET {path}", "is null")
     return answer

@@ -16,35 +16,37 @@ if TYPE_CHECKING:
 _HEADER: Final = struct.Struct(">BxxxL")
 _STREAMS: Final = frozenset({0, 1, 2})
 _CHUNK: Final = 65_536
-_READ_LIMIT: Final = 8 << 20
+READ_LIMIT: Final = 8 << 20
 """Drivers store lines of up to 16 KiB, but other engines may not: more than this is not read."""
 
 
-def read_log_tail(response: requests.Response, lines: int, max_bytes: int, host: str) -> tuple[str, ...]:
+def read_log_tail(
+    response: requests.Response, lines: int, max_bytes: int, host: str, read_limit: int = READ_LIMIT
+) -> tuple[str, ...]:
     """Read the answer of `GET /containers/{id}/logs` and close it; raises EngineUnavailable if it breaks off."""
     try:
         with response:
-            text = tail_bytes(response.iter_content(_CHUNK), max_bytes).decode(errors="replace")
+            text = tail_bytes(response.iter_content(_CHUNK), max_bytes, read_limit).decode(errors="replace")
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise unavailable(error, host) from error
     return tuple(line.rstrip("\r") for line in text.split("\n") if line.strip())[-lines:]
 
 
-def tail_bytes(chunks: Iterable[bytes], max_bytes: int) -> bytes:
+def tail_bytes(chunks: Iterable[bytes], max_bytes: int, read_limit: int = READ_LIMIT) -> bytes:
     """Give the last bytes of what was written, without the frames around it."""
     tail = bytearray()
-    for part in _payloads(_limited(chunks)):
+    for part in _payloads(_limited(chunks, read_limit)):
         tail += part
         del tail[:-max_bytes]
     return bytes(tail)
 
 
-def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _limited(chunks: Iterable[bytes], read_limit: int) -> Iterator[bytes]:
     seen = 0
     for chunk in chunks:
         yield chunk
         seen += len(chunk)
-        if seen > _READ_LIMIT:
+        if seen > read_limit:
             return
 
 

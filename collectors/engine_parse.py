@@ -31,6 +31,7 @@ _LONGEST_STOP: Final = 86_400
 _SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 _NO_TAG: Final = "<none>:<none>"
 _NO_DIGEST: Final = "<none>@<none>"
+_CHANGES: Final = {0: "modified", 1: "added", 2: "deleted"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class ContainerSummary:
     state: ContainerState
     status: str
     created_at: datetime
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def container_summaries(answer: object) -> tuple[ContainerSummary, ...]:
@@ -64,6 +67,8 @@ def _summary(item: Fields) -> ContainerSummary:
         state=_state(item, "State"),
         status=item.text("Status"),
         created_at=_required_time(item, "Created", item.seconds("Created")),
+        volumes=_volumes(item),
+        networks=_networks(item),
     )
 
 
@@ -71,7 +76,7 @@ def container(answer: object) -> Container:
     """Read `GET /containers/{id}/json`; raises EngineProtocolError naming the field that is wrong."""
     item = Fields(answer, "container")
     state, config, host = item.child("State"), item.child("Config"), item.child("HostConfig")
-    restart = host.child("RestartPolicy")
+    restart, log = host.child("RestartPolicy"), host.child("LogConfig")
     return Container(
         id=_required(item, "Id"),
         name=item.text("Name").removeprefix("/"),
@@ -95,8 +100,25 @@ def container(answer: object) -> Container:
         network_mode=host.text("NetworkMode"),
         cgroup_parent=host.text("CgroupParent"),
         log_path=item.text("LogPath"),
+        log_driver=log.text("Type"),
+        log_max_size=log.child("Config").text("max-size"),
+        volumes=_volumes(item),
+        networks=_networks(item),
+        mounted_images=tuple(each.text("Source") for each in host.children("Mounts") if each.text("Type") == "image"),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
     )
+
+
+def _volumes(item: Fields) -> tuple[str, ...]:
+    mounts = item.children("Mounts")
+    return tuple(sorted({each.text("Name") for each in mounts if each.text("Type") == "volume"} - {""}))
+
+
+def _networks(item: Fields) -> tuple[str, ...]:
+    """Give names and ids: what was created and never started has no ids yet."""
+    joined = item.child("NetworkSettings").child("Networks")
+    names = joined.names()
+    return tuple(sorted({*names, *(joined.child(name).text("NetworkID") for name in names)} - {""}))
 
 
 def writable_size(answer: object) -> int | None:
@@ -104,6 +126,20 @@ def writable_size(answer: object) -> int | None:
     item = Fields(answer, "container")
     size = item.number("SizeRw")
     return size if item.has("SizeRw") and size >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What a container did to one path of its image: `kind` is modified, added or deleted."""
+
+    kind: str
+    path: str
+
+
+def file_changes(answer: object, at_most: int) -> tuple[FileChange, ...]:
+    """Read the first of `GET /containers/{id}/changes`; null means none."""
+    found = objects(answer if answer is not None else [], "changes")[:at_most]
+    return tuple(FileChange(_CHANGES.get(item.number("Kind"), "changed"), item.text("Path")) for item in found)
 
 
 def images(answer: object) -> tuple[Image, ...]:
@@ -115,12 +151,14 @@ def _image(item: Fields) -> Image:
     created = item.seconds("Created")
     return Image(
         id=_required(item, "Id"),
-        tags=tuple(tag for tag in item.texts("RepoTags") if tag != _NO_TAG),
+        # Docker gives them in any order, and people approve what bears a name: it must not change by itself.
+        tags=tuple(sorted(tag for tag in item.texts("RepoTags") if tag != _NO_TAG)),
         digests=tuple(digest for digest in item.texts("RepoDigests") if digest != _NO_DIGEST),
         labels=item.labels("Labels"),
         size_bytes=item.number("Size"),
         created_at=created if created is not None and created >= _FIRST_IMAGES else None,
         parent_id=item.text("ParentId"),
+        inspected=False,
     )
 
 
@@ -165,6 +203,7 @@ def engine(info: object, said: Versions, since: datetime) -> Engine:
         cgroup_driver=item.text("CgroupDriver"),
         cgroup_version=item.text("CgroupVersion"),
         live_restore=item.flag("LiveRestoreEnabled"),
+        swarm=item.child("Swarm").text("LocalNodeState") not in {"", "inactive"},
         podman=said.podman,
     )
 

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from collectors.storage_facts import BuildRecord, LogSize, Network, Volume
+
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
 COMPOSE_ONEOFF = "com.docker.compose.oneoff"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class SourceName(StrEnum):
@@ -29,6 +32,11 @@ class SourceName(StrEnum):
     IMAGES = "images"
     """The images alone: a proxy may forbid them, and an engine may fail over a broken one."""
     FILESYSTEMS = "filesystems"
+    BUILD_CACHE = "build_cache"
+    NETWORKS = "networks"
+    VOLUMES = "volumes"
+    LOGS = "logs"
+    """What the logs of all containers take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,10 @@ class SubjectKind(StrEnum):
 
     CONTAINER = "container"
     IMAGE = "image"
+    BUILD_CACHE = "build_cache"
+    """The records of a build cache together: Docker removes them in one go."""
+    NETWORK = "network"
+    VOLUME = "volume"
     FILESYSTEM = "filesystem"
     ENGINE = "engine"
     DAEMON = "daemon"
@@ -157,6 +169,18 @@ class Container:
     network_mode: str = ""
     cgroup_parent: str = ""
     log_path: str = ""
+    log_driver: str = ""
+    """`HostConfig.LogConfig.Type`, the engine's default for it included."""
+    log_max_size: str = ""
+    """Its option `max-size`, in Docker's words; empty where nothing was set."""
+    stopped_for: timedelta | None = None
+    """How long we have watched it stopped, rounded down; `None` where we did not. No wall clock is in it."""
+    volumes: tuple[str, ...] = ()
+    """The names of the volumes that it mounts, anonymous ones too."""
+    networks: tuple[str, ...] = ()
+    """The names and ids of the networks that it is to join, whether it runs or not."""
+    mounted_images: tuple[str, ...] = ()
+    """The references of the images that it mounts."""
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
     size_bytes: int | None = None
@@ -215,8 +239,16 @@ class Image:
     last_tagged_at: datetime | None = None
     """`Metadata.LastTagTime`: when it was tagged or pulled here; `None` if never or unknown."""
     parent_id: str = ""
+    inspected: bool = True
+    """False while only the list tells of it: then nobody knows yet when it was tagged."""
     watched_for: timedelta = timedelta(0)
     """How long we have watched this image lie unused, summed over our own running time only."""
+    last_used_at: datetime | None = None
+    """Its last use that we know of, at the earliest when we first saw it; `None` before that."""
+    pull_seen: bool = False
+    """True if we saw it being pulled or pushed: a registry has it."""
+    unique_bytes: int | None = None
+    """What no other image shares with it, so what its removal frees at least; `None` until a slow lane asked."""
 
     @property
     def dangling(self) -> bool:
@@ -283,6 +315,9 @@ class VolumeUsage:
     path: str
     size_bytes: int
     unused: bool
+    name: str = ""
+    references: int | None = None
+    """How many containers mount it; `None` where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +341,10 @@ class KindUsage:
     """One by one, where Docker told them so."""
     layers: Mapping[str, int] = field(default_factory=dict)
     """What each container wrote into its own root filesystem, by its id, where Docker told them one by one."""
+    unique_bytes: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
+    """By image id, where Docker told it: what no other image shares with this one."""
+    build_records: tuple[BuildRecord, ...] | None = None
+    """Those of the build cache, `None` where only their sums were told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,6 +465,8 @@ class Engine:
     cgroup_driver: str = ""
     cgroup_version: str = ""
     live_restore: bool = False
+    swarm: bool = False
+    """It is a node of a swarm, whose services refer to images, volumes and networks that no container shows."""
     podman: bool = False
 
     @property
@@ -436,10 +477,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
-    """The owner's settings of what is never removed: globs of container names and of image references."""
+    """The owner's settings of what is never removed: globs of names, of images of their references."""
 
     containers: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -452,11 +495,21 @@ class Facts:
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
     filesystems: tuple[Filesystem, ...] = ()
+    build_records: tuple[BuildRecord, ...] = ()
+    networks: tuple[Network, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    logs: tuple[LogSize, ...] = ()
+    clock_set_ago: timedelta | None = None
+    """How long ago, in time that we watched, the wall clock was last set forward; `None` if we never saw it."""
     deaths: tuple[Death, ...] = ()
     """The last hour's, oldest first."""
     oom_kills: tuple[OomKill, ...] = ()
     """The last hour's, oldest first."""
     protection: Protection = field(default_factory=Protection)
+    own_container_id: str = ""
+    """The container that we run in; empty where we run in none."""
+    gpu_holders: frozenset[str] = frozenset()
+    """The ids of the containers whose processes hold memory of a GPU."""
     ignore: tuple[str, ...] = ()
     """Globs of the names of containers that the owner wants to hear nothing of."""
     state_fault: str = ""

@@ -36,6 +36,8 @@ _CLOCK_SLACK: Final = timedelta(seconds=5)
 _FEW: Final = 2
 """So many are inspected one after the other: a connection of one's own costs a request too."""
 _CLIENTS: Final = 8
+_MOST_IMAGES: Final = 256
+"""So many images are inspected in one reading at most, dangling ones first; the others with the next ones."""
 _GOING: Final = frozenset({ContainerState.REMOVING, ContainerState.DEAD})
 """Docker still lists such a container, and may answer its inspect with 404."""
 _RESTLESS: Final = frozenset({ContainerState.CREATED, ContainerState.RESTARTING})
@@ -57,6 +59,7 @@ class Inventory:
         self._containers: Mapping[str, Container] = MappingProxyType({})
         self._images: Mapping[str, Image] = MappingProxyType({})
         self._images_unread = ""
+        self._images_pending = False
         self._failing: frozenset[str] = frozenset()
         self._compared_at: datetime | None = None
 
@@ -67,8 +70,13 @@ class Inventory:
 
     @property
     def images(self) -> Mapping[str, Image]:
-        """The images by id, `last_tagged_at` only of dangling ones; this mapping does not change any more."""
+        """The images by id, inspected but for the newest of many; this mapping does not change any more."""
         return self._images
+
+    @property
+    def images_pending(self) -> bool:
+        """True while there are images that the next reading will inspect."""
+        return self._images_pending
 
     @property
     def images_unread(self) -> str:
@@ -172,15 +180,17 @@ class Inventory:
 
     def _current_images(self, api: EngineApi) -> Mapping[str, Image]:
         listed = {image.id: image for image in api.images()}
-        known = {id_: image for id_, image in self._images.items() if image.dangling}
-        unseen = [image.id for image in listed.values() if image.dangling and image.id not in known]
-        try:
-            inspected = self._each(api, unseen, lambda client, id_: client.image(id_, listed[id_]))
-        except EngineForbidden:
-            inspected = {}
         for id_, image in listed.items():
-            if image.dangling and id_ in known:
-                listed[id_] = replace(image, last_tagged_at=known[id_].last_tagged_at)
+            known = self._images.get(id_)
+            if known is not None and known.inspected and known.tags == image.tags:
+                listed[id_] = replace(image, last_tagged_at=known.last_tagged_at, inspected=True)
+        unseen = sorted((image for image in listed.values() if not image.inspected), key=lambda each: each.tags != ())
+        asked = [image.id for image in unseen[:_MOST_IMAGES]]
+        try:
+            inspected = self._each(api, asked, lambda client, id_: _inspect_image(client, listed[id_]))
+        except EngineForbidden:
+            asked, unseen, inspected = [], [], {}
+        self._images_pending = len(unseen) > len(asked)
         current = {**listed, **inspected}
         return MappingProxyType({id_: image for id_, image in current.items() if image is not None})
 
@@ -218,6 +228,15 @@ def _inspect(api: EngineApi, container_id: str) -> _Inspected:
         return _Unread(str(error))
 
 
+def _inspect_image(api: EngineApi, listed: Image) -> Image | None:
+    """Inspect one image; one that the engine fails over is known by the list alone, and the others are not lost."""
+    try:
+        return api.image(listed.id, listed)
+    except (EngineFailure, EngineProtocolError) as error:
+        log.debug("image %s cannot be inspected: %s", listed.id[:19], error)
+        return listed
+
+
 def _may_be_another_run(known: Container, summary: ContainerSummary, now: datetime, elapsed: timedelta) -> bool:
     """
     Tell whether the age in the list could belong to another run, or another end, than the one we know.
@@ -249,5 +268,7 @@ def from_summary(summary: ContainerSummary) -> Container:
         labels=summary.labels,
         state=summary.state,
         created_at=summary.created_at,
+        volumes=summary.volumes,
+        networks=summary.networks,
         inspected=False,
     )

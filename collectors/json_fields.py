@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectors.engine_errors import EngineProtocolError
 
@@ -28,6 +28,11 @@ class Fields:
             raise EngineProtocolError(where, f"is {_kind(value)}, not an object")
         self._value = value
         self._where = where
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The object as it came."""
+        return dict(self._value)
 
     def text(self, name: str) -> str:
         """Give a string, empty by default."""

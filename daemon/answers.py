@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import EngineState
-from daemon import status
+from daemon import moments, proposals, status
 from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
+from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
 from policies.disk_pressure import DiskPressure
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daemon.alerts.sender import Sender
+    from daemon.autopsy import Autopsy
     from daemon.clock import Clock
+    from daemon.digest import Digests
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.executor import Executor
@@ -30,8 +33,9 @@ if TYPE_CHECKING:
     from daemon.snapshot import Snapshot
     from daemon.store import Store
     from daemon.watch import Watch
-    from policies.policy import Verdict
 
+AUDIT_PAGE = 1000
+"""So many decisions are told at a time."""
 NEWS_WITHIN = timedelta(seconds=10)
 """So long a caller that follows a run waits for the next object at most."""
 
@@ -60,6 +64,8 @@ class Answers:
         store: Store,
         runs: Runs,
         executor: Executor,
+        autopsy: Autopsy,
+        digests: Digests,
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -71,6 +77,8 @@ class Answers:
         self._store = store
         self._runs = runs
         self._executor = executor
+        self._autopsy = autopsy
+        self._digests = digests
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -94,9 +102,15 @@ class Answers:
             "alerts": status.alerts_json(snapshot.alerts.values()),
             "containers": status.containers_json(snapshot),
             "policies": [
-                {"name": name, "enabled": True, "skipped": snapshot.decision.skipped.get(name)}
+                {
+                    "name": name,
+                    "enabled": True,
+                    "skipped": snapshot.decision.skipped.get(name),
+                    "halted": snapshot.decision.too_many.get(name),
+                }
                 for name in book.policies
             ],
+            "week": [asdict(week) for week in self._digests.weeks()],
             "sinks": [status.sink_json(stats) for stats in self._sender.stats],
             "store": {"path": str(self._store.path), "degraded": self._store.degraded},
             "configuration": status.configuration_json(self._configuration.standing),
@@ -112,11 +126,10 @@ class Answers:
     def make_plan(self) -> Plan:
         """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
         now, book = self._clock.now(), self._watch.book
-        decision = decide(book.policies, replace(self._snapshot().facts, now=now))
+        decision = decide(book.policies, replace(self._snapshot().facts, now=now), book.bounds)
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
-        verdicts: list[Verdict] = [*decision.removals, *decision.kept]
-        return make_plan(verdicts, book.mode, now)
+        return make_plan(proposals.verdicts(decision, book), book.mode, now, proposals.notes(decision, book))
 
     def apply(self, name: str, asked_by: str) -> dict[str, Any]:
         """Answer `shipkeeper apply PLAN`: begin to carry out a plan that was shown."""
@@ -132,6 +145,26 @@ class Answers:
         except (KeyError, ValueError) as error:
             raise ShipkeeperError("a run is asked for by its number: /run?id=12&seen=3") from error
         return status.run_json(self._executor.wait_for_news(number, seen, NEWS_WITHIN))
+
+    def audit(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Answer `shipkeeper audit`: the decisions since a time or an age, page by page."""
+        try:
+            since = moments.since(query.get("since", ""), self._clock.now())
+            after = int(query.get("after", "0"))
+        except ValueError as error:
+            raise ShipkeeperError(
+                f'"{query.get("since", "")}" is no time to begin with\n'
+                "  cure: say how long ago, or since which day or moment: --since 7d, --since 2026-11-23"
+            ) from error
+        return [status.decision_json(each) for each in self._runs.decisions(since, after, AUDIT_PAGE)]
+
+    def autopsy(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer `shipkeeper autopsy NAME`."""
+        try:
+            lines = int(query.get("log_lines", str(AUTOPSY_LINES)))
+        except ValueError as error:
+            raise ShipkeeperError("the number of log lines is a number: /autopsy?container=web&log_lines=30") from error
+        return self._autopsy.of(query.get("container", ""), lines)
 
     def alerts(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts list`."""

@@ -24,17 +24,21 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
-from daemon import absence, banner, history, runs, steady
+from collectors.own_container import own_container_id
+from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
 from daemon.answers import Answers, Self
+from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
+from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.digest import Digests
 from daemon.disk_usage import UsageLane
 from daemon.disks import Disks
 from daemon.distant import DistantReadings
@@ -43,12 +47,18 @@ from daemon.engine_watch import EngineWatch
 from daemon.errands import Errand
 from daemon.errors import ShipkeeperError
 from daemon.events import EventReader
+from daemon.evidence import Evidence
+from daemon.evidence_files import EvidenceFiles
+from daemon.examination import Examiner
 from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
+from daemon.free_space import FreeSpace
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
+from daemon.idle import IdleTimes
 from daemon.jobs import Job, Jobs
+from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
@@ -66,11 +76,15 @@ from daemon.reload import Configuration
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
+from daemon.stock import Stock, take_stock
+from daemon.storage import EVERY as STORAGE_EVERY
+from daemon.storage import StorageLane
 from daemon.store import Store
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from daemon.trends import Trends
 from daemon.turns import Turns
 from daemon.unit_state import UnitState
+from daemon.urgency import critical
 from daemon.verbs import verb_table
 from daemon.vitals import Vitals
 from daemon.watch import Watch
@@ -83,6 +97,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.facts import Container
+    from collectors.reading import MemoryMarks
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -177,6 +192,16 @@ class App:
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
+        files = EvidenceFiles(self.store.path.parent / "evidence")
+        examiner = Examiner(
+            examination.Sources(
+                connect=patiently,
+                deaths=lambda id_: history.deaths_of(self.store, id_, self._steady),
+                marks=self._last_marks,
+                redact=lambda: self.watch.book.redact,
+            ),
+            clock,
+        )
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
@@ -187,13 +212,14 @@ class App:
             ),
             writer=partial(DockerWriter, endpoint, calls, clock),
             acting=ActingLock(endpoint),
-            grace=Grace(clock, self.engine, lambda: self.watch.book.grace),
+            evidence=Evidence(files, examiner, lambda: self.watch.book.evidence_bytes, self._critical),
+            free_bytes=FreeSpace().of if self._is_local() else lambda _: None,
+            grace=Grace(clock, self.engine, self._grace),
             engine=self.engine,
             book=self._book,
             clock=clock,
             crew=crew,
         )
-        self.watch = self._watch(connect, book.for_one_look() if once else book)
         self.disks = Disks(
             engine=lambda: self.engine.engine,
             sampler=self.sampler,
@@ -201,8 +227,12 @@ class App:
             logs=LogLane(lambda: self.watch.snapshot if self._is_local() else None, clock),
             trends=Trends(lambda: self.sampler.latest, clock),
         )
+        self.watch = self._watch(connect, book.for_one_look() if once else book)
+        self._storage = StorageLane(patiently, lambda: self.engine.engine, clock)
+        list_storage = Errand("list-storage", self._storage.read)
         ask_usage = Errand("ask-usage", self.disks.usage.measure)
         measure_logs = Errand("measure-logs", self.disks.logs.measure)
+        self._digests = Digests(self.store, lambda: self.watch.snapshot, self._steady)
         self._jobs = Jobs(
             [
                 Job("heal-store", self.store.heal, timedelta(seconds=30), "fast"),
@@ -210,7 +240,9 @@ class App:
                 Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
                 Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
+                Job("list-storage", list_storage.run, STORAGE_EVERY, "docker", first=timedelta(seconds=5)),
                 Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
+                Job("digest", self._digest, timedelta(minutes=10), "fast", first=timedelta(minutes=1)),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
             clock,
@@ -243,6 +275,8 @@ class App:
             store=self.store,
             runs=remembered,
             executor=self.executor,
+            autopsy=Autopsy(examiner, files),
+            digests=self._digests,
             configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -263,9 +297,11 @@ class App:
                 status=lambda _: self.answers.status(),
                 plan=lambda _: self.answers.plan(),
                 apply=lambda request: self.answers.apply(
-                    request.query.get("plan", ""), request.peer.user if request.peer else "unknown"
+                    request.query.get("plan", ""), request.peer.words if request.peer else "unknown"
                 ),
                 run=lambda request: self.answers.run(request.query),
+                audit=lambda request: self.answers.audit(request.query),
+                autopsy=lambda request: self.answers.autopsy(request.query),
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
             ),
@@ -335,6 +371,16 @@ class App:
     def _book(self) -> Rulebook:
         return self.watch.book
 
+    def _critical(self) -> bool:
+        return critical(self.watch.snapshot, self.watch.book)
+
+    def _grace(self) -> timedelta:
+        return self.watch.book.grace_critical if self._critical() else self.watch.book.grace
+
+    def _last_marks(self, container_id: str) -> MemoryMarks | None:
+        sample = self.sampler.latest
+        return sample.last_marks.get(container_id) if sample else None
+
     def _vitals(self) -> Vitals:
         return Vitals(
             version=self._version,
@@ -355,13 +401,18 @@ class App:
     def _containers(self) -> Sequence[Container]:
         return list(self._inventory.containers.values())
 
+    def _stock(self) -> Stock:
+        return take_stock(self._storage, self.disks.usage.latest, self.disks.logs.latest, self._clock.now())
+
     def _is_local(self) -> bool:
         """Tell whether the engine runs on this machine."""
         return self.configuration.settings.docker.host.startswith("unix://")
 
     def _watch(self, connect: Callable[[], EngineApi], book: Rulebook) -> Watch:
         store, clock = self.store, self._clock
-        counters, sightings = Counters.load(store), Sightings(store, clock)
+        counters, sightings, last_use = Counters.load(store), Sightings(store, clock), LastUse(store, self._steady)
+        idle = IdleTimes(store, clock, lambda: sightings.watched)
+        clock_steps = ClockSteps(store, clock, lambda: sightings.watched)
         away = absence.load(store, clock)
         deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
         kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
@@ -373,9 +424,15 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            last_use=last_use,
+            idle=idle,
+            clock_steps=clock_steps,
+            stock=self._stock,
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
+            unique_bytes=self.disks.unique_bytes,
             state_fault=lambda: store.degraded,
+            own_container_id=own_container_id() if self._is_local() else "",
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
@@ -384,6 +441,9 @@ class App:
             counters=counters,
             turns=Turns(store),
             sightings=sightings,
+            last_use=last_use,
+            idle=idle,
+            clock_steps=clock_steps,
             sinks=lambda: self.sender.sinks,
             clock=clock,
             steady=self._steady,
@@ -398,6 +458,13 @@ class App:
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
         self.store.write(lambda connection: runs.prune(connection, now))
+
+    def _digest(self) -> None:
+        self._digests.note()
+        if self.watch.book.daily_digest and (digest := self._digests.due()):
+            at = self._steady.now()
+            self.store.write(lambda connection: outbox.save_digest(connection, digest, self.sender.sinks, at))
+            self.sender.wake()
 
     def _measure_layers(self) -> None:
         if self._layers.measure():

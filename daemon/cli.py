@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 
 import typer
 
+from daemon.audit_lines import audit_lines
+from daemon.autopsy_lines import autopsy_lines
 from daemon.client import NoDaemonError, call
 from daemon.clock import SystemClock
 from daemon.errors import ConfigError, ShipkeeperError
@@ -21,7 +23,7 @@ from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
 from daemon.run_lines import run_lines, step_lines, went_well
 from daemon.terminal import alert_lines, outcome_lines, show, status_lines
-from daemon.verbs import ALERTS, ALERTS_TEST, APPLY, PLAN, RUN, STATUS
+from daemon.verbs import ALERTS, ALERTS_TEST, APPLY, AUDIT, AUTOPSY, AUTOPSY_LINES, PLAN, RUN, STATUS
 from daemon.web.access import Access
 from policies import words
 
@@ -113,7 +115,7 @@ def apply(
     told = 0
     while True:
         done = [step for step in answer["steps"] if step["outcome"]]
-        show(step_lines(done[told:]))
+        show(step_lines(done[told:], told, answer["planned"]))
         told = len(done)
         if answer["state"] != "running":
             break
@@ -121,6 +123,44 @@ def apply(
     show(run_lines(answer))
     if not went_well(answer):
         raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    config: Config = None,
+    *,
+    since: Annotated[str, typer.Option("--since", metavar="WHEN", help='"7d", or an RFC 3339 date or time.')] = "30d",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """List what was removed, skipped or failed, who asked for it and why, the oldest first."""
+    chosen, after = config or context.obj, 0
+    while steps := _ask(chosen, "GET", f"{AUDIT}?{urlencode({'since': since, 'after': after})}"):
+        after = steps[-1]["entry"]
+        if as_json:
+            typer.echo("\n".join(json.dumps(step) for step in steps))
+        else:
+            show(audit_lines(steps))
+
+
+@app.command()
+def autopsy(
+    context: typer.Context,
+    container: Annotated[str, typer.Argument(metavar="NAME", help="The name or id of a container, removed or not.")],
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+    log_lines: Annotated[
+        int, typer.Option("--log-lines", min=0, help="So many of the last log lines.")
+    ] = AUTOPSY_LINES,
+) -> None:
+    """Tell how a container ended or is, from Docker or from what was kept of it, and how to look further."""
+    question = urlencode({"container": container, "log_lines": log_lines})
+    answer = _ask(config or context.obj, "GET", f"{AUTOPSY}?{question}")
+    if as_json:
+        _echo_json(answer)
+    else:
+        show(autopsy_lines(answer, SystemClock().now()))
 
 
 @app.command()

@@ -11,10 +11,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
-from daemon.derived_tables import AlertTables, PolicyTables, alert_tables, policy_tables, read_as
+from daemon.derived_tables import (
+    AlertTables,
+    CleanupSettings,
+    PolicyTables,
+    alert_tables,
+    policy_tables,
+    read_as,
+)
 from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
     AbsolutePath,
@@ -25,34 +32,49 @@ from daemon.values import (
     ListenAddress,
     Patterns,
     Section,
+    Size,
     WebhookAddress,
 )
+from policies.build_cache import BuildCache
 from policies.catalogue import RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.images import DanglingImages
+from policies.images_unused import UnusedImages
+from policies.logs import LargeLogs
+from policies.networks import UnusedNetworks
+from policies.volumes import UnusedVolumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+    from policies.bounds import Bounds
     from policies.catalogue import AlertRule
     from policies.policy import Policy
 
-POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
+CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
     {
         "containers": ExitedContainers,
         "images_dangling": DanglingImages,
-        "disk_pressure": DiskPressure,
+        "images_unused": UnusedImages,
+        "build_cache": BuildCache,
+        "networks": UnusedNetworks,
+        "volumes": UnusedVolumes,
     }
 )
-"""Every policy that has settings, by the name of its table. A new policy is one line here."""
+"""Every policy that removes, by the name of its table. A new one is one line here."""
+JUDGES: Mapping[str, type[Policy]] = MappingProxyType({"logs": LargeLogs, "disk_pressure": DiskPressure})
+"""The same of those that have settings and remove nothing."""
+OFF = frozenset({"images_unused"})
+"""What somebody has to switch on."""
 
 _ALERT_TABLES = alert_tables(RULES)
-_POLICY_TABLES = policy_tables(POLICIES)
+_POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
+_SMALLEST_EVIDENCE = 16 << 20
 _SHORTEST_SECRET = 8
 """Characters; hiding a path of fewer would hide half of the log, and nobody could be kept out by it."""
 
@@ -136,12 +158,24 @@ class Protect(Section):
 
     containers: Globs = ()
     images: Globs = ()
+    volumes: Globs = ()
+    networks: Globs = ()
 
 
 class Cleanup(Section):
-    """`[cleanup]`: how what is removed by itself is held back."""
+    """`[cleanup]`: how what is removed by itself is held back, and what is kept of it."""
 
     grace: Duration = timedelta(minutes=15)
+    grace_critical: Duration = timedelta(minutes=2)
+    evidence_max_bytes: Size = 256 << 20
+    daily_digest: bool = True
+
+    @field_validator("evidence_max_bytes")
+    @classmethod
+    def _enough(cls, size: int) -> int:
+        if 0 < size < _SMALLEST_EVIDENCE:
+            raise ValueError('needs at least "16MiB", for one container may leave so much; "0B" keeps none')
+        return size
 
 
 class Settings(Section):
@@ -203,9 +237,20 @@ class Settings(Section):
         """Build every policy that is switched on, by the name of its table."""
         return {name: table.build() for name, table in self.policies.by_name().items() if table.enabled}
 
+    def bounds(self) -> Mapping[str, Bounds]:
+        """Give what bounds each policy that removes, by the name of its table."""
+        tables = self.policies.by_name()
+        return {name: table.bounds() for name, table in tables.items() if isinstance(table, CleanupSettings)}
+
     def protection(self) -> Protection:
         """Give the owner's globs in the form that policies read."""
-        return Protection(containers=self.protect.containers, images=self.protect.images)
+        protect = self.protect
+        return Protection(
+            containers=protect.containers,
+            images=protect.images,
+            volumes=protect.volumes,
+            networks=protect.networks,
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Give every text that no log may show: a webhook's address, and its path, which libraries log alone."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, GetPydanticSchema, create_model, model_validator
 
-from daemon.values import Duration, Globs, Section, Size
+from daemon.values import Duration, Globs, Rules, Schedule, Section, Size
+from policies import selection
+from policies.bounds import PLAIN, Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Self
 
     from policies.catalogue import AlertRule
@@ -32,6 +34,30 @@ class PolicySettings(Section):
     def _fit(self) -> Self:
         self.build()
         return self
+
+
+class CleanupSettings(PolicySettings):
+    """`[policies.<name>]` of a policy that removes: what bounds it, around the knobs that are its own."""
+
+    mode: Literal["", "observe", "approve", "enforce"] = ""
+    schedule: Schedule = PLAIN.schedule
+    max_removals: Annotated[int, Field(ge=0)] = PLAIN.max_removals
+    max_bytes: Size = PLAIN.max_bytes
+    abort_over_percent: Annotated[float, Field(gt=0, le=100)] = PLAIN.abort_over_percent
+    include: Rules = ()
+    exclude: Rules = ()
+
+    def bounds(self) -> Bounds:
+        """Give what bounds the policy."""
+        return Bounds(
+            mode=self.mode,
+            schedule=self.schedule,
+            max_removals=self.max_removals,
+            max_bytes=self.max_bytes,
+            abort_over_percent=self.abort_over_percent,
+            include=tuple(map(selection.parse, self.include)),
+            exclude=tuple(map(selection.parse, self.exclude)),
+        )
 
 
 class PolicyTables(Section):
@@ -58,13 +84,22 @@ class AlertTables(Section):
         return {str(field.alias): getattr(self, name) for name, field in type(self).model_fields.items()}
 
 
-def policy_tables(policies: Mapping[str, type[Policy]]) -> type[PolicyTables]:
-    """Make the model of `[policies]`: the fields of each policy become keys, their defaults the defaults."""
+def policy_tables(
+    judges: Mapping[str, type[Policy]], cleanups: Mapping[str, type[Policy]], off: Collection[str]
+) -> type[PolicyTables]:
+    """
+    Make the model of `[policies]`: the fields of each policy become keys, their defaults the defaults.
+
+    The cleanups have bounds as well; those `off` are switched off unless somebody switches them on.
+    """
     tables: dict[str, Any] = {}
-    for name, policy in policies.items():
+    for name, policy in (*cleanups.items(), *judges.items()):
         knobs: dict[str, Any] = {knob: _key(knob, default) for knob, default in _defaults(policy).items()}
         knobs["policy"] = (ClassVar[type], policy)
-        table = create_model(f"{policy.__name__}Settings", __base__=PolicySettings, **knobs)
+        base = CleanupSettings if name in cleanups else PolicySettings
+        if name in off:
+            knobs["enabled"] = (bool, False)
+        table = create_model(f"{policy.__name__}Settings", __base__=base, **knobs)
         tables[name] = (table, table())
     return create_model("AllPolicyTables", __base__=PolicyTables, **tables)
 

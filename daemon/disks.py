@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collectors.disk_families import filesystem_families, growth_families, usage_families
-from collectors.facts import DiskKind
+from collectors.facts import NO_SIZES, DiskKind
 from policies import growth
 from policies.disk_causes import causes
 
@@ -50,6 +50,11 @@ class Disks:
             for container, size in logs.sizes
             if container.id in layers.layers
         }
+
+    def unique_bytes(self) -> Mapping[str, int]:
+        """Give by image id what no other image shares with it, as far as Docker told it."""
+        images = self.usage.latest.usages.get(DiskKind.IMAGES)
+        return images.unique_bytes if images else NO_SIZES
 
     def growth(self, filesystem: Filesystem) -> tuple[float | None, timedelta | None]:
         """Give how fast it fills in bytes per second, and when it will be full; `None` where that cannot be told."""

@@ -1,17 +1,19 @@
-"""The only writer to Docker: one plain DELETE of one object, however long the engine takes."""
+"""The only writer to Docker: one plain DELETE of one object, or a prune of the build cache, which has no objects."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import json
+import re
 import socket
 import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from collectors.facts import SubjectKind
+from collectors.storage_facts import BuildPrune
 from daemon.outcome import Answer, Outcome
 from policies import words
 
@@ -34,7 +36,11 @@ _PATHS: Final = {
     # By its id, so that a second name is a conflict and no name is taken from it; without its parents, which
     # nobody has planned.
     SubjectKind.IMAGE: "/images/{id}?noprune=1",
+    SubjectKind.NETWORK: "/networks/{id}",
+    SubjectKind.VOLUME: "/volumes/{id}",
 }
+_RESERVED_SPACE: Final = (1, 48)
+"""Since then the floor is called `reserved-space`: an unknown name is dropped in silence, and then nothing stays."""
 
 
 _ERRORS: Final = {Outcome.UNANSWERED: "unanswered", Outcome.REFUSED: "forbidden", Outcome.FAILED: "status"}
@@ -47,7 +53,7 @@ class AbandonedError(Exception):
 
 class DockerWriter:
     """
-    Sends DELETE without force, and nothing else, each on a connection of its own.
+    Sends DELETE without force, the one prune, and nothing else, each on a connection of its own.
 
     For one thread: `waiting` is called at least once a second while an answer is outstanding, and `give_up`
     asked whether to go on waiting.
@@ -70,35 +76,46 @@ class DockerWriter:
 
     def remove(self, ref: ObjectRef, api_version: str) -> Answer:
         """
-        Remove one container or image through this version of the API, and say what came of it.
+        Remove one object through this version of the API, and say what came of it.
 
         Raises AbandonedError when `give_up` says so before the answer is there.
         """
-        path = f"/v{api_version}{_PATHS[ref.kind].format(id=quote(ref.id, safe=':'))}"
+        return self._send(*_request(ref, api_version), api_version)
+
+    def untag(self, tag: str, api_version: str) -> Answer:
+        """
+        Take a tag from an image that bears another one as well, and say what came of it.
+
+        Of an image that bears no other it would be the removal. Raises AbandonedError as `remove` does.
+        """
+        return self._send("DELETE", _PATHS[SubjectKind.IMAGE].format(id=quote(tag, safe=":/")), api_version)
+
+    def _send(self, method: str, path: str, api_version: str) -> Answer:
+        path = f"/v{api_version}{path}"
         counted = path.partition("?")[0]
         with self._calls.timed(counted):
-            answer = self._answer_to(path)
+            answer = self._answer_to(method, path)
         if kind := _ERRORS.get(answer.outcome):
             self._calls.failed(counted, kind)
         return answer
 
-    def _answer_to(self, path: str) -> Answer:
+    def _answer_to(self, method: str, path: str) -> Answer:
         try:
             with _connected(self._endpoint) as sock:
-                return self._asked(sock, path)
+                return self._asked(sock, method, path)
         except (OSError, http.client.HTTPException) as error:
             return Answer(Outcome.UNANSWERED, f"{type(error).__name__}: {error}"[:_LONGEST_WORDS])
 
-    def _asked(self, sock: socket.socket, path: str) -> Answer:
+    def _asked(self, sock: socket.socket, method: str, path: str) -> Answer:
         connection = http.client.HTTPConnection("docker")
         connection.sock = sock
-        connection.request("DELETE", path, headers={"User-Agent": "shipkeeper", "Connection": "close"})
+        connection.request(method, path, headers={"User-Agent": "shipkeeper", "Connection": "close"})
         sock.settimeout(_SLICE_SECONDS)
         reading = _PatientReader(sock, self._patience())
         # The response asks its socket for nothing but a file to read from.
-        with http.client.HTTPResponse(cast("socket.socket", reading), method="DELETE") as response:
+        with http.client.HTTPResponse(cast("socket.socket", reading), method=method) as response:
             response.begin()
-            return _answer(response.status, response.reason, response.read(_LONGEST_ANSWER))
+            return _answer(response.status, response.reason, _read(response))
 
     def _patience(self) -> Callable[[], None]:
         deadline = self._clock.monotonic() + PATIENCE.total_seconds()
@@ -139,6 +156,22 @@ class _PatientReader(io.RawIOBase):
                 continue  # only this slice is over
 
 
+def _request(ref: ObjectRef, api_version: str) -> tuple[str, str]:
+    """Give method and path of the one request that removes this."""
+    if ref.kind is SubjectKind.BUILD_CACHE:
+        return "POST", f"/build/prune?{urlencode(_terms(BuildPrune.of(ref.id), api_version))}"
+    return "DELETE", _PATHS[ref.kind].format(id=quote(ref.id, safe=":"))
+
+
+def _terms(prune: BuildPrune, api_version: str) -> dict[str, str | int]:
+    """Give the parameters of a prune; the floor goes by both of its names where the engine may know either."""
+    until = f"{int(prune.unused_for.total_seconds())}s"
+    terms: dict[str, str | int] = {"filters": json.dumps({"until": {until: True}}), "keep-storage": prune.floor_bytes}
+    if tuple(map(int, api_version.split("."))) >= _RESERVED_SPACE:
+        terms["reserved-space"] = prune.floor_bytes
+    return terms | ({"all": 1} if prune.all_records else {})
+
+
 def _connected(endpoint: Endpoint) -> socket.socket:
     """Connect to the engine; OSError when it is not there or its TLS is not ours."""
     if endpoint.socket_path:
@@ -172,11 +205,25 @@ def _answer(status: int, reason: str, body: bytes) -> Answer:
         case 409:
             return Answer(Outcome.IN_USE, _said(body, reason))
         case _ if 200 <= status < 300:  # noqa: PLR2004  the range of success
-            return Answer(Outcome.REMOVED)
+            return Answer(Outcome.REMOVED, _reclaimed(body))
         case _ if 400 <= status < 500:  # noqa: PLR2004  the range of "you may not"
             return Answer(Outcome.REFUSED, f"{status}: {_said(body, reason)}")
         case _:
             return Answer(Outcome.FAILED, f"{status}: {_said(body, reason)}")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Read the whole answer and give its end: a prune names every record that it took before it says the sum."""
+    end = b""
+    while chunk := response.read(_LONGEST_ANSWER):
+        end = (end + chunk)[-_LONGEST_ANSWER:]
+    return end
+
+
+def _reclaimed(body: bytes) -> str:
+    """Say what a prune freed, as Docker counts it; empty for any other answer."""
+    found = re.search(rb'"SpaceReclaimed":\s*(\d+)', body)
+    return f"{words.size(int(found[1]))} freed" if found else ""
 
 
 def _said(body: bytes, reason: str) -> str:

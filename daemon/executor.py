@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,10 +13,13 @@ from collectors.facts import EngineState
 from daemon.backoff import Backoff
 from daemon.docker_writer import AbandonedError
 from daemon.errors import ShipkeeperError
+from daemon.evidence import EvidenceError
 from daemon.outcome import Answer, Outcome, counted, in_words
 from daemon.plans import LIFE, make_plan
 from daemon.runs import Run, RunState
+from daemon.schedules import Schedules
 from policies import words
+from policies.bounds import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.acting import ActingLock
     from daemon.clock import Clock
     from daemon.crew import Crew
+    from daemon.evidence import Evidence
     from daemon.grace import Grace
     from daemon.lookout import EngineView
     from daemon.modes import Mode
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BY_ITSELF: Final = "shipkeeper"
+BY_ITSELF: Final = "schedule"
 """Who asked for a run that nobody asked for."""
 MOST_FAILURES: Final = 3
 """In a row; then it is no longer one object that is to blame."""
@@ -59,6 +63,10 @@ class Writer(Protocol):
 
     def remove(self, ref: ObjectRef, api_version: str) -> Answer:
         """Remove it, and say what came of it; AbandonedError if the wait was given up."""
+        ...
+
+    def untag(self, tag: str, api_version: str) -> Answer:
+        """Take one of several tags from an image; AbandonedError if the wait was given up."""
         ...
 
 
@@ -89,22 +97,31 @@ class Executor:
         recheck: Recheck,
         writer: Callable[[Callable[[], None], Callable[[], bool]], Writer],
         acting: ActingLock,
+        evidence: Evidence,
+        free_bytes: Callable[[str], int | None],
         grace: Grace,
         engine: EngineView,
         book: Callable[[], Rulebook],
         clock: Clock,
         crew: Crew,
     ) -> None:
-        """Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up."""
+        """
+        Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up.
+
+        `free_bytes` measures what is left at a mount point, as far as it can be known.
+        """
         self._runs = runs
         self._recheck = recheck
         self._acting = acting
+        self._evidence = evidence
+        self._free_bytes = free_bytes
         self._grace = grace
         self._engine = engine
         self._book = book
         self._clock = clock
         self._worker = crew.worker("executor", self._run)
         self._writer = writer(self._worker.beat, self._give_up)
+        self._schedules = Schedules(clock)
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
         self._removals: Counter[tuple[str, str, str]] = Counter()
@@ -258,6 +275,7 @@ class Executor:
 
     def _automatic(self) -> _Order | None:
         """Make an order of what the last cycle offered, if everything allows it."""
+        self._schedules.look({name: each.schedule for name, each in self._book().bounds.items()})
         offered = self._offered
         if not offered:  # nothing new since the last round: that ends no pause
             return None
@@ -266,7 +284,11 @@ class Executor:
             return None
         self._offered = ()
         now = self._clock.monotonic()
-        eligible = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
+        book = self._book()
+        due = {name for name in {each.policy for each in offered} if self._is_due(name, book)}
+        rested = (each for each in offered if not self._object_backoff.left(each.object.id, now))
+        eligible, _ = within((each for each in rested if each.policy in due), book.bounds)
+        self._schedules.done(due)
         if not eligible:
             return None
         try:
@@ -274,6 +296,9 @@ class Executor:
         except ShipkeeperError as refusal:  # a person was faster, or the engine went away just now
             log.info("no cleanup now: %s", refusal)
         return self._order
+
+    def _is_due(self, policy: str, book: Rulebook) -> bool:
+        return book.mode_of(policy) == "enforce" and self._schedules.due(policy)
 
     def _carry_out(self, order: _Order) -> None:
         plan, failures = order.plan, 0
@@ -286,6 +311,8 @@ class Executor:
             if why := self._must_stop(order):
                 state = RunState.STOPPED
                 break
+            if order.automatic and self._book().mode_of(removal.policy) != "enforce":
+                continue  # its policy has another mode since the run began
             answer = self._step(order.run, position, removal)
             outcomes[answer.outcome] += 1
             failures = failures + 1 if answer.outcome.is_failure else 0
@@ -297,12 +324,12 @@ class Executor:
 
     def _step(self, run: int, position: int, removal: Removal) -> Answer:
         self._worker.beat()
-        answer = self._recheck.objection(removal)
+        answer = self._recheck.objection(removal) or self._secured(removal)
         self._worker.beat()
-        if answer is None:
+        if not isinstance(answer, Answer):
             # On the disk before Docker is asked: what a crash cuts off is known afterwards.
             self._runs.note(run, position, removal, None)
-            answer = self._writer.remove(removal.object, self._recheck.api_version)
+            answer = self._removed(removal, answer)
         now = self._clock.monotonic()
         self._runs.note(run, position, removal, answer)
         with self._changed:
@@ -312,6 +339,41 @@ class Executor:
         self._object_backoff.failed(removal.object.id, now)
         _log(run, removal, answer)
         return answer
+
+    def _secured(self, removal: Removal) -> Answer | str:
+        """Keep the evidence of what ended badly; say what was kept, or why it must stay."""
+        try:
+            return self._evidence.secure(removal.object, self._worker.beat)
+        except EvidenceError as error:
+            return Answer(Outcome.NO_EVIDENCE, str(error))
+
+    def _removed(self, removal: Removal, kept: str) -> Answer:
+        """Have it removed, and measure what that gained; `kept` says what was kept of it."""
+        before = self._free_bytes(removal.filesystem)
+        answer = self._taken(removal)
+        if answer.outcome is not Outcome.REMOVED:
+            return answer
+        after = self._free_bytes(removal.filesystem)
+        freed = None if before is None or after is None else after - before
+        return replace(answer, words=answer.words or kept, freed_bytes=freed)
+
+    def _taken(self, removal: Removal) -> Answer:
+        """
+        Remove what was just looked at; an image with several tags loses them one by one, looked at before each.
+
+        Docker takes it whole only by the name of its last tag, or by its id when it bears one: by its id, for a name
+        can have come to mean another image.
+        """
+        left = removal
+        while len(left.tags) > 1:
+            answer = self._writer.untag(left.tags[-1], self._recheck.api_version)
+            if answer.outcome not in {Outcome.REMOVED, Outcome.GONE}:
+                return _halfway(removal, left, answer)
+            left = left.without_last_tag()
+            self._worker.beat()
+            if objection := self._recheck.objection(left):
+                return _halfway(removal, left, objection)
+        return _halfway(removal, left, self._writer.remove(left.object, self._recheck.api_version))
 
     def _must_stop(self, order: _Order) -> str:
         """Say why the run may not go on; empty when it may."""
@@ -348,9 +410,19 @@ class Executor:
         return self._give_up_at is not None and self._clock.monotonic() >= self._give_up_at
 
 
+def _halfway(planned: Removal, left: Removal, answer: Answer) -> Answer:
+    """Add to what stopped the removal of an image which of its tags are gone all the same."""
+    gone = planned.tags[len(left.tags) or 1 :]
+    if answer.outcome is Outcome.REMOVED or not gone:
+        return answer
+    lost = f"without the tags {', '.join(gone)} by now"
+    return Answer(answer.outcome, f"{answer.words}; {lost}" if answer.words else lost)
+
+
 def _log(run: int, removal: Removal, answer: Answer) -> None:
     """Say what came of one object."""
     what = f"{removal.object.kind} {words.plain(removal.object.name)} · {words.plain(removal.reason)}"
-    more = f" · {words.plain(answer.words)}" if answer.words else ""
+    freed = f" · {words.size(max(answer.freed_bytes, 0))} freed" if answer.freed_bytes is not None else ""
+    more = f"{freed} · {words.plain(answer.words)}" if answer.words else freed
     level = logging.WARNING if answer.outcome.is_failure else logging.INFO
     log.log(level, "run %d: %s: %s%s", run, in_words(answer.outcome), what, more)

@@ -9,6 +9,7 @@ from collectors.cadvisor import DataRoot, Machine
 from collectors.containers import ContainerCollector, View
 from collectors.engine_families import engine_families
 from collectors.host import Host
+from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
@@ -86,6 +87,7 @@ class Exports:
             NamedCollector("filesystems", self._disks.filesystem_families),
             NamedCollector("disk_usage", self._disks.usage_families),
             NamedCollector("container_logs", self._disks.log_families),
+            NamedCollector("cleanup", self._cleanup_families),
             NamedCollector("self", self._self_families),
             NamedCollector("vitals", lambda: vital_families(self._vitals())),
         )
@@ -124,6 +126,11 @@ class Exports:
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
         return counter_families(snapshot.counters if snapshot else {})
+
+    def _cleanup_families(self) -> Iterable[Family]:
+        snapshot = self._watch.snapshot
+        yield from cleanup_families(snapshot.decision if snapshot else None)
+        yield from image_families(snapshot.facts if snapshot else None)
 
     def _self_families(self) -> Iterable[Family]:
         return self_families(

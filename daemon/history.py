@@ -106,6 +106,12 @@ def deaths_since(store: Store, since: datetime, clock: SteadyClock) -> tuple[Dea
     return tuple(readable(rows, lambda row: _dated(_load_death(json.loads(row["record"])), row["at"], clock)))
 
 
+def deaths_of(store: Store, container_id: str, clock: SteadyClock) -> tuple[Death, ...]:
+    """Give the stored deaths of one container, oldest first."""
+    rows = store.read("SELECT at, record FROM deaths WHERE container_id = ? ORDER BY at", (container_id,))
+    return tuple(readable(rows, lambda row: _dated(_load_death(json.loads(row["record"])), row["at"], clock)))
+
+
 def _dated(death: Death, at: float, clock: SteadyClock) -> Death:
     """Note how far the wall clock was set since this death, which happened at the steady time `at`."""
     drift = clock.to_wall(datetime.fromtimestamp(at, UTC)) - death.finished_at
@@ -119,9 +125,14 @@ def kills_since(store: Store, since: datetime) -> tuple[OomKill, ...]:
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Drop what is past its retention at this steady time, or too much."""
+    """
+    Drop what is past its retention at this steady time, or too much.
+
+    A death stays as long as its container: a cleanup removes that one later, and its evidence tells of it.
+    """
     horizon = (now - RETENTION).timestamp()
-    connection.execute("DELETE FROM deaths WHERE at < ?", (horizon,))
+    gone = "container_id NOT IN (SELECT container_id FROM baseline)"
+    connection.execute(f"DELETE FROM deaths WHERE at < ? AND {gone}", (horizon,))  # noqa: S608  no foreign text
     connection.execute("DELETE FROM oom_kills WHERE at < ?", (horizon,))
     connection.execute(
         "DELETE FROM deaths WHERE key IN (SELECT key FROM deaths ORDER BY at DESC LIMIT -1 OFFSET ?)", (MOST_KEPT,)

@@ -82,6 +82,8 @@ class Sight:
     """True if every container was listed."""
     engine_restarted: bool
     """True if the engine was away since the last complete look, and its containers with it."""
+    images_read: bool
+    """True if the images were listed, after these events and all before them."""
 
 
 class Lookout:
@@ -104,6 +106,7 @@ class Lookout:
         self._resync = True
         self._outages = 0
         self._compared: float | None = None
+        self._listed = False
         self._images = _ImageNews(clock)
         self._flood = _Flood(clock)
         self._stream = _StreamState(clock)
@@ -162,7 +165,13 @@ class Lookout:
         restarted = self._engine.outages != self._outages and not engine.live_restore
         if due:
             self._resync, self._compared, self._outages = False, self._clock.monotonic(), self._engine.outages
-        return Sight(events=events, before=before, complete=due, engine_restarted=restarted)
+        return Sight(
+            events=events,
+            before=before,
+            complete=due,
+            engine_restarted=restarted,
+            images_read=self._listed and not unread,
+        )
 
     def _take_events(self) -> None:
         batch = self._reader.drain()
@@ -186,10 +195,11 @@ class Lookout:
         if self.api is None:
             self.api = self._connect()
         now = self._clock.now()
-        if due or self._images.due:
+        self._listed = due or self._images.due
+        if self._listed:
             begun = self._clock.monotonic()
             self._inventory.reconcile(self.api, now)
-            self._images.read(self._clock.monotonic() - begun)
+            self._images.read(self._clock.monotonic() - begun, more=self._inventory.images_pending)
             # The list is newer than the events: what it does not show is gone, and need not be asked for.
             touched &= self._inventory.containers.keys()
         if wanted := touched | self._inventory.unsettled(now):
@@ -214,7 +224,7 @@ class _ImageNews:
         self._clock = clock
         self._not_before = clock.monotonic()
         self.waiting = False
-        """True from an image's event until the images are read."""
+        """True from an image's event until the images are read, all of them inspected."""
 
     @property
     def due(self) -> bool:
@@ -223,9 +233,9 @@ class _ImageNews:
     def note(self, events: tuple[Event, ...]) -> None:
         self.waiting = self.waiting or any(event.type == "image" for event in events)
 
-    def read(self, took_seconds: float) -> None:
-        """Note that they were read just now, and how long that took."""
-        self.waiting = False
+    def read(self, took_seconds: float, *, more: bool) -> None:
+        """Note that they were read just now, how long that took, and whether there is more to read."""
+        self.waiting = more
         self._not_before = self._clock.monotonic() + max(IMAGES_APART.total_seconds(), IMAGES_SHARE * took_seconds)
 
 

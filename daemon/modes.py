@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 Mode: TypeAlias = Literal["observe", "approve", "enforce"]
 
+ORDER: tuple[Mode, ...] = ("observe", "approve", "enforce")
+"""From what does least to what does most."""
 IN_WORDS = MappingProxyType(
     {
         "observe": "nothing is removed; `shipkeeper plan` shows what a cleanup would remove",
@@ -14,3 +16,8 @@ IN_WORDS = MappingProxyType(
         "enforce": "removes by itself what `shipkeeper plan` shows",
     }
 )
+
+
+def lesser(mode: Mode, other: str) -> Mode:
+    """Give the mode that does less; empty stands for the same."""
+    return next((each for each in ORDER if each in {mode, other}), mode)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import (
     Container,
+    ContainerState,
     Death,
     Facts,
     Filesystem,
@@ -17,11 +19,12 @@ from collectors.facts import (
     OomKill,
     Source,
     SourceName,
+    SubjectKind,
     Unknown,
 )
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
-from policies import words
+from policies import ages, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,21 +32,29 @@ if TYPE_CHECKING:
 
     from collectors.engine_events import Event
     from collectors.inventory import Inventory
+    from collectors.storage_facts import Network, Volume
     from daemon.clock import Clock
+    from daemon.clock_steps import ClockSteps
+    from daemon.idle import IdleTimes
+    from daemon.last_use import LastUse
     from daemon.ledger import Baseline, Ledger
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
     from daemon.rulebook import Rulebook
     from daemon.sampler import Sampler
     from daemon.sightings import Sightings
+    from daemon.stock import Stock
 
 log = logging.getLogger(__name__)
+
+_NO_TIME = timedelta(0)
 
 INTENTS = {
     Intent.NONE: "nobody asked for it",
     Intent.API: "somebody asked Docker for it",
     Intent.ENGINE: "the engine took it along",
 }
+_STOPPED = frozenset({ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +81,21 @@ class Eyes:
     ledger: Ledger
     recent: Recent
     sightings: Sightings
+    last_use: LastUse
+    idle: IdleTimes
+    clock_steps: ClockSteps
+    stock: Callable[[], Stock]
+    """What the slow lanes know of networks, volumes, build cache and logs."""
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
     """Writable layer sizes measured so far, by container id."""
+    unique_bytes: Callable[[], Mapping[str, int]]
+    """What no other image shares, as last told by Docker, by image id."""
     state_fault: Callable[[], str | None]
     """Says why our own state cannot be written just now."""
+    own_container_id: str = ""
+    """The container that we run in, if any."""
 
 
 class Observer:
@@ -99,15 +119,19 @@ class Observer:
 
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
-        sight = self._eyes.lookout.look()
+        sight, stock = self._eyes.lookout.look(), self._eyes.stock()
+        self._eyes.clock_steps.look()
         deaths: tuple[Death, ...] = ()
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
-            if isinstance(self._eyes.lookout.images, Known):
-                self._eyes.sightings.meet(self._unused_images())
+            self._meet_idle(sight, stock)
+            self._eyes.last_use.hear(sight.events)
             deaths, kills = self._befallen(sight, book)
+        facts = self._facts(book, stock)
+        if sight is not None and isinstance(self._eyes.lookout.images, Known):
+            self._note_uses(sight, facts)
         return Observation(
-            facts=self._facts(book),
+            facts=replace(facts, images=self._images(facts.images)),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
@@ -147,7 +171,23 @@ class Observer:
                 counts[container_id] = count
         return counts
 
-    def _facts(self, book: Rulebook) -> Facts:
+    def _meet_idle(self, sight: Sight, stock: Stock) -> None:
+        """Take note of what is idle; what an event speaks of was in use a moment ago."""
+        idle, now = self._eyes.idle, self._clock.now()
+        containers = self._eyes.inventory.containers.values()
+        stopped = {_end(each): ages.since_end(each, now) or _NO_TIME for each in containers if each.state in _STOPPED}
+        idle.meet(SubjectKind.CONTAINER, stopped)
+        touched = {(event.type, event.id) for event in sight.events}
+        if isinstance(stock.sources.get(SourceName.NETWORKS), Known):
+            used = {name for each in containers for name in (*each.networks, each.network_mode)}
+            unused = (each.id for each in stock.networks if not {each.id, each.name} & used)
+            idle.meet(SubjectKind.NETWORK, {id_: _NO_TIME for id_ in unused if ("network", id_) not in touched})
+        if isinstance(stock.sources.get(SourceName.VOLUMES), Known):
+            used = {name for each in containers for name in each.volumes}
+            free = (each for each in stock.volumes if each.dangling and each.name not in used)
+            idle.meet(SubjectKind.VOLUME, {each.key: _NO_TIME for each in free if ("volume", each.name) not in touched})
+
+    def _facts(self, book: Rulebook, stock: Stock) -> Facts:
         now = self._clock.now()
         deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
@@ -157,14 +197,21 @@ class Observer:
                 SourceName.DOCKER: self._eyes.lookout.docker,
                 SourceName.IMAGES: self._eyes.lookout.images,
                 SourceName.FILESYSTEMS: filesystems_source,
+                **stock.sources,
             },
             engine=self._eyes.engine.engine,
             containers=self._containers(quotes=book.log_lines > 0),
-            images=self._images(),
+            images=tuple(self._eyes.inventory.images.values()),
             filesystems=filesystems,
+            build_records=stock.build_records,
+            networks=self._networks(stock.networks),
+            volumes=self._volumes(stock.volumes),
+            logs=stock.logs,
+            clock_set_ago=self._eyes.clock_steps.set_ago,
             deaths=deaths,
             oom_kills=kills,
             protection=book.protection,
+            own_container_id=self._eyes.own_container_id,
             ignore=book.ignore,
             state_fault=self._eyes.state_fault() or "",
         )
@@ -178,25 +225,51 @@ class Observer:
         sizes, before = self._eyes.sizes(), self._shown if quotes == self._quotes else {}
         self._shown, self._quotes = {}, quotes
         for id_, source in self._eyes.inventory.containers.items():
-            known = before.get(id_)
-            if known is None or known[0] is not source or known[1].size_bytes != sizes.get(id_):
-                known = source, _as_shown(source, sizes.get(id_), quotes=quotes)
+            known, stopped_for = before.get(id_), self._stopped_for(source)
+            if (
+                known is None
+                or known[0] is not source
+                or known[1].size_bytes != sizes.get(id_)
+                or known[1].stopped_for != stopped_for
+            ):
+                known = source, _as_shown(source, sizes.get(id_), stopped_for, quotes=quotes)
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
-    def _images(self) -> tuple[Image, ...]:
-        sightings = self._eyes.sightings
-        return tuple(
-            replace(image, watched_for=sightings.watched_for(image.id)) if image.dangling else image
-            for image in self._eyes.inventory.images.values()
-        )
+    def _note_uses(self, sight: Sight, facts: Facts) -> None:
+        """Take note of which images are used; of every other the time goes on since its use ended."""
+        uses = self._eyes.last_use.meet(facts, listed=sight.images_read)
+        unused = {image.id for image in facts.images} - uses.held
+        if uses.touched:
+            self._eyes.sightings.meet(unused - uses.touched)
+        self._eyes.sightings.meet(unused)
 
-    def _unused_images(self) -> frozenset[str]:
-        """Give the ids of the images that nothing refers to; of every other the time begins when its use ends."""
-        images = self._eyes.inventory.images
-        parents = {image.parent_id for image in images.values()}
-        used = {container.image_id for container in self._eyes.inventory.containers.values()}
-        return frozenset(id_ for id_, image in images.items() if image.dangling) - used - parents
+    def _stopped_for(self, container: Container) -> timedelta | None:
+        if container.state not in _STOPPED:
+            return None
+        return self._eyes.idle.idle_for(SubjectKind.CONTAINER, _end(container))
+
+    def _networks(self, networks: tuple[Network, ...]) -> tuple[Network, ...]:
+        idle = self._eyes.idle
+        return tuple(replace(each, watched_for=idle.idle_for(SubjectKind.NETWORK, each.id)) for each in networks)
+
+    def _volumes(self, volumes: tuple[Volume, ...]) -> tuple[Volume, ...]:
+        idle = self._eyes.idle
+        return tuple(replace(each, watched_for=idle.idle_for(SubjectKind.VOLUME, each.key)) for each in volumes)
+
+    def _images(self, images: Sequence[Image]) -> tuple[Image, ...]:
+        """Give the images with what is known of them beside what Docker lists."""
+        sightings, uses, unique = self._eyes.sightings, self._eyes.last_use.dates(), self._eyes.unique_bytes()
+        return tuple(
+            replace(
+                image,
+                last_used_at=uses[image.id][0] if image.id in uses else None,
+                pull_seen=image.id in uses and uses[image.id][1],
+                watched_for=sightings.watched_for(image.id),
+                unique_bytes=unique.get(image.id),
+            )
+            for image in images
+        )
 
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest
@@ -205,10 +278,19 @@ class Observer:
         return Known(sample.at), sample.filesystems
 
 
-def _as_shown(container: Container, size_bytes: int | None, *, quotes: bool) -> Container:
+def _as_shown(
+    container: Container, size_bytes: int | None, stopped_for: timedelta | None, *, quotes: bool
+) -> Container:
     if container.health is not None and container.health.last_output and not quotes:
         container = replace(container, health=replace(container.health, last_output=""))
-    return container if size_bytes is None else replace(container, size_bytes=size_bytes)
+    if size_bytes is None and stopped_for is None:
+        return container
+    return replace(container, size_bytes=size_bytes, stopped_for=stopped_for)
+
+
+def _end(container: Container) -> str:
+    """Give the identity of a container's end: one that ran again meanwhile has another."""
+    return f"{container.id}@{container.finished_at.isoformat() if container.finished_at else ''}"
 
 
 def _account(death: Death) -> str:

@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     """The policy that planned it would keep it by now: fine."""
     UNREAD = "unread"
     """It could not be looked at once more, so it was left alone."""
+    NO_EVIDENCE = "no_evidence"
+    """It ended badly, and what tells why could not be kept: so it stays."""
     REFUSED = "refused"
     """Docker, or a proxy before it, does not do it (403 or another 4xx)."""
     FAILED = "failed"
@@ -30,6 +32,8 @@ class Outcome(StrEnum):
     """No answer came: whether it was removed shows the next look."""
     UNKNOWN = "unknown"
     """The daemon ended meanwhile."""
+    NOT_BEGUN = "not_begun"
+    """The run ended before its turn."""
 
     @property
     def is_failure(self) -> bool:
@@ -37,17 +41,28 @@ class Outcome(StrEnum):
         return self in _FAILURES
 
 
-_FAILURES = frozenset({Outcome.UNREAD, Outcome.REFUSED, Outcome.FAILED, Outcome.UNANSWERED, Outcome.UNKNOWN})
+_FAILURES = frozenset(
+    {
+        Outcome.UNREAD,
+        Outcome.NO_EVIDENCE,
+        Outcome.REFUSED,
+        Outcome.FAILED,
+        Outcome.UNANSWERED,
+        Outcome.UNKNOWN,
+    }
+)
 _IN_WORDS = {
     Outcome.REMOVED: "removed",
     Outcome.GONE: "already gone",
     Outcome.IN_USE: "in use, stays",
     Outcome.NOT_ELIGIBLE: "no longer eligible, stays",
     Outcome.UNREAD: "could not be checked, stays",
+    Outcome.NO_EVIDENCE: "its evidence could not be kept, stays",
     Outcome.REFUSED: "Docker refused",
     Outcome.FAILED: "Docker failed",
     Outcome.UNANSWERED: "no answer",
     Outcome.UNKNOWN: "unknown: the daemon ended meanwhile",
+    Outcome.NOT_BEGUN: "not begun",
 }
 
 
@@ -57,6 +72,8 @@ class Answer:
 
     outcome: Outcome
     words: str = ""
+    freed_bytes: int | None = None
+    """What its filesystem had more afterwards, others' doings included; `None` where that was not measured."""
 
 
 def in_words(outcome: Outcome) -> str:

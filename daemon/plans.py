@@ -15,14 +15,20 @@ from policies import words
 from policies.policy import Kept, Removal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from policies.policy import Verdict
 
 LIFE = timedelta(minutes=30)
 """A plan is not carried out when it is older: too much can have changed."""
 
-_NOUNS = {SubjectKind.CONTAINER: "container", SubjectKind.IMAGE: "image"}
+_NOUNS = {
+    SubjectKind.CONTAINER: "container",
+    SubjectKind.IMAGE: "image",
+    SubjectKind.BUILD_CACHE: "build cache",
+    SubjectKind.VOLUME: "volume",
+    SubjectKind.NETWORK: "network",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,8 @@ class Plan:
     created_at: datetime
     removals: tuple[Removal, ...]
     kept: tuple[Kept, ...]
+    notes: tuple[str, ...] = ()
+    """What holds up a part of it, in words."""
 
     @property
     def plan_id(self) -> str:
@@ -50,12 +58,13 @@ class Plan:
         return self.created_at + LIFE
 
 
-def make_plan(verdicts: Iterable[Verdict], mode: str, now: datetime) -> Plan:
+def make_plan(verdicts: Iterable[Verdict], mode: str, now: datetime, notes: Sequence[str] = ()) -> Plan:
     """Freeze the removals among these verdicts, with everything that stays."""
     verdicts = tuple(verdicts)
     removals = tuple(sorted((each for each in verdicts if isinstance(each, Removal)), key=_largest_first))
     kept = tuple(sorted((each for each in verdicts if isinstance(each, Kept)), key=_by_reason))
-    return Plan(hash=_hash(removals, mode, now), mode=mode, created_at=now, removals=removals, kept=kept)
+    hash_ = _hash(removals, mode, now)
+    return Plan(hash=hash_, mode=mode, created_at=now, removals=removals, kept=kept, notes=tuple(notes))
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
@@ -69,6 +78,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "removals": [_removal_json(removal) for removal in plan.removals],
         "kept": [_ref_json(kept.object) | {"reason": kept.reason} for kept in plan.kept],
         "totals": {"removals": len(plan.removals), "size_bytes": total_bytes(plan.removals)},
+        "notes": list(plan.notes),
     }
 
 
@@ -81,6 +91,7 @@ def from_json(answer: Mapping[str, Any]) -> Plan:
             created_at=datetime.fromisoformat(answer["created_at"]),
             removals=tuple(_removal(each) for each in answer["removals"]),
             kept=tuple(Kept(object=_ref(each), reason=each["reason"]) for each in answer["kept"]),
+            notes=tuple(map(str, answer.get("notes", ()))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ShipkeeperError(
@@ -99,11 +110,11 @@ def total_bytes(removals: Iterable[Removal]) -> int | None:
 
 
 def summary(plan: Plan) -> str:
-    """Say the plan in one line: `would remove 3 containers and 2 images, up to 1.2 GiB`."""
+    """Say the plan in one line: `would remove 3 containers and 2 images, at least 1.2 GiB`."""
     if not plan.removals:
         return "nothing to remove"
     kinds = Counter(removal.object.kind for removal in plan.removals)
-    what = " and ".join(words.count(number, _NOUNS[kind]) for kind, number in sorted(kinds.items()))
+    what = " and ".join(_counted(kind, number) for kind, number in sorted(kinds.items()))
     return f"would remove {what}, {_gain(plan.removals)}"
 
 
@@ -111,7 +122,7 @@ def plan_lines(plan: Plan, *, explain: bool = False) -> list[str]:
     """Give the plan as lines of plain text, every removal on one of its own; `explain` adds all that stays."""
     lines = [_heading(plan), ""]
     for kind, noun in _NOUNS.items():
-        lines += _kind_lines(plan, kind, f"{noun}s")
+        lines += _kind_lines(plan, kind, noun if kind is SubjectKind.BUILD_CACHE else f"{noun}s")
     lines.append(_kept_line(plan, explain=explain))
     if explain:
         lines += _table([(kept.object.name, f"{_NOUNS[kept.object.kind]:<9}", kept.reason) for kept in plan.kept])
@@ -119,8 +130,17 @@ def plan_lines(plan: Plan, *, explain: bool = False) -> list[str]:
     return lines
 
 
+def _counted(kind: SubjectKind, number: int) -> str:
+    """Say how many of a kind; of the build cache there is one, and never all of it goes."""
+    return "a part of the build cache" if kind is SubjectKind.BUILD_CACHE else words.count(number, _NOUNS[kind])
+
+
 def _footer(plan: Plan) -> list[str]:
     """Say what comes of the plan."""
+    return [*(f"  {words.plain(note)}" for note in plan.notes), *_outcome(plan)]
+
+
+def _outcome(plan: Plan) -> list[str]:
     if plan.mode == "observe":
         return ["", "  Nothing is removed in observe mode."]
     if not plan.removals:
@@ -169,13 +189,13 @@ def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
 
 
 def _gain(removals: Iterable[Removal]) -> str:
-    """Say what would be won, without promising too much: images share layers, and not all is measured."""
+    """Say what would be won: of an image at least what no other shares, and not all is measured."""
     removals = tuple(removals)
     unmeasured = sum(removal.size_bytes is None for removal in removals)
     if unmeasured == len(removals) and removals:
         return words.size(None)
     shared = any(removal.object.kind is SubjectKind.IMAGE for removal in removals)
-    gain = f"{'up to ' if shared else ''}{words.size(total_bytes(removals))}"
+    gain = f"{'at least ' if shared else ''}{words.size(total_bytes(removals))}"
     return f"{gain} ({unmeasured} not measured)" if unmeasured else gain
 
 
@@ -205,12 +225,16 @@ def _ref(answer: Mapping[str, Any]) -> ObjectRef:
 
 
 def _removal_json(removal: Removal) -> dict[str, Any]:
-    return _ref_json(removal.object) | {
-        "size_bytes": removal.size_bytes,
-        "filesystem": removal.filesystem,
-        "policy": removal.policy,
-        "reason": removal.reason,
-    }
+    return (
+        _ref_json(removal.object)
+        | {
+            "size_bytes": removal.size_bytes,
+            "filesystem": removal.filesystem,
+            "policy": removal.policy,
+            "reason": removal.reason,
+        }
+        | ({"tags": list(removal.tags)} if removal.tags else {})
+    )
 
 
 def _removal(answer: Mapping[str, Any]) -> Removal:
@@ -220,4 +244,5 @@ def _removal(answer: Mapping[str, Any]) -> Removal:
         filesystem=answer["filesystem"],
         policy=answer["policy"],
         reason=answer["reason"],
+        tags=tuple(map(str, answer.get("tags", ()))),
     )

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from collectors.engine_errors import EngineError, EngineUnavailable
-from collectors.facts import ContainerState, SubjectKind
+from collectors.engine_errors import EngineError, EngineProtocolError, EngineUnavailable
+from collectors.facts import ContainerState, DiskKind, SubjectKind
 from collectors.inventory import from_summary
 from daemon.outcome import Answer, Outcome
+from policies.bounds import ask
 from policies.policy import Kept, Removal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from collectors.engine_api import ContainerSummary, EngineApi
     from collectors.facts import Container, Facts, Image
     from daemon.clock import Clock
     from daemon.rulebook import Rulebook
     from daemon.snapshot import Snapshot
+
+BUILD_CACHE_PATIENCE: Final = timedelta(seconds=30)
+"""The engine looks into its books for it; a build that runs may make it wait."""
 
 
 class Recheck:
@@ -73,30 +78,36 @@ class Recheck:
         """Give the facts as they are now; None when the object is gone. Raises EngineError."""
         if self._api is None:
             self._api = self._connect()
-        api, id_ = self._api, removal.object.id
+        api = self._api
         facts = replace(
             facts,
             now=self._clock.now(),
             containers=_containers(facts, api.containers()),
         )
-        if removal.object.kind is SubjectKind.IMAGE:
-            return _with_images(facts, api, id_)
-        known = next((each for each in facts.containers if each.id == id_), None)
-        if known is None:
-            return None
-        found = api.container(id_)
-        if found is None:
-            # An engine that failed to remove a container lists it as dead, and may deny its inspect.
-            return facts if known.state is ContainerState.DEAD else None
-        fresh = replace(found, size_bytes=known.size_bytes)
-        return replace(facts, containers=tuple(fresh if each is known else each for each in facts.containers))
+        return _REFRESHERS[removal.object.kind](facts, api, removal.object.id)
+
+
+def _with_container(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
+    """Lay its inspect over what the list told; None if it is gone."""
+    known = next((each for each in facts.containers if each.id == id_), None)
+    if known is None:
+        return None
+    found = api.container(id_)
+    if found is None:
+        # An engine that failed to remove a container lists it as dead, and may deny its inspect.
+        return facts if known.state is ContainerState.DEAD else None
+    same_end = found.finished_at == known.finished_at
+    fresh = replace(found, size_bytes=known.size_bytes, stopped_for=known.stopped_for if same_end else timedelta(0))
+    return replace(facts, containers=tuple(fresh if each is known else each for each in facts.containers))
 
 
 def _containers(facts: Facts, listed: tuple[ContainerSummary, ...]) -> tuple[Container, ...]:
     """Lay the list over what is known of each container; one that is new counts as a user of its image."""
     known = {container.id: container for container in facts.containers}
     return tuple(
-        replace(known[each.id], name=each.name, state=each.state) if each.id in known else from_summary(each)
+        replace(known[each.id], name=each.name, state=each.state, volumes=each.volumes, networks=each.networks)
+        if each.id in known
+        else from_summary(each)
         for each in listed
     )
 
@@ -110,19 +121,78 @@ def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
         if image is None:
             return None
         known = watched.get(image.id)
-        images.append(replace(image, watched_for=known.watched_for) if known else image)
+        images.append(_as_known(image, known) if known else image)
     return replace(facts, images=tuple(images)) if any(image.id == id_ for image in images) else None
 
 
+def _as_known(image: Image, known: Image) -> Image:
+    """Add to an image what we have found out about it; of the one in question its inspect counts."""
+    if not image.inspected:
+        image = replace(image, last_tagged_at=known.last_tagged_at, inspected=known.inspected)
+    return replace(
+        image,
+        watched_for=known.watched_for,
+        last_used_at=known.last_used_at,
+        pull_seen=known.pull_seen,
+        unique_bytes=known.unique_bytes,
+    )
+
+
+def _with_network(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
+    """Lay its inspect over what is known, with what is connected to it now; None if it is gone."""
+    found = api.network(id_)
+    if found is None:
+        return None
+    return replace(
+        facts,
+        networks=tuple(
+            replace(found, watched_for=each.watched_for) if each.id == id_ else each for each in facts.networks
+        ),
+    )
+
+
+def _with_volumes(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
+    """Lay the list over what is known: one that was made anew under the name has not been watched. None if gone."""
+    known = {each.key: each for each in facts.volumes}
+    listed = api.volumes()
+    fresh = tuple(
+        replace(each, watched_for=known[each.key].watched_for, size_bytes=known[each.key].size_bytes)
+        if each.key in known
+        else each
+        for each in listed
+    )
+    return replace(facts, volumes=fresh) if any(each.name == id_ for each in listed) else None
+
+
+def _with_build_cache(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
+    """Ask for the records anew where that is cheap: an engine that measures everything for it would take minutes."""
+    del id_
+    if not api.usage_by_kind:
+        return facts
+    usage = api.disk_usage([DiskKind.BUILD_CACHE], BUILD_CACHE_PATIENCE, facts.now).get(DiskKind.BUILD_CACHE)
+    if usage is None or usage.build_records is None:
+        raise EngineProtocolError("GET /system/df", "does not tell of the build cache")
+    return replace(facts, build_records=usage.build_records)
+
+
+_REFRESHERS: Final[Mapping[SubjectKind, Callable[[Facts, EngineApi, str], Facts | None]]] = {
+    SubjectKind.CONTAINER: _with_container,
+    SubjectKind.IMAGE: _with_images,
+    SubjectKind.NETWORK: _with_network,
+    SubjectKind.VOLUME: _with_volumes,
+    SubjectKind.BUILD_CACHE: _with_build_cache,
+}
+
+
 def _judged(book: Rulebook, facts: Facts, removal: Removal) -> Answer | None:
-    if book.mode == "observe":
+    if book.mode_of(removal.policy) == "observe":
         return Answer(Outcome.NOT_ELIGIBLE, "the mode is observe by now")
     policy = book.policies.get(removal.policy)
     if policy is None:
         return Answer(Outcome.NOT_ELIGIBLE, f"the policy {removal.policy} is switched off")
     if not facts.known(policy.needs):
         return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
-    for verdict in policy.decide(facts):
+    for verdict in ask(policy, facts, book.bounds_of(removal.policy)):
         if isinstance(verdict, (Removal, Kept)) and verdict.object.id == removal.object.id:
             return _by_verdict(verdict, removal)
     return Answer(Outcome.NOT_ELIGIBLE, "its policy does not speak of it any more")
@@ -132,5 +202,8 @@ def _by_verdict(verdict: Removal | Kept, removal: Removal) -> Answer | None:
     if isinstance(verdict, Kept):
         return Answer(Outcome.NOT_ELIGIBLE, verdict.reason)
     # Another name is another approval: somebody may have renamed it to keep it.
-    renamed = verdict.object.name != removal.object.name
-    return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now") if renamed else None
+    if verdict.object.name != removal.object.name:
+        return Answer(Outcome.NOT_ELIGIBLE, f"it is called {verdict.object.name} by now")
+    if verdict.tags != removal.tags:
+        return Answer(Outcome.NOT_ELIGIBLE, f"its tags are {', '.join(verdict.tags or [verdict.object.name])} by now")
+    return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.modes import lesser
 from daemon.redact import Redactor
+from policies.bounds import PLAIN
 from policies.deaths import Crashes
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collectors.facts import Protection
     from daemon.config import Settings
     from daemon.modes import Mode
+    from policies.bounds import Bounds
     from policies.catalogue import AlertRule
     from policies.policy import Policy
 
@@ -29,10 +32,18 @@ class Rulebook:
     mode: Mode
     grace: timedelta
     """How long nothing is removed by itself after a start, an outage or a step of the clock."""
+    grace_critical: timedelta = timedelta(minutes=2)
+    """The same while a disk is critical; never longer than `grace`."""
+    evidence_bytes: int = 256 << 20
+    """What the evidence of removed containers may take in all; 0 for none."""
+    daily_digest: bool = True
+    """Whether all sinks are told once a day what a cleanup would have removed."""
     host: str
     """How this machine is called in messages."""
     policies: Mapping[str, Policy]
     """By name, in the order in which they are asked."""
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    """What bounds each policy that removes, by the policy's name."""
     rules: Mapping[str, AlertRule]
     """By alert; one that is switched off, or that no policy speaks of, is absent."""
     protection: Protection
@@ -57,8 +68,12 @@ class Rulebook:
         return cls(
             mode=settings.mode,
             grace=settings.cleanup.grace,
+            grace_critical=min(settings.cleanup.grace, settings.cleanup.grace_critical),
+            evidence_bytes=settings.cleanup.evidence_max_bytes,
+            daily_digest=settings.cleanup.daily_digest,
             host=settings.host_name(),
             policies=policies,
+            bounds=settings.bounds(),
             rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},
             protection=settings.protection(),
             ignore=settings.alerts.ignore,
@@ -66,6 +81,14 @@ class Rulebook:
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,
         )
+
+    def mode_of(self, policy: str) -> Mode:
+        """Give what a policy may do: its own mode or that of the whole, whichever does less."""
+        return lesser(self.mode, self.bounds_of(policy).mode)
+
+    def bounds_of(self, policy: str) -> Bounds:
+        """Give what bounds a policy."""
+        return self.bounds.get(policy, PLAIN)
 
     def for_one_look(self) -> Rulebook:
         """Give the same without any wait: whoever looks once wants to hear at once what is wrong now."""

@@ -14,14 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
-def step_lines(steps: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Say what came of each object, on a line of its own."""
-    for step in steps:
+def step_lines(steps: Sequence[Mapping[str, Any]], before: int, planned: int) -> Iterator[Line]:
+    """Say what came of each object, on a line of its own; `before` of the planned ones were told already."""
+    for number, step in enumerate(steps, before + 1):
         outcome = Outcome(step["outcome"])
-        size = f" · {words.size(step['size_bytes'])}" if outcome is Outcome.REMOVED else ""
+        size = f" · {_gain(step)}" if outcome is Outcome.REMOVED else ""
         more = f" · {step['words']}" if step["words"] else ""
         style = BAD if outcome.is_failure else GOOD if outcome is Outcome.REMOVED else WARNING
-        yield Line(words.plain(f"{in_words(outcome)}: {step['kind']} {step['name']}{size}{more}"), style)
+        place = f"{number:>{len(str(planned))}} of {planned}"
+        yield Line(words.plain(f"{place}  {in_words(outcome)}: {step['kind']} {step['name']}{size}{more}"), style)
+
+
+def _gain(step: Mapping[str, Any]) -> str:
+    """Say what was estimated, and what its filesystem had more afterwards, if that was measured."""
+    freed = step["freed_bytes"]
+    measured = f", {words.size(max(freed, 0))} measured" if freed is not None else ""
+    return f"{words.size(step['size_bytes'])}{measured}"
 
 
 def run_lines(run: Mapping[str, Any]) -> Iterator[Line]:
@@ -29,12 +37,12 @@ def run_lines(run: Mapping[str, Any]) -> Iterator[Line]:
     outcomes = Counter(Outcome(step["outcome"]) for step in run["steps"] if step["outcome"])
     removed = [step["size_bytes"] for step in run["steps"] if step["outcome"] == Outcome.REMOVED]
     known = [size for size in removed if size is not None]
-    left = run["planned"] - outcomes.total()
+    freed = [step["freed_bytes"] for step in run["steps"] if step["freed_bytes"] is not None]
     parts = [
         f"run {run['id']} of plan {run['plan_id']} {run['state']}",
         counted(outcomes),
-        *([f"up to {words.size(sum(known))}"] if known else []),
-        *([f"{left} not begun"] if left and run["state"] != "running" else []),
+        *([f"{words.size(sum(known))} expected"] if known else []),
+        *([f"{words.size(max(sum(freed), 0))} measured"] if freed else []),
         *([run["words"]] if run["words"] else []),
     ]
     yield Line(words.plain(" · ".join(parts)), GOOD if went_well(run) else BAD)

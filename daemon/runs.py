@@ -12,6 +12,7 @@ from collectors.facts import ObjectRef, SubjectKind
 from daemon.errors import ShipkeeperError
 from daemon.outcome import Answer, Outcome
 from daemon.plans import from_json, to_json
+from daemon.records import readable
 from policies.policy import Removal
 
 if TYPE_CHECKING:
@@ -47,6 +48,20 @@ class Step:
     removal: Removal
     outcome: Outcome | None
     words: str
+    freed_bytes: int | None = None
+    """What its filesystem had more afterwards; `None` where that was not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One step with the run that it belongs to; `entry` orders all of them by their end."""
+
+    entry: int
+    at: datetime
+    run: int
+    plan_hash: str
+    asked_by: str
+    step: Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,24 +124,19 @@ class Runs:
 
     def note(self, run: int, position: int, removal: Removal, answer: Answer | None) -> None:
         """Note one object: before Docker is asked without an answer, then with it."""
-        ref = removal.object
-        values = (
-            *(run, position, ref.kind.value, ref.id, ref.name, removal.policy, removal.reason, removal.size_bytes),
-            *((answer.outcome.value, answer.words) if answer else (None, "")),
-            self._clock.now().timestamp(),
-        )
-        sql = (
-            "INSERT OR REPLACE INTO steps"
-            " (run, position, kind, object_id, name, policy, reason, size_bytes, outcome, words, at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
-        self._store.write(lambda connection: connection.execute(sql, values))
+        now = self._clock.now().timestamp()
+        self._store.write(lambda connection: _note(connection, (run, position), removal, answer, now))
 
     def end(self, run: int, state: RunState, words: str = "") -> None:
-        """Note that a run has ended, and why if that was before its last object."""
-        values = (state, words, self._clock.now().timestamp(), run)
-        sql = "UPDATE runs SET state = ?, words = ?, ended = ? WHERE id = ?"
-        self._store.write(lambda connection: connection.execute(sql, values))
+        """Note that a run has ended, and why if that was before its last object: the others were not begun."""
+        now = self._clock.now().timestamp()
+
+        def action(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE runs SET state = ?, words = ?, ended = ? WHERE id = ?", (state, words, now, run))
+            if state is not RunState.DONE:
+                _note_rest(connection, run, words, now)
+
+        self._store.write(action)
 
     def interrupt(self) -> int:
         """Mark the runs that an earlier daemon left half-done, and give their number; nothing is resumed."""
@@ -139,9 +149,13 @@ class Runs:
                 " AND run IN (SELECT id FROM runs WHERE state = 'running')",
                 (Outcome.UNKNOWN,),
             )
-            return connection.execute(
+            open_runs = [row["id"] for row in connection.execute("SELECT id FROM runs WHERE state = 'running'")]
+            for run in open_runs:
+                _note_rest(connection, run, words, now)
+            connection.execute(
                 "UPDATE runs SET state = 'interrupted', words = ?, ended = ? WHERE state = 'running'", (words, now)
-            ).rowcount
+            )
+            return len(open_runs)
 
         return self._store.write(action)
 
@@ -156,6 +170,26 @@ class Runs:
         """Give the newest run, or `None` before the first."""
         rows = self._store.read("SELECT * FROM runs ORDER BY id DESC LIMIT 1")
         return self._run(rows[0]) if rows else None
+
+    def decisions(self, since: datetime, after: int, at_most: int) -> list[Decision]:
+        """Give the steps that ended at or after `since`, a wall time, and later than the entry `after`."""
+        rows = self._store.read(
+            "SELECT steps.rowid AS entry, steps.*, runs.plan_hash, runs.asked_by FROM steps"
+            " JOIN runs ON runs.id = steps.run WHERE outcome IS NOT NULL AND at >= ? AND steps.rowid > ?"
+            " ORDER BY steps.rowid LIMIT ?",
+            (self._clock.of_wall(since).timestamp(), after, at_most),
+        )
+        return [
+            Decision(
+                entry=row["entry"],
+                at=self._as_shown(row["at"]),
+                run=row["run"],
+                plan_hash=row["plan_hash"],
+                asked_by=row["asked_by"],
+                step=_step(row),
+            )
+            for row in rows
+        ]
 
     def _run(self, row: sqlite3.Row) -> Run:
         steps = self._store.read("SELECT * FROM steps WHERE run = ? ORDER BY position", (row["id"],))
@@ -186,8 +220,41 @@ def _step(row: sqlite3.Row) -> Step:
     removal = Removal(
         object=ObjectRef(SubjectKind(row["kind"]), row["object_id"], row["name"]),
         size_bytes=row["size_bytes"],
-        filesystem="",
+        filesystem=row["filesystem"],
         policy=row["policy"],
         reason=row["reason"],
     )
-    return Step(removal=removal, outcome=Outcome(row["outcome"]) if row["outcome"] else None, words=row["words"])
+    return Step(
+        removal=removal,
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        words=row["words"],
+        freed_bytes=row["freed_bytes"],
+    )
+
+
+def _note(
+    connection: sqlite3.Connection, place: tuple[int, int], removal: Removal, answer: Answer | None, now: float
+) -> None:
+    """Write the step at this place: number of the run, position in its plan."""
+    ref = removal.object
+    connection.execute(
+        "INSERT OR REPLACE INTO steps"
+        " (run, position, kind, object_id, name, policy, reason, size_bytes, filesystem,"
+        " outcome, words, freed_bytes, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(*place, ref.kind.value, ref.id, ref.name, removal.policy, removal.reason),
+            *(removal.size_bytes, removal.filesystem),
+            *((answer.outcome.value, answer.words, answer.freed_bytes) if answer else (None, "", None)),
+            now,
+        ),
+    )
+
+
+def _note_rest(connection: sqlite3.Connection, run: int, why: str, now: float) -> None:
+    """Note the objects of a run that had no turn, as far as its plan is still known."""
+    rows = connection.execute("SELECT record FROM plans WHERE hash = (SELECT plan_hash FROM runs WHERE id = ?)", (run,))
+    begun = {row["position"] for row in connection.execute("SELECT position FROM steps WHERE run = ?", (run,))}
+    for plan in readable(rows, lambda row: from_json(json.loads(row["record"]))):
+        for position, removal in enumerate(plan.removals):
+            if position not in begun:
+                _note(connection, (run, position), removal, Answer(Outcome.NOT_BEGUN, why), now)

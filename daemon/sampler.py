@@ -39,6 +39,8 @@ class Sample:
     """By container id: what Docker told of those whose cgroup is out of reach."""
     marks: Mapping[str, MemoryMarks]
     """By container id: what befell its memory in the life of its cgroup."""
+    last_marks: Mapping[str, MemoryMarks] = field(default_factory=dict)
+    """The same, of containers that ended, too: as it was last seen."""
 
     @property
     def oom_kills(self) -> Mapping[str, int]:
@@ -61,20 +63,25 @@ class Sources:
         self._cgroups = cgroups
         self._containers = containers
         self._distant = distant
+        self._last_marks: Mapping[str, MemoryMarks] = {}
 
     def sample(self, at: datetime) -> Sample:
         """Measure everything once; takes as long as the slowest filesystem, 2 s at most, and as Docker's statistics."""
         measured = self._filesystems.measure()
         containers = self._containers()
-        self._cgroups.retain({container.id for container in containers})
+        present = {container.id for container in containers}
+        self._cgroups.retain(present)
         running = [container for container in containers if container.pid]
         marks = {container.id: self._cgroups.marks(container) for container in running}
+        found = {key: each for key, each in marks.items() if each is not None}
+        self._last_marks = {key: each for key, each in (*self._last_marks.items(), *found.items()) if key in present}
         return Sample(
             at=at,
             filesystems=measured.filesystems,
             errors=measured.errors,
             readings=self._distant([container for container in running if marks[container.id] is None]),
-            marks={key: each for key, each in marks.items() if each is not None},
+            marks=found,
+            last_marks=self._last_marks,
         )
 
 

@@ -104,4 +104,29 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
     ),
     ("CREATE TABLE lives(container_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",),
+    (
+        """
+        CREATE TABLE image_uses(
+            id TEXT PRIMARY KEY,
+            used_at REAL NOT NULL,
+            tags TEXT NOT NULL,
+            pulled INTEGER NOT NULL
+        ) STRICT
+        """,
+    ),
+    (
+        "ALTER TABLE steps ADD COLUMN filesystem TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE steps ADD COLUMN freed_bytes INTEGER",
+        "CREATE INDEX steps_at ON steps(at)",
+        """
+        CREATE TABLE chosen(
+            policy TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            object_id TEXT NOT NULL,
+            size_bytes INTEGER,
+            last_at REAL NOT NULL,
+            PRIMARY KEY(policy, object_id)
+        ) STRICT
+        """,
+    ),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
     from daemon.reload import Standing
-    from daemon.runs import Run
+    from daemon.runs import Decision, Run
     from daemon.snapshot import Snapshot
     from policies.disk_pressure import DiskPressure
 
@@ -109,11 +109,36 @@ def run_json(run: Run) -> dict[str, Any]:
                 "policy": step.removal.policy,
                 "reason": step.removal.reason,
                 "size_bytes": step.removal.size_bytes,
+                "freed_bytes": step.freed_bytes,
                 "outcome": step.outcome.value if step.outcome else None,
                 "words": step.words or None,
             }
             for step in run.steps
         ],
+    }
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """Give one decision of the audit; sizes are null where they are not known."""
+    step = decision.step
+    removal = step.removal
+    return {
+        "entry": decision.entry,
+        "at": decision.at.isoformat(),
+        "run": decision.run,
+        "plan_id": decision.plan_hash[:6],
+        "hash": decision.plan_hash,
+        "asked_by": decision.asked_by,
+        "policy": removal.policy,
+        "kind": removal.object.kind.value,
+        "id": removal.object.id,
+        "name": removal.object.name,
+        "filesystem": removal.filesystem or None,
+        "reason": removal.reason,
+        "outcome": step.outcome.value if step.outcome else None,
+        "words": step.words or None,
+        "estimated_bytes": removal.size_bytes,
+        "freed_bytes": step.freed_bytes,
     }
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from daemon.digest import PolicyWeek, in_words
 from daemon.disk_lines import disk_lines
 from daemon.lines import BAD, GOOD, WARNING, Line
 from daemon.run_lines import cleanup_lines
@@ -45,6 +46,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield from _labelled_block("alerts", list(alert_lines(status["alerts"])))
     yield from _labelled_block("policies", [_policy_line(each) for each in status["policies"]])
     yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
+    if status["week"]:
+        yield from _labelled_block("this week", [_week_line(each) for each in status["week"]])
     yield from _labelled_block("sinks", [_sink_line(each) for each in status["sinks"]])
     yield _store_line(status["store"])
     yield from _configuration_lines(status["configuration"])
@@ -83,7 +86,13 @@ def _policy_line(policy: Mapping[str, Any]) -> Line:
         return Line(f"{name} · off")
     if policy["skipped"]:
         return Line(f"{name} · skipped: {_said(policy['skipped'])}", WARNING)
+    if policy.get("halted"):
+        return Line(f"{name} · halted: {_said(policy['halted'])}", WARNING)
     return Line(f"{name} · on")
+
+
+def _week_line(week: Mapping[str, Any]) -> Line:
+    return Line(_said(f"{week['policy']} · {in_words(PolicyWeek(**week))}"))
 
 
 def _sink_line(sink: Mapping[str, Any]) -> Line:

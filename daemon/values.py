@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -11,16 +11,20 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
 
 from daemon import sizes
-from policies import durations
+from daemon.schedules import trigger
+from policies import durations, selection
 
 _HIGHEST_PORT = 65535
 _LONGEST = timedelta(days=3653)
+_ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
+    if isinstance(value, str) and value.strip().startswith("-"):
+        raise ValueError("must not be negative: nothing is that old")
     try:
         read = durations.parse(value if isinstance(value, str) else "")
     except ValueError:
@@ -58,6 +62,17 @@ def _pattern(value: str) -> str:
 def _glob(value: str) -> str:
     if not value:
         raise ValueError('an empty pattern matches nothing; "*" matches everything')
+    return value
+
+
+def _rule(value: str) -> str:
+    selection.parse(value)
+    return value
+
+
+def _schedule(value: str) -> str:
+    if value and trigger(value).get_next_fire_time(None, _ANY_DAY) is None:
+        raise ValueError("names a day that never comes")
     return value
 
 
@@ -113,6 +128,8 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
 AbsolutePath = Annotated[Path | None, BeforeValidator(_absolute_path)]
 Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], Strict(strict=False)]
+Rules = Annotated[tuple[Annotated[str, AfterValidator(_rule)], ...], Strict(strict=False)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
 LabelNames = Annotated[tuple[Annotated[str, AfterValidator(_label_name)], ...], Strict(strict=False)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Strict(strict=False)]
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]

@@ -19,6 +19,10 @@ STATUS = "/status"
 PLAN = "/plan"
 APPLY = "/apply"
 RUN = "/run"
+AUDIT = "/audit"
+AUTOPSY = "/autopsy"
+AUTOPSY_LINES = 30
+"""Of the log, if nobody asks for more."""
 ALERTS = "/alerts"
 ALERTS_TEST = "/alerts/test"
 
@@ -43,7 +47,15 @@ class Verb:
 
 
 def verb_table(  # noqa: PLR0913  each is one call
-    *, status: Handler, plan: Handler, apply: Handler, run: Handler, alerts: Handler, alerts_test: Handler
+    *,
+    status: Handler,
+    plan: Handler,
+    apply: Handler,
+    run: Handler,
+    audit: Handler,
+    autopsy: Handler,
+    alerts: Handler,
+    alerts_test: Handler,
 ) -> tuple[Verb, ...]:
     """Give every call, answered by these handlers; a GET changes nothing on this host."""
     return (
@@ -51,6 +63,8 @@ def verb_table(  # noqa: PLR0913  each is one call
         Verb("GET", PLAN, Role.VIEWER, plan),
         Verb("POST", APPLY, Role.OPERATOR, apply),
         Verb("GET", RUN, Role.VIEWER, run),
+        Verb("GET", AUDIT, Role.VIEWER, audit),
+        Verb("GET", AUTOPSY, Role.VIEWER, autopsy),
         Verb("GET", ALERTS, Role.VIEWER, alerts),
         Verb("POST", ALERTS_TEST, Role.OPERATOR, alerts_test),
     )

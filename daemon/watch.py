@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from daemon.alerts.lifecycle import Step
     from daemon.alerts.state import AlertState
     from daemon.clock import Clock
+    from daemon.clock_steps import ClockSteps
     from daemon.counters import Counters
     from daemon.crew import Crew
+    from daemon.idle import IdleTimes
+    from daemon.last_use import LastUse
     from daemon.observe import Observation, Observer
     from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
@@ -73,6 +76,9 @@ class Watch:
         counters: Counters,
         turns: Turns,
         sightings: Sightings,
+        last_use: LastUse,
+        idle: IdleTimes,
+        clock_steps: ClockSteps,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
         steady: SteadyClock,
@@ -87,6 +93,9 @@ class Watch:
         self._counters = counters
         self._turns = turns
         self._sightings = sightings
+        self._last_use = last_use
+        self._idle = idle
+        self._clock_steps = clock_steps
         self._sinks = sinks
         self._clock = clock
         self._steady = steady
@@ -100,6 +109,7 @@ class Watch:
         self._away = away
         self._saved = clock.monotonic()
         self._would_remove: Mapping[str, str] = {}
+        self._too_many: frozenset[str] = frozenset()
         self.cycles = 0
         """Cycles that ended well."""
         self.failures = 0
@@ -186,7 +196,7 @@ class Watch:
         if observation.facts.known(_DOCKER):
             self._counters.turn(self._turns.look(observation.facts.containers))
         self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
-        decision = decide(book.policies, observation.facts)
+        decision = decide(book.policies, observation.facts, book.bounds)
         concerned = lifecycle.concerned(decision.findings, book.rules)
         self._recall(concerned)
         step = self._step(observation.facts, decision, book)
@@ -198,6 +208,7 @@ class Watch:
         if step.notices:
             self._notify()
         self._log_removals(decision)
+        self._log_too_many(decision)
         self.cycles += 1
         snapshot = Snapshot(
             facts=observation.facts,
@@ -208,7 +219,7 @@ class Watch:
         )
         self._published = (self._clock.monotonic(), snapshot)
         if snapshot.complete:
-            self._hand_over(decision.removals)
+            self._hand_over([each for each in decision.removals if each.policy not in decision.too_many])
         return self._pause(observation)
 
     def _recall(self, concerned: set[str]) -> None:
@@ -257,6 +268,9 @@ class Watch:
             self._counters.save(connection, now.timestamp())
             self._turns.save(connection)
             self._sightings.save(connection)
+            self._last_use.save(connection)
+            self._idle.save(connection)
+            self._clock_steps.save(connection)
             absence.save(connection, self._clock)
             self._steady.save(connection)
             at = self._steady.now()
@@ -273,6 +287,8 @@ class Watch:
         self._counters.saved()
         self._turns.saved()
         self._sightings.saved()
+        self._last_use.saved()
+        self._idle.saved()
         self._saved = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:
@@ -280,6 +296,12 @@ class Watch:
         if observation.unsettled or Phase.PENDING in phases:
             return UNSETTLED
         return SOON if Phase.CLEARING in phases or not observation.facts.known(_DOCKER) else IDLE
+
+    def _log_too_many(self, decision: Decision) -> None:
+        """Say once of each policy that it selects too much to act by itself."""
+        for policy in decision.too_many.keys() - self._too_many:
+            log.warning("policy %s is halted: %s", policy, decision.too_many[policy])
+        self._too_many = frozenset(decision.too_many) | (self._too_many & decision.skipped.keys())
 
     def _log_removals(self, decision: Decision) -> None:
         """Say once of each object that it would be removed, and why."""

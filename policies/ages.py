@@ -23,10 +23,14 @@ def since_end(container: Container, now: datetime) -> timedelta | None:
     """
     Give how long ago a container ended, or was created if it never started; None when that is unknown.
 
-    A container created months ago that ended a minute ago is a minute old.
+    A container created months ago that ended a minute ago is a minute old. And it is never older than we have
+    watched it stopped, however far somebody sets the wall clock.
     """
     never_ran = container.started_at is None and container.finished_at is None
-    return age(container.created_at if never_ran else container.finished_at, now)
+    dated = age(container.created_at if never_ran else container.finished_at, now)
+    if dated is None or container.stopped_for is None:
+        return dated
+    return min(dated, container.stopped_for)
 
 
 def unused_for(image: Image, now: datetime) -> timedelta:
@@ -36,6 +40,8 @@ def unused_for(image: Image, now: datetime) -> timedelta:
     That is never longer than we watched it, so no rule can fire on an image that we have just met. The build
     date says nothing: an image built in 2015 may have been pulled a minute ago.
     """
+    if not image.inspected:
+        return timedelta(0)
     if image.last_tagged_at is None:
         return image.watched_for
     since_tagged = age(image.last_tagged_at, now)

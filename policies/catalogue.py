@@ -61,6 +61,20 @@ RULES: tuple[AlertRule, ...] = (
     ),
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
     AlertRule(name="disk-low", title="is filling", hold=timedelta(seconds=30), clear=timedelta(minutes=5)),
+    AlertRule(
+        name="container-log-large",
+        title="has a large log",
+        hold=timedelta(minutes=2),
+        clear=timedelta(minutes=5),
+        folded_into=("engine-down",),
+    ),
+    AlertRule(
+        name="logs-large",
+        title="keeps large logs",
+        hold=timedelta(minutes=2),
+        clear=timedelta(minutes=5),
+        folded_into=("engine-down",),
+    ),
     AlertRule(name="state-unsaved", title="cannot save its state", hold=timedelta(seconds=60), clear=NOW),
 )
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from collectors.facts import ContainerState, SourceName, one_off
-from policies import ages, knobs, places, words
+from policies import ages, knobs, owner_labels, places, words
 from policies.policy import Kept, Removal
 from policies.protection import Guard
 
@@ -65,14 +65,14 @@ class ExitedContainers:
                 service = f"{container.compose_project}/{container.compose_service}"
                 yield Kept(object=container.ref, reason=f"newest of its service: {service}")
             else:
-                yield self._by_age(container, facts)
+                yield self._by_age(container, facts, guard.own_ttl(container))
 
-    def _by_age(self, container: Container, facts: Facts) -> Removal | Kept:
+    def _by_age(self, container: Container, facts: Facts, ttl: timedelta | None) -> Removal | Kept:
         idle = ages.since_end(container, facts.now)
         if idle is None:
             return Kept(object=container.ref, reason=f"age unknown: {_story(container, 'at an unknown time')}")
         story = _story(container, f"{words.duration(idle)} ago")
-        limit = self._limit(container)
+        limit = self._limit(container) if ttl is None else ttl
         if idle < limit:
             return Kept(object=container.ref, reason=f"too recent: {story}, kept for {words.duration(limit)}")
         return Removal(
@@ -80,14 +80,20 @@ class ExitedContainers:
             size_bytes=container.size_bytes,
             filesystem=places.of_layers(facts.engine, facts.filesystems),
             policy="containers",
-            reason=story,
+            reason=story
+            if ttl is None
+            else f"{story}, its label {owner_labels.TTL} allows that after {words.duration(ttl)}",
+            idle=idle,
         )
 
     def _limit(self, container: Container) -> timedelta:
         if container.state is ContainerState.DEAD:
             return self.dead_for
         if container.started_at is None and container.finished_at is None:
-            return self.created_for
+            # What could not start, on a full disk for instance, has failed, and its error is evidence.
+            return self.failed_for if container.error else self.created_for
+        if container.error:
+            return self.failed_for
         return self.exited_for if container.exit_code == 0 and not container.oom_killed else self.failed_for
 
     def _newest(self, facts: Facts) -> frozenset[str]:
@@ -115,7 +121,7 @@ def _story(container: Container, when: str) -> str:
     if container.state is ContainerState.DEAD:
         return f"ended {when}, dead since Docker failed to remove it"
     if container.started_at is None and container.finished_at is None:
-        return f"created {when}, never started"
+        return f"created {when}, {'could not start' if container.error else 'never started'}"
     if container.oom_killed:
         return f"killed for memory {when}"
     return f"{words.exit_code(container.exit_code)} {when}"

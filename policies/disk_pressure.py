@@ -11,7 +11,7 @@ from policies import knobs, words
 from policies.policy import Condition, ConditionState, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from collectors.facts import Facts, Filesystem
 
@@ -121,6 +121,10 @@ class DiskPressure:
         """Give the level of one filesystem, whatever its role; None where it tells no size."""
         gauges = self._gauges(filesystem)
         return max((gauge.level for gauge in gauges), key=lambda level: level.rank) if gauges else None
+
+    def any_critical(self, filesystems: Iterable[Filesystem]) -> bool:
+        """Tell whether a filesystem with Docker's data is at its critical level."""
+        return any(self.level(each) is Level.CRITICAL for each in filesystems if not _ROLES.isdisjoint(each.roles))
 
     def _gauges(self, filesystem: Filesystem) -> list[_Gauge]:
         total = filesystem.used_bytes + filesystem.available_bytes

@@ -1,4 +1,4 @@
-"""Which images a cleanup would remove."""
+"""Which images without a tag a cleanup would remove."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ class DanglingImages:
             return Kept(object=image.ref, reason=reason)
         return Removal(
             object=image.ref,
-            size_bytes=image.size_bytes,
+            size_bytes=image.unique_bytes,
             filesystem=places.of_layers(facts.engine, facts.filesystems),
             policy="images_dangling",
             reason=f"no tag, unused for {words.duration(idle)}",
+            idle=idle,
         )

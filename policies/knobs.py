@@ -15,6 +15,13 @@ def longer_than_zero(**durations: timedelta) -> None:
             raise ValueError(f"{name} must be longer than zero")
 
 
+def larger_than_zero(**levels: float) -> None:
+    """Raise ValueError for the first level that is zero or negative."""
+    for name, level in levels.items():
+        if not level > 0:  # written so that it refuses nan as well
+            raise ValueError(f"{name} must be larger than zero")
+
+
 def within(longest: timedelta, **durations: timedelta) -> None:
     """Raise ValueError for the first duration that exceeds `longest`."""
     for name, duration in durations.items():
@@ -24,9 +31,7 @@ def within(longest: timedelta, **durations: timedelta) -> None:
 
 def falling(**levels: float) -> None:
     """Raise ValueError unless each level is positive and smaller than the one named before it."""
-    for name, level in levels.items():
-        if not level > 0:  # written so that it refuses nan as well
-            raise ValueError(f"{name} must be larger than zero")
+    larger_than_zero(**levels)
     for (above, larger), (below, smaller) in pairwise(levels.items()):
         if not larger > smaller:
             raise ValueError(

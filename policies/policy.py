@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from collectors.facts import Death, Facts, ObjectRef, SourceName, Subject
 
@@ -78,6 +78,14 @@ class Removal:
     filesystem: str
     policy: str
     reason: str
+    tags: tuple[str, ...] = ()
+    """All tags of an image that bears several: they go with it, and it goes only while it bears exactly these."""
+    idle: timedelta | None = field(default=None, compare=False)
+    """How long it has been of no use, where the policy goes by that."""
+
+    def without_last_tag(self) -> Removal:
+        """Give what is left to remove of an image when the last of its tags is gone."""
+        return replace(self, tags=self.tags[:-1] if len(self.tags) > 2 else ())  # noqa: PLR2004  one tag is a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

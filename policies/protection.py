@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from collectors.facts import Container, ContainerState
-from policies import ages, durations, references, words
+from collectors.facts import COMPOSE_PROJECT, Container, ContainerState
+from policies import ages, caretakers, owner_labels, references
+from policies.users import Users, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
     from collectors.facts import Facts, Image
 
-PROTECT = "shipkeeper.protect"
-KEEP_UNTIL = "shipkeeper.keep-until"
-TTL = "shipkeeper.ttl"
-
 _ENDED = frozenset({ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD})
-_IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
-# RFC 3339 alone, with its offset: `fromisoformat` takes week dates and naive times too, and a guess about
-# the owner's time zone could remove what was to be kept.
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
+_Kind: TypeAlias = Literal["containers", "images", "volumes", "networks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,54 +29,93 @@ class Guard:
     """
 
     facts: Facts
-    used_by: Mapping[str, str]
-    """Image ids and canonical references → the name of a container, in whatever state, that refers to them."""
-    children: Mapping[str, Image]
-    """Image ids → an image that was built on them: Docker refuses to remove a parent."""
+    users: Users
+    image_labels: Mapping[str, Mapping[str, str]]
+    """By image id: a container inherits the labels of its image, so they are not its owner's words."""
 
     @classmethod
     def of(cls, facts: Facts) -> Guard:
         """Index who uses what."""
-        users: dict[tuple[str, str], str] = {}
-        for container in facts.containers:
-            users.setdefault((container.image_id, container.image), container.name)
-        used_by: dict[str, str] = {}
-        for (image_id, reference), name in users.items():  # far fewer than containers, and a spelling takes a while
-            for key in (image_id, *_keys(reference)):
-                used_by.setdefault(key, name)
-        return cls(facts, used_by, {image.parent_id: image for image in facts.images if image.parent_id})
+        return cls(facts, Users.of(facts), {image.id: image.labels for image in facts.images})
 
     def why_protected(self, thing: Container | Image) -> str | None:
         """Say why this may not be removed; None when nothing speaks against it."""
         if isinstance(thing, Container):
             return _in_use(thing) or _unread(thing) or self._container(thing)
-        return self._used(thing) or self._image(thing)
+        return self.users.of_image(thing) or self._image(thing)
+
+    def why_volume(self, name: str, labels: Mapping[str, str], idle: timedelta | None) -> str | None:
+        """Say the same of a volume that has been of no use for `idle`, None where nobody knows."""
+        if user := self.users.volumes.get(name):
+            return f"in use: container {user}"
+        return self._stored("volumes", name, labels, idle)
+
+    def why_network(self, id_: str, name: str, labels: Mapping[str, str], idle: timedelta | None) -> str | None:
+        """Say the same of a network; one that a stopped container is to join is in use."""
+        if user := self.users.networks.get(id_) or self.users.networks.get(name):
+            return f"in use: container {user}"
+        return self._stored("networks", name, labels, idle)
+
+    def why_never_pushed(self, image: Image) -> str | None:
+        """Say why nobody could pull this tagged image again; for policies that remove such images."""
+        if not image.tags or image.pull_seen:
+            return None
+        if self.facts.engine.containerd_store:  # it gives a digest to what was only built, too
+            return "protected: it may have been built here, the containerd store does not tell"
+        return None if image.digests else "protected: built or loaded here and never pushed, nobody could pull it again"
+
+    def own_ttl(self, container: Container) -> timedelta | None:
+        """
+        Give the `ttl` that the container's owner wrote on it: it takes the place of every other age.
+
+        One that comes from the image was not the owner's word: it keeps, but lets nothing go sooner.
+        """
+        inherited = self.image_labels.get(container.image_id)
+        if inherited is None or inherited.get(owner_labels.TTL) == container.labels.get(owner_labels.TTL):
+            return None
+        return owner_labels.ttl(container.labels)
 
     def _container(self, container: Container) -> str | None:
-        clock = ages.since_end(container, self.facts.now)
-        if reason := _labelled(container.labels, clock, self.facts.now):
+        idle = ages.since_end(container, self.facts.now)
+        if reason := self._by_owner("containers", container.labels, idle, [container.name]):
             return reason
-        if glob := _match(self.facts.protection.containers, [container.name]):
-            return f'protected: [protect] containers names "{glob}"'
+        if container.id == self.facts.own_container_id:
+            return "protected: Shipkeeper itself"
+        if reason := caretakers.of(container.name, container.labels, [container.image]):
+            return reason
         if container.restart_policy.name in {"always", "unless-stopped"}:
             return f"protected: a service that somebody stopped (restart policy {container.restart_policy.name})"
-        return None
+        return "protected: its processes hold memory of a GPU" if container.id in self.facts.gpu_holders else None
 
     def _image(self, image: Image) -> str | None:
-        if reason := _labelled(image.labels, ages.unused_for(image, self.facts.now), self.facts.now):
-            return reason
-        if glob := _match(self.facts.protection.images, _names(image)):
-            return f'protected: [protect] images names "{glob}"'
-        return None
+        idle = ages.unused_for(image, self.facts.now)
+        return (
+            self._by_owner("images", image.labels, idle, _names(image))
+            or caretakers.of("", image.labels, (*image.tags, *image.digests))
+            or self._by_swarm()
+        )
 
-    def _used(self, image: Image) -> str | None:
-        spelled = (references.canonical(name) for name in (*image.tags, *image.digests))
-        for key in (image.id, _short(image.id), *spelled):
-            if name := self.used_by.get(key):
-                return f"in use: container {name}"
-        if child := self.children.get(image.id):
-            return f"in use: image {child.ref.name} is built on it"
-        return None
+    def _stored(self, kind: _Kind, name: str, labels: Mapping[str, str], idle: timedelta | None) -> str | None:
+        """Say what protects a volume or a network that no container refers to."""
+        if reason := self._by_owner(kind, labels, idle, [name]):
+            return reason
+        project = labels.get(COMPOSE_PROJECT, "")
+        if project in self.users.projects:
+            return f"in use: compose project {project} has a container, {self.users.projects[project]}"
+        return caretakers.of(name, labels) or self._by_swarm()
+
+    def _by_owner(
+        self, kind: _Kind, labels: Mapping[str, str], idle: timedelta | None, names: Iterable[str]
+    ) -> str | None:
+        """Say by which label of the object, or which glob of the configuration, its owner keeps it."""
+        if reason := owner_labels.why_kept(labels, idle, self.facts.now):
+            return reason
+        glob = _match(getattr(self.facts.protection, kind), names)
+        return f'protected: [protect] {kind} names "{glob}"' if glob else None
+
+    def _by_swarm(self) -> str | None:
+        swarm = self.facts.engine.swarm
+        return "protected: this host is a node of a swarm, whose services may refer to it" if swarm else None
 
 
 def _in_use(container: Container) -> str | None:
@@ -94,42 +126,6 @@ def _unread(container: Container) -> str | None:
     return None if container.inspected else "protected: Docker cannot inspect it, so nobody knows what it is for"
 
 
-def _labelled(labels: Mapping[str, str], clock: timedelta | None, now: datetime) -> str | None:
-    """Say which label protects; one that cannot be understood does: its owner wanted something kept."""
-    if labels.get(PROTECT, "false").strip().lower() != "false":
-        return f"protected: label {PROTECT}"
-    if (text := labels.get(KEEP_UNTIL)) is not None:
-        until = _timestamp(text)
-        if until is None:
-            return f'protected: label {KEEP_UNTIL} is malformed ("{text}" is no RFC 3339 time)'
-        if now < until:
-            return f"protected: label {KEEP_UNTIL}, until {words.moment(until)}"
-    if (text := labels.get(TTL)) is not None:
-        return _ttl(text, clock)
-    return None
-
-
-def _ttl(text: str, clock: timedelta | None) -> str | None:
-    """Say how long a `ttl` still keeps it after its end; a `ttl` never makes a policy remove sooner."""
-    try:
-        ttl = durations.parse(text)
-    except ValueError:
-        return f'protected: label {TTL} is malformed ("{text}" is no duration such as "72h")'
-    if clock is None:
-        return f"protected: label {TTL}, and it is not known since when it counts"
-    return f"protected: label {TTL}, for {words.duration(ttl - clock)} more" if clock < ttl else None
-
-
-def _timestamp(text: str) -> datetime | None:
-    stamp = text.strip().upper()
-    if not _RFC3339.fullmatch(stamp):
-        return None
-    try:
-        return datetime.fromisoformat(stamp).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _match(globs: Iterable[str], names: Iterable[str]) -> str | None:
     """Give the first glob that fits a name; case never decides, so it protects rather too much than too little."""
     lowered = [name.lower() for name in names]
@@ -138,15 +134,4 @@ def _match(globs: Iterable[str], names: Iterable[str]) -> str | None:
 
 def _names(image: Image) -> frozenset[str]:
     spelled = (references.spellings(name) for name in (*image.tags, *image.digests))
-    return frozenset({image.id, image.id.removeprefix("sha256:"), _short(image.id)}).union(*spelled)
-
-
-def _keys(reference: str) -> tuple[str, ...]:
-    """Give the keys of what a container's `Config.Image` may mean: an id, whole or cut short, or a reference."""
-    if found := _IMAGE_ID.fullmatch(reference):
-        return (_short(found[1]), references.canonical(reference))
-    return (references.canonical(reference),)
-
-
-def _short(image_id: str) -> str:
-    return image_id.removeprefix("sha256:")[:12]
+    return frozenset({image.id, image.id.removeprefix("sha256:"), short(image.id)}).union(*spelled)

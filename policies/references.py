@@ -35,6 +35,11 @@ def canonical(reference: str) -> str:
     return f"{_HUB}/{path}{version or ':latest'}"
 
 
+def repository(reference: str) -> str:
+    """Give the canonical spelling of a reference without its tag or digest."""
+    return _split(canonical(reference))[0]
+
+
 def _hub(path: str) -> set[str]:
     short = path.removeprefix("library/")
     official = "/" not in short

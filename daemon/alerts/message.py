@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collectors.facts import RestartPolicy
     from daemon.alerts.missed import Missed
     from daemon.alerts.state import AlertState
+    from daemon.digest import Digest
 
 MOST_LISTED = 20
 """Alerts that one message lists with what is wrong; the others are named."""
@@ -80,6 +81,17 @@ def missed_ends(missed: Missed, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in lines),
         what_to_do="docs/alerts.md#container-crashed",
+    )
+
+
+def week(digest: Digest, host: str) -> Message:
+    """Say what the policies would have removed in the last week."""
+    return Message(
+        mark=_MARKS[Severity.INFO],
+        title="what a cleanup would have removed in the last week",
+        host=words.plain(host),
+        lines=tuple(words.plain(line) for line in digest.lines()),
+        what_to_do="docs/policies.md",
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from daemon.alerts.missed import RECORD as MISSED
 from daemon.alerts.state import RECORD, NoticeKind, Phase, compose_of
+from daemon.digest import RECORD as DIGEST
 from policies import words
 from policies.policy import Severity
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from daemon.alerts.missed import Missed
     from daemon.alerts.state import AlertState, Notice
+    from daemon.digest import Digest
     from daemon.store import Store
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class Batch:
     states: tuple[AlertState, ...]
     missed: Missed | None = None
     """What a summary tells of: it has no states."""
+    digest: Digest | None = None
+    """What a digest tells of: it has none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +99,31 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
 
 def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence[str], now: datetime) -> None:
     """Write for each sink that this is to be told, inside the caller's transaction."""
+    record = MISSED.dump_json(missed).decode()
+    _save_report(connection, NoticeKind.SUMMARY, f"missed {missed.key}", Severity.WARNING, record, sinks, now)
+
+
+def save_digest(connection: sqlite3.Connection, digest: Digest, sinks: Sequence[str], now: datetime) -> None:
+    """Write for each sink that this is to be told, inside the caller's transaction."""
+    record = DIGEST.dump_json(digest).decode()
+    _save_report(connection, NoticeKind.DIGEST, f"digest {digest.day}", Severity.INFO, record, sinks, now)
+
+
+def _save_report(  # noqa: PLR0913, PLR0917  these are the columns of a row
+    connection: sqlite3.Connection,
+    kind: NoticeKind,
+    key: str,
+    severity: Severity,
+    record: str,
+    sinks: Sequence[str],
+    now: datetime,
+) -> None:
+    """Write what has no episode; each has a family of its own, for they share no message."""
+    at = now.timestamp()
     connection.executemany(
         "INSERT INTO outbox(fingerprint, episode, kind, version, sink, family, severity, record, created, not_before)"
         " VALUES (?, 0, ?, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [
-            (
-                missed.key,
-                NoticeKind.SUMMARY,
-                sink,
-                f"missed {missed.key}",  # a family of its own: summaries share no message
-                Severity.WARNING,
-                MISSED.dump_json(missed).decode(),
-                now.timestamp(),
-                now.timestamp(),
-            )
-            for sink in sinks
-        ],
+        [(key.rpartition(" ")[2], kind, sink, key, severity, record, at, at) for sink in sinks],
     )
 
 
@@ -155,6 +168,8 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     ids = tuple(row["id"] for row in rows)
     if kind is NoticeKind.SUMMARY:
         return Batch(ids=ids, kind=kind, states=(), missed=_missed(rows[0]["record"]))
+    if kind is NoticeKind.DIGEST:
+        return Batch(ids=ids, kind=kind, states=(), digest=_digest(rows[0]["record"]))
     states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
     return Batch(ids=ids, kind=kind, states=tuple(states))
 
@@ -380,6 +395,14 @@ def _missed(record: str) -> Missed | None:
         return MISSED.validate_json(record)
     except ValidationError as fault:
         log.warning("a remembered summary cannot be read, it is left out: %s", fault)
+        return None
+
+
+def _digest(record: str) -> Digest | None:
+    try:
+        return DIGEST.validate_json(record)
+    except ValidationError as fault:
+        log.warning("a remembered digest cannot be read, it is left out: %s", fault)
         return None
 
 

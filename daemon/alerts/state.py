@@ -122,6 +122,8 @@ class NoticeKind(StrEnum):
     RESOLVED = "resolved"
     SUMMARY = "summary"
     """What ended while nobody watched: no episode of any alert."""
+    DIGEST = "digest"
+    """What the policies would have removed: once a day, no episode of any alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,11 @@ class Peer:
         except KeyError:  # a user that only its container knows
             return f"uid {self.uid}"
 
+    @property
+    def words(self) -> str:
+        """The user by name and number: `ada (uid 1000)`."""
+        return self.user if self.user == f"uid {self.uid}" else f"{self.user} (uid {self.uid})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -99,8 +99,8 @@ def test_layers_are_told_one_by_one_where_docker_does(answer: Json) -> None:
 @pytest.mark.parametrize("answer", [LEGACY, VERBOSE], ids=["1.51", "verbose"])
 def test_volumes_are_told_one_by_one_where_docker_does(answer: Json) -> None:
     assert read(answer, DiskKind.VOLUMES).volumes == (
-        VolumeUsage(path="/v/a/_data", size_bytes=5, unused=False),
-        VolumeUsage(path="/v/b/_data", size_bytes=8, unused=True),
+        VolumeUsage(path="/v/a/_data", size_bytes=5, unused=False, name="a", references=1),
+        VolumeUsage(path="/v/b/_data", size_bytes=8, unused=True, name="b", references=0),
     )
     assert read(SUMMARY, DiskKind.VOLUMES).volumes == ()
 

@@ -218,6 +218,36 @@ def test_of_a_long_log_the_last_bytes_and_lines_are_kept(engine: ScriptedEngine,
     assert api.log_tail(web.id, 20, 15, NOW) == ("4998", "line 4999")
 
 
+def test_of_more_than_may_be_read_the_rest_is_left(engine: ScriptedEngine, api: EngineApi) -> None:
+    web = engine.add("web")
+    engine.logs[web.id] = frames(*(f"{n:065535d}\n".encode() for n in range(9)))
+    assert api.log_tail(web.id, 1, 10, None, read_limit=1 << 20) == ("000000008",)
+    [last] = api.log_tail(web.id, 1, 10, None, read_limit=100_000)
+    assert last != "000000008"
+
+
+def test_the_whole_inspect_is_had_by_id_and_by_name(engine: ScriptedEngine, api: EngineApi) -> None:
+    web = engine.add("web", inspect_extra={"Mounts": [{"Type": "bind"}]})
+    for name in (web.id, "web"):
+        found = api.whole_inspect(name)
+        assert found is not None
+        assert (found["Id"], found["Mounts"]) == (web.id, [{"Type": "bind"}])
+    assert api.whole_inspect("../web") is None
+
+
+def test_what_a_container_changed_is_listed_up_to_a_number(engine: ScriptedEngine, api: EngineApi) -> None:
+    web = engine.add("web")
+    engine.changes[web.id] = [{"Kind": kind, "Path": f"/{kind}"} for kind in (1, 2, 0, 9)]
+    assert [(each.kind, each.path) for each in api.changes(web.id, 10)] == [
+        ("added", "/1"),
+        ("deleted", "/2"),
+        ("modified", "/0"),
+        ("changed", "/9"),
+    ]
+    assert len(api.changes(web.id, 2)) == 2
+    assert api.changes("c" * 64, 10) == ()
+
+
 @pytest.mark.parametrize("status", [404, 409, 501])
 def test_a_log_that_cannot_be_had_is_empty(engine: ScriptedEngine, api: EngineApi, status: int) -> None:
     engine.statuses["*/logs"] = status

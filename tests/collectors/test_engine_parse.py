@@ -201,3 +201,27 @@ def test_an_engine_tells_who_keeps_its_images(info: dict[str, Any], *, store: bo
     said = engine_parse.Versions(engine="28.5.2", api="1.51", api_minimum="1.24", podman=False)
     found = engine_parse.engine(info, said, datetime(2026, 11, 23, tzinfo=UTC))
     assert (found.containerd_store, found.containerd_address) == (store, address)
+
+
+def test_what_a_container_refers_to_is_read_from_its_inspect_and_from_the_list() -> None:
+    joined = {"Networks": {"shop_default": {"NetworkID": "n" * 64}, "late": {"NetworkID": ""}, "odd": None}}
+    mounts = [{"Type": "volume", "Name": "data"}, {"Type": "bind", "Source": "/srv"}, {"Type": "volume", "Name": ""}]
+    read = engine_parse.container(
+        inspect(
+            Mounts=mounts,
+            NetworkSettings=joined,
+            HostConfig={"Mounts": [{"Type": "image", "Source": "tools:2"}, {"Type": "volume", "Source": "data"}]},
+        )
+    )
+    listed = ScriptedContainer(id="c" * 64, name="web").listed(ScriptedContainer("c", "web").created_at)
+    [summary] = engine_parse.container_summaries([listed | {"Mounts": mounts, "NetworkSettings": joined}])
+    assert read.volumes == summary.volumes == ("data",)
+    assert read.networks == summary.networks == ("late", "n" * 64, "odd", "shop_default")
+    assert read.mounted_images == ("tools:2",)
+
+
+@pytest.mark.parametrize(("state", "swarm"), [("", False), ("inactive", False), ("active", True), ("locked", True)])
+def test_a_node_of_a_swarm_is_told_apart(state: str, swarm: bool) -> None:  # noqa: FBT001
+    said = engine_parse.Versions(engine="28", api="1.51", api_minimum="", podman=False)
+    found = engine_parse.engine({"Swarm": {"LocalNodeState": state}}, said, datetime(2026, 1, 1, tzinfo=UTC))
+    assert found.swarm is swarm

@@ -186,15 +186,44 @@ def test_an_engine_that_dies_among_many_inspects_is_told(house: House) -> None:
         house.inventory.reconcile(listed, NOW)
 
 
-def test_only_new_dangling_images_are_inspected(house: House) -> None:
-    for n in range(3):
-        house.engine.images.append({"Id": f"sha256:{n}", "RepoTags": [], "Size": 1, "Created": 1_700_000_000})
-        house.engine.last_tagged[f"sha256:{n}"] = "2026-11-20T10:00:00Z"
-    house.engine.images.append({"Id": "sha256:t", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000})
+def listed(n: int, *tags: str) -> dict[str, object]:
+    return {"Id": f"sha256:{n:04}", "RepoTags": list(tags), "Size": 1, "Created": 1_700_000_000}
+
+
+def test_an_image_is_inspected_once_and_again_when_it_bears_other_tags(house: House) -> None:
+    house.engine.images = [listed(0), listed(1), listed(2, "a:1")]
+    house.engine.last_tagged["sha256:0002"] = "2026-11-20T10:00:00Z"
     house.reconcile()
     house.reconcile()
     assert house.engine.count("/images/sha256:*/json") == 3
-    assert [image.last_tagged_at is not None for image in house.inventory.images.values()] == [True, True, True, False]
+    assert [image.last_tagged_at is not None for image in house.inventory.images.values()] == [False, False, True]
+    house.engine.images[2]["RepoTags"] = ["a:2"]
+    house.reconcile()
+    assert house.engine.count("/images/sha256:*/json") == 4
+
+
+def test_of_very_many_images_some_are_inspected_with_each_reading_dangling_ones_first(house: House) -> None:
+    house.engine.images = [listed(n, f"a:{n}") for n in range(300)] + [listed(n) for n in range(300, 310)]
+    house.reconcile()
+    known = house.inventory.images
+    assert sum(image.inspected for image in known.values()) == 256
+    assert all(image.inspected for image in known.values() if image.dangling)
+    assert house.inventory.images_pending
+    house.reconcile()
+    assert all(image.inspected for image in house.inventory.images.values())
+    assert not house.inventory.images_pending
+    assert house.engine.count("/images/sha256:*/json") == 310
+
+
+def test_an_image_that_docker_fails_over_costs_no_other(house: House) -> None:
+    house.engine.images = [listed(0, "a:0"), listed(1, "a:1")]
+    house.engine.statuses["/images/sha256:0000/json"] = 500
+    house.reconcile()
+    assert [image.inspected for image in house.inventory.images.values()] == [False, True]
+    assert (house.inventory.images_unread, house.inventory.images_pending) == ("", False)
+    house.engine.statuses.clear()
+    house.reconcile()
+    assert all(image.inspected for image in house.inventory.images.values())
 
 
 def test_an_image_that_lost_its_tag_is_inspected_then(house: House) -> None:

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from collectors.engine_calls import EngineCalls
 from collectors.engine_http import Endpoint
+from daemon import examination, history
 from daemon.acting import ActingLock
 from daemon.docker_writer import DockerWriter
+from daemon.evidence import Evidence
+from daemon.evidence_files import EvidenceFiles
+from daemon.examination import Examiner
 from daemon.executor import Executor
 from daemon.grace import Grace
 from daemon.plans import make_plan
@@ -44,26 +48,30 @@ class Deck:
         self.crew = a_crew(self.clock)
         self.beats = 0
         self.runs = Runs(self.post.store, self.post.steady)
-        endpoint = Endpoint(host=engine.host)
         self.recheck = Recheck(
             self.post.connect,
             lambda: self.post.watch.snapshot,
             lambda: self.post.watch.book,
             self.clock,
         )
-        self.executor = Executor(
-            runs=self.runs,
-            recheck=self.recheck,
-            writer=lambda beat, give_up: DockerWriter(
-                endpoint, EngineCalls(), self.clock, partial(self._beat, beat), give_up
+        self.evidence_files = EvidenceFiles(folder / "evidence")
+        self.critical = False
+        self.examiner = Examiner(
+            examination.Sources(
+                connect=self.post.connect,
+                deaths=lambda id_: history.deaths_of(self.post.store, id_, self.post.steady),
+                marks=lambda _: None,
+                redact=lambda: self.post.watch.book.redact,
             ),
-            acting=ActingLock(endpoint),
-            grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
-            engine=self.post.view,
-            book=lambda: self.post.watch.book,
-            clock=self.clock,
-            crew=self.crew,
+            self.clock,
         )
+        self.free = 1 << 40
+        self.executor = self._executor(DockerWriter)
+
+    def with_writer(self, writer: type[DockerWriter]) -> None:
+        """Go on with an executor that removes through another writer."""
+        self.executor.close()
+        self.executor = self._executor(writer)
 
     def adopt(self, **changes: Any) -> None:
         """Change what is judged by, as a reload of the configuration does."""
@@ -96,7 +104,8 @@ class Deck:
 
     def offer(self, after: timedelta = SECOND) -> None:
         """Let a cycle hand over what it would remove."""
-        self.executor.offer(self.look(after))
+        self.look(after)
+        self.executor.offer(self.post.handed_over[-1])
 
     def apply(self, plan: Plan) -> Run:
         """Carry out a plan that somebody approved."""
@@ -118,6 +127,29 @@ class Deck:
         self.executor.close()
         self.recheck.close()
         self.post.close()
+
+    def _executor(self, writer: type[DockerWriter]) -> Executor:
+        endpoint = Endpoint(host=self.engine.host)
+        return Executor(
+            runs=self.runs,
+            recheck=self.recheck,
+            writer=lambda beat, give_up: writer(
+                endpoint, EngineCalls(), self.clock, partial(self._beat, beat), give_up
+            ),
+            acting=ActingLock(endpoint),
+            evidence=Evidence(
+                self.evidence_files,
+                self.examiner,
+                lambda: self.post.watch.book.evidence_bytes,
+                lambda: self.critical,
+            ),
+            free_bytes=lambda _: self.free,
+            grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
+            engine=self.post.view,
+            book=lambda: self.post.watch.book,
+            clock=self.clock,
+            crew=self.crew,
+        )
 
     def _beat(self, beat: Callable[[], None]) -> None:
         self.beats += 1

@@ -19,6 +19,7 @@ from daemon.plans import make_plan, to_json
 from daemon.terminal import alert_lines, status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
+from tests.daemon.test_autopsy_lines import FOUND as AUTOPSY
 from tests.fakes.clock import NOW
 from tests.fakes.crew import a_crew
 
@@ -78,6 +79,16 @@ STATUS: dict[str, Any] = {
         {"name": "images_dangling", "enabled": False, "skipped": None},
         {"name": "disk_pressure", "enabled": True, "skipped": "filesystems cannot be read"},
     ],
+    "week": [
+        {
+            "policy": "containers",
+            "chosen": 14,
+            "size_bytes": 3 << 30,
+            "unmeasured": 0,
+            "removed": 3,
+            "freed_bytes": 1 << 30,
+        }
+    ],
     "sinks": [
         {"name": "console", "state": "ok", "sent": 3, "failed": 0, "last_error": None},
         {"name": "slack", "state": "failing", "sent": 2, "failed": 1, "last_error": "no_service"},
@@ -104,12 +115,12 @@ PLAN = to_json(
 )
 
 
-STEP = {"kind": "container", "name": "etl-run-88", "size_bytes": 1 << 30, "words": None}
+STEP = {"kind": "container", "name": "etl-run-88", "size_bytes": 1 << 30, "freed_bytes": 900 << 20, "words": None}
 REMOVED = {**STEP, "outcome": "removed"}
 RUN: dict[str, Any] = {
     "id": 3,
     "plan_id": PLAN["plan_id"],
-    "asked_by": "root",
+    "asked_by": "root (uid 0)",
     "state": "running",
     "words": None,
     "planned": 2,
@@ -125,6 +136,8 @@ class Daemon:
         self.outcomes = [{"sink": "console", "ok": True, "said": "printed"}]
         self.asked: list[dict[str, str]] = []
         self.told: list[dict[str, Any]] = []
+        self.decisions: list[dict[str, Any]] = []
+        self.found: dict[str, Any] = {}
         self.server = ControlServer(
             path,
             verb_table(
@@ -132,6 +145,8 @@ class Daemon:
                 plan=lambda _query: PLAN,
                 apply=self.apply,
                 run=self.run,
+                audit=self.audit,
+                autopsy=self.autopsy,
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
             ),
@@ -147,6 +162,16 @@ class Daemon:
         """Tell the next state of the run."""
         self.asked.append(dict(request.query))
         return self.told.pop(0)
+
+    def audit(self, request: Request) -> list[dict[str, Any]]:
+        """Tell two decisions at a time."""
+        self.asked.append(dict(request.query))
+        return [each for each in self.decisions if each["entry"] > int(request.query["after"])][:2]
+
+    def autopsy(self, request: Request) -> dict[str, Any]:
+        """Tell what is known of a container."""
+        self.asked.append(dict(request.query))
+        return self.found
 
 
 @pytest.fixture
@@ -202,6 +227,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "             images_dangling · off",
         "             disk_pressure · skipped: filesystems cannot be read",
         "cleanup      not by itself: the mode is observe",
+        "this week    containers · would have removed 14 objects, 3.0 GiB; removed 3, 1.0 GiB measured",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",
         "store        /var/lib/shipkeeper/state.db",
@@ -237,28 +263,85 @@ def test_apply_follows_the_run_object_by_object_and_ends_with_0_when_all_went_we
     shipkeeper: Shell, daemon: Daemon
 ) -> None:
     in_use = {**STEP, "kind": "image", "name": "58b5b9f36c2e", "outcome": "in_use", "words": "it has children"}
+    in_use["freed_bytes"] = None
     done = {**RUN, "state": "done", "steps": [REMOVED, in_use]}
     daemon.told = [{**RUN, "steps": [REMOVED, {**in_use, "outcome": None}]}, done]
     code, out, _ = shipkeeper("apply", PLAN["plan_id"])
     assert out.splitlines() == [
-        "removed: container etl-run-88 · 1.0 GiB",
-        "in use, stays: image 58b5b9f36c2e · it has children",
-        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · up to 1.0 GiB",
+        "1 of 2  removed: container etl-run-88 · 1.0 GiB, 900.0 MiB measured",
+        "2 of 2  in use, stays: image 58b5b9f36c2e · it has children",
+        f"run 3 of plan {PLAN['plan_id']} done · 1 removed · 1 in use, stays · 1.0 GiB expected · 900.0 MiB measured",
     ]
     assert code == 0
     assert daemon.asked == [{"plan": PLAN["plan_id"]}, {"id": "3", "seen": "0"}, {"id": "3", "seen": "1"}]
 
 
 def test_apply_ends_with_1_when_something_failed(shipkeeper: Shell, daemon: Daemon) -> None:
-    failed = {**STEP, "outcome": "failed", "words": "500: device busy"}
-    daemon.told = [{**RUN, "state": "stopped", "words": "Shipkeeper is stopping", "steps": [failed]}]
+    failed = {**STEP, "outcome": "failed", "words": "500: device busy", "freed_bytes": None}
+    rest = {
+        **STEP,
+        "name": "etl-run-89",
+        "outcome": "not_begun",
+        "words": "Shipkeeper is stopping",
+        "freed_bytes": None,
+    }
+    daemon.told = [{**RUN, "state": "stopped", "words": "Shipkeeper is stopping", "steps": [failed, rest]}]
     code, out, _ = shipkeeper("apply", "e234be")
     assert code == 1
-    assert out.splitlines()[0] == "Docker failed: container etl-run-88 · 500: device busy"
+    assert out.splitlines()[0] == "1 of 2  Docker failed: container etl-run-88 · 500: device busy"
+    assert out.splitlines()[1] == "2 of 2  not begun: container etl-run-89 · Shipkeeper is stopping"
     assert out.splitlines()[-1].endswith("stopped · 1 Docker failed · 1 not begun · Shipkeeper is stopping")
 
 
-@pytest.mark.parametrize("command", [["status"], ["apply", "e234be"], ["alerts", "list"], ["alerts", "test"]])
+DECISION: dict[str, Any] = {
+    "entry": 7,
+    "at": "2026-11-23T16:02:00+00:00",
+    "run": 3,
+    "plan_id": "e234be",
+    "asked_by": "ada (uid 1000)",
+    "kind": "container",
+    "name": "etl-run-88",
+    "filesystem": "/",
+    "reason": "exited 1 (error) 9 days ago",
+    "outcome": "removed",
+    "words": "evidence kept",
+    "estimated_bytes": 1 << 30,
+    "freed_bytes": 900 << 20,
+}
+
+
+def test_the_audit_is_read_page_by_page_and_told_line_by_line(shipkeeper: Shell, daemon: Daemon) -> None:
+    stays = {"entry": 8, "outcome": "not_eligible", "words": "in use: running", "freed_bytes": None}
+    noisy = {"entry": 9, "freed_bytes": -4096, "estimated_bytes": None, "words": None}
+    daemon.decisions = [DECISION, DECISION | stays, DECISION | noisy]
+    code, out, _ = shipkeeper("audit", "--since", "7d")
+    at, asked = "2026-11-23 16:02 UTC", "run 3 of plan e234be, asked for by ada (uid 1000)"
+    story = "container etl-run-88 · exited 1 (error) 9 days ago"
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            f"{at}  removed: {story} · about 1.0 GiB, measured 900.0 MiB on / · evidence kept · {asked}",
+            f"{at}  no longer eligible, stays: {story} · in use: running · {asked}",
+            f"{at}  removed: {story} · of unknown size, measured 4.0 KiB less than before on / · {asked}",
+        ],
+    )
+    assert daemon.asked == [{"since": "7d", "after": after} for after in ("0", "8", "9")]
+    lines = shipkeeper("audit", "--json")[1].splitlines()
+    assert [json.loads(line)["entry"] for line in lines] == [7, 8, 9]
+
+
+def test_an_autopsy_is_told_as_a_page(shipkeeper: Shell, daemon: Daemon) -> None:
+    daemon.found = AUTOPSY
+    code, out, _ = shipkeeper("autopsy", "trainer-3", "--log-lines", "2")
+    assert (code, daemon.asked) == (0, [{"container": "trainer-3", "log_lines": "2"}])
+    assert "trainer-3 (aaaaaaaaaaaa) · exited 137 (SIGKILL), killed for memory" in out
+    assert json.loads(shipkeeper("autopsy", "trainer-3", "--json")[1]) == AUTOPSY
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["apply", "e234be"], ["audit"], ["autopsy", "web"], ["alerts", "list"], ["alerts", "test"]],
+)
 def test_without_a_daemon_it_says_where_it_looked(shipkeeper: Shell, socket_path: Path, command: list[str]) -> None:
     code, out, err = shipkeeper(*command)
     assert (code, out) == (1, "")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.config import POLICIES, Settings
+from daemon.config import CLEANUPS, JUDGES, OFF, Settings
 from daemon.errors import ConfigError
 from daemon.keys import KEYS
 from daemon.loading import config_file, load
@@ -206,6 +206,22 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
         ("[slack]\nmax_per_second = nan", "needs a finite number"),
         ('[policies.containers]\nenabled = "yes"', "needs true or false, without quotes"),
         ("[policies.disk_pressure]\nact_bytes = 20", "a size needs a unit"),
+        ('[policies.images_unused]\nunused_for = "-30d"', "must not be negative"),
+        ("[policies.images_unused]\nunused_for = 30", "a duration needs a unit"),
+        ("[policies.images_unused]\nmax_bytes = 30", "a size needs a unit"),
+        ('[policies.images_unused]\nmode = "remove"', 'needs "", "observe", "approve" or "enforce"'),
+        ('[policies.images_unused]\nschedule = "daily"', "needs the five fields of cron"),
+        ('[policies.images_unused]\nschedule = "61 3 * * *"', "is no schedule of cron"),
+        ('[policies.images_unused]\nschedule = "0 3 30 2 *"', "names a day that never comes"),
+        ('[policies.images_unused]\ninclude = [""]', "an empty rule selects nothing"),
+        ('[policies.images_unused]\ninclude = ["*"]', "matches everything"),
+        ('[policies.images_unused]\nexclude = ["name=** project=*"]', "matches everything"),
+        ('[policies.images_unused]\nexclude = ["tag=1"]', '"tag=" is no kind of condition'),
+        ('[policies.images_unused]\nexclude = ["label="]', '"label=" names nothing'),
+        ('[policies.images_unused]\nexclude = ["label=*=x"]', "needs the whole name of a label"),
+        ("[policies.images_unused]\nmax_removals = -1", "needs to be greater than or equal to 0"),
+        ("[policies.images_unused]\nabort_over_percent = 101.0", "needs to be less than or equal to 100"),
+        ("[policies.images_unused]\nkeep_last_per_repository = -1", "keep_last_per_repository must be 0 or more"),
         ('[host]\nname = 3\n[log]\nformat = "xml"', 'needs "text" or "json"'),
     ],
 )
@@ -299,7 +315,7 @@ def test_rules_are_the_catalogue_without_what_is_switched_off(tmp_path: Path) ->
 def test_a_policy_is_built_from_the_knobs_of_its_table(tmp_path: Path) -> None:
     file = written(tmp_path, '[policies.containers]\nexited_for = "5d"\n')
     assert load(file, {}).enabled_policies()["containers"] == ExitedContainers(exited_for=timedelta(days=5))
-    assert set(load(file, {}).enabled_policies()) == set(POLICIES)
+    assert set(load(file, {}).enabled_policies()) == ({*CLEANUPS} | {*JUDGES}) - OFF
 
 
 def test_protection_carries_the_owners_globs(tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def not_ready(_request: Request) -> dict[str, Any]:
 
 @contextmanager
 def answering(path: Path, *, group: str = "no-such-group") -> Iterator[Path]:
-    verbs = verb_table(status=echo, plan=not_ready, apply=who, run=echo, alerts=broken, alerts_test=echo)
+    verbs = verb_table(
+        status=echo, plan=not_ready, apply=who, run=echo, audit=echo, autopsy=echo, alerts=broken, alerts_test=echo
+    )
     server = ControlServer(path, verbs, a_crew(), group)
     server.start()
     try:
@@ -227,6 +229,8 @@ def test_a_user_without_a_name_is_called_by_the_number() -> None:
 
 
 def test_no_get_needs_an_operator() -> None:
-    table: tuple[Verb, ...] = verb_table(status=echo, plan=echo, apply=echo, run=echo, alerts=echo, alerts_test=echo)
+    table: tuple[Verb, ...] = verb_table(
+        status=echo, plan=echo, apply=echo, run=echo, audit=echo, autopsy=echo, alerts=echo, alerts_test=echo
+    )
     assert {verb.role for verb in table if verb.method == "GET"} == {Role.VIEWER}
     assert {verb.role for verb in table if verb.method != "GET"} == {Role.OPERATOR}

@@ -19,7 +19,7 @@ CONDITION = Condition(
 )
 OCCURRENCE = Occurrence(alert="a", subject=WEB.subject, severity=Severity.WARNING, at=NOW, key="k", reason="it fell")
 REMOVAL = Removal(object=WEB.ref, size_bytes=None, filesystem="/", policy="p", reason="old")
-KEPT = Kept(object=WEB.ref, reason="in use: running")
+KEPT = Kept(object=container("other").ref, reason="in use: running")
 
 
 class Script:
@@ -61,6 +61,14 @@ def test_verdicts_are_sorted_by_what_they_are_for() -> None:
     assert decision.findings == (CONDITION, OCCURRENCE)
     assert (decision.removals, decision.kept) == ((REMOVAL,), (KEPT,))
     assert (decision.judged, decision.skipped) == (frozenset({"a"}), {})
+
+
+def test_of_an_object_that_two_policies_look_at_the_removal_is_told_else_the_later_word() -> None:
+    first, second = Kept(object=WEB.ref, reason="not mine: no"), Kept(object=WEB.ref, reason="too recent: 1 h")
+    assert decide({"p": Script(first), "q": Script(second)}, facts()).kept == (second,)
+    for policies in ({"p": Script(first), "q": Script(REMOVAL)}, {"p": Script(REMOVAL), "q": Script(first)}):
+        decision = decide(policies, facts())
+        assert (decision.removals, decision.kept) == ((REMOVAL,), ())
 
 
 def test_a_policy_whose_source_is_unknown_is_skipped_with_the_reason_and_the_others_run() -> None:

@@ -6,6 +6,7 @@ import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,16 @@ from collectors.disk_families import filesystem_families, growth_families, log_f
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import EngineUnavailable
 from collectors.engine_families import engine_families
-from collectors.facts import DiskKind, Engine, EngineState, Filesystem, KindUsage
+from collectors.facts import DiskKind, Engine, EngineState, Facts, Filesystem, KindUsage
 from collectors.families import Family
 from collectors.host import Host
 from daemon.alerts.lane import SinkStats
 from daemon.app import App
+from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.config import Metrics
 from daemon.counters import OOM_KILLS, Counters
 from daemon.counters import families as counter_families
-from daemon.decide import decide
+from daemon.decide import Decision, decide
 from daemon.events import ReaderStats
 from daemon.jobs import JobStats
 from daemon.loading import load
@@ -38,12 +40,14 @@ from daemon.vitals import Vitals, vital_families
 from daemon.web.access import AccessStats
 from daemon.web.exposition import Exposition, NamedCollector, process_registry
 from daemon.web.server import WebStats
+from policies.containers import ExitedContainers
 from policies.disk_causes import causes
+from policies.networks import UnusedNetworks
 from tests.daemon.alerts.build import BAD, OOM, UNHEALTHY, Story, condition, death, occurrence
 from tests.fakes.cgroup_tree import CgroupTree
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.fleet import mixed_fleet
-from tests.policies.build import facts
+from tests.policies.build import exited, facts, image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,6 +140,17 @@ def a_daemon() -> Iterator[Family]:
     )
 
 
+def a_decision() -> Decision:
+    """Give what a host has to tidy up: a container, and no network."""
+    old = exited("old", ago=timedelta(days=9), size_bytes=3 << 20)
+    return decide({"containers": ExitedContainers(), "networks": UnusedNetworks()}, facts(containers=[old]))
+
+
+def an_idle_host() -> Facts:
+    """Give a host with an image that has lain unused for a week."""
+    return facts(images=[image(watched_for=timedelta(days=7))])
+
+
 def a_few_calls() -> EngineCalls:
     """Give the account of a list that took 3 ms, and of a ping that nobody answered for 5 s."""
     moments = iter((0.0, 0.003, 10.0, 15.0))
@@ -198,6 +213,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("filesystems", disks),
         NamedCollector("disk_usage", disk_usage),
         NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
+        NamedCollector("cleanup", lambda: chain(cleanup_families(a_decision()), image_families(an_idle_host()))),
         NamedCollector("self", a_daemon),
         NamedCollector("vitals", lambda: vital_families(A_CONDITION)),
     ]

@@ -254,12 +254,11 @@ def test_images_that_cannot_be_read_are_unknown_and_not_forgotten(post: WatchPos
     assert image.watched_for == 2 * LATER
 
 
-@pytest.mark.parametrize("use", ["container", "tag", "child"])
+@pytest.mark.parametrize("use", ["container", "tag"])
 def test_the_time_of_an_image_begins_when_its_use_ends(post: WatchPost, use: str) -> None:
     image_id = "sha256:" + "b" * 64
     listed = {"Id": image_id, "RepoTags": ["bb:latest"] if use == "tag" else [], "Size": 1, "Created": 1_700_000_000}
-    child = {"Id": "sha256:1", "ParentId": image_id, "RepoTags": ["child:latest"], "Size": 1, "Created": 1_700_000_000}
-    post.engine.images = [listed, child] if use == "child" else [listed]
+    post.engine.images = [listed]
     post.engine.last_tagged[image_id] = "2026-01-20T10:00:00Z"
     if use == "container":
         post.engine.add("job")

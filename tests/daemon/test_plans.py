@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.plans import Plan, from_json, make_plan, plan_lines, summary, to_json
-from policies.policy import Kept, Removal
-from tests.policies.build import GIB, MIB, NOW, container, image
+from policies.build_cache import BuildCache
+from policies.networks import UnusedNetworks
+from policies.policy import Kept, Policy, Removal
+from policies.volumes import UnusedVolumes
+from tests.policies.build import GIB, MIB, NOW, anonymous, container, facts, image, network, record
 
 KINDS = {"container": container("x").ref, "image": image("x:1").ref}
 
@@ -59,13 +63,30 @@ def test_the_hash_binds_removals_mode_and_time_and_its_first_six_digits_name_the
     assert plan(removal("a"), kept("k", "in use: running")).hash == plain.hash
 
 
+def test_every_kind_of_object_has_its_words() -> None:
+    world = facts(networks=[network("left")], volumes=[anonymous()], build_records=[record(str(n)) for n in range(30)])
+    policies: dict[str, Policy] = {
+        "networks": UnusedNetworks(),
+        "volumes": UnusedVolumes(i_understand_data_loss=True),
+        "build_cache": BuildCache(),
+    }
+    shown = plan(*decide(policies, world).removals)
+    assert from_json(to_json(shown)) == shown
+    assert summary(shown) == "would remove a part of the build cache and 1 network and 1 volume, 12.0 GiB"
+    assert [line.split("  ")[1] for line in plan_lines(shown) if line.endswith("1 of 1")] == [
+        "build cache",
+        "volumes",
+        "networks",
+    ]
+
+
 def test_a_plan_lives_half_an_hour() -> None:
     assert plan().expires_at == NOW + timedelta(minutes=30)
 
 
 def test_the_json_has_the_shape_that_other_programs_read() -> None:
     shown = to_json(plan(removal("etl", 5), kept("web", "in use: running")))
-    assert list(shown) == ["plan_id", "hash", "mode", "created_at", "expires_at", "removals", "kept", "totals"]
+    assert list(shown) == ["plan_id", "hash", "mode", "created_at", "expires_at", "removals", "kept", "totals", "notes"]
     assert (shown["created_at"], shown["expires_at"]) == ("2026-11-23T16:02:00+00:00", "2026-11-23T16:32:00+00:00")
     assert shown["removals"] == [
         {
@@ -129,7 +150,7 @@ def test_the_summary_counts_kinds_and_promises_no_more_than_is_known() -> None:
     assert summary(plan(removal("a"), removal("b", None))) == "would remove 2 containers, 1.0 MiB (1 not measured)"
     assert summary(plan(removal("a", None))) == "would remove 1 container, size unknown"
     assert summary(plan(removal("a"), removal("i", GIB, kind="image"))) == (
-        "would remove 1 container and 1 image, up to 1.0 GiB"
+        "would remove 1 container and 1 image, at least 1.0 GiB"
     )
 
 
@@ -144,7 +165,8 @@ def test_the_terminal_shows_the_plan_as_a_page() -> None:
     )
     heading, *page = plan_lines(frozen)
     assert heading == (
-        f"Plan {frozen.plan_id} · observe · 2026-11-23 16:02 UTC · expires 16:32 · up to 2.0 GiB (1 not measured) on /"
+        f"Plan {frozen.plan_id} · observe · 2026-11-23 16:02 UTC · expires 16:32"
+        " · at least 2.0 GiB (1 not measured) on /"
     )
     assert page == [
         "",
@@ -152,13 +174,23 @@ def test_the_terminal_shows_the_plan_as_a_page() -> None:
         "    etl-run-88       12.0 KiB   exited 1 (error) 9 days ago",
         "    a            size unknown   exited 1 (error) 9 days ago",
         "",
-        "  images       up to 2.0 GiB   1 of 1",
+        "  images       at least 2.0 GiB   1 of 1",
         "    3f2a9c01b77d   2.0 GiB   no tag, unused for 2 days",
         "",
         "  kept         in use 2 · too recent 1        --explain shows each",
         "",
         "  Nothing is removed in observe mode.",
     ]
+
+
+def test_what_holds_up_a_part_of_a_plan_stands_below_it() -> None:
+    noted = make_plan([removal("a")], "enforce", NOW, ["policy containers is halted: it would remove 6 of 10"])
+    assert plan_lines(noted)[-3:] == [
+        "  policy containers is halted: it would remove 6 of 10",
+        "",
+        f"  Shipkeeper removes this by itself; at once: shipkeeper apply {noted.plan_id}",
+    ]
+    assert from_json(to_json(noted)) == noted
 
 
 def test_explain_shows_each_thing_that_stays_and_why() -> None:

@@ -135,7 +135,7 @@ def test_an_image_that_is_gone_needs_no_removal(deck: Deck, lost: str) -> None:
     if lost == "/images/json":
         deck.engine.images.clear()
     else:
-        deck.engine.last_tagged.clear()
+        deck.engine.statuses["/images/*:*/json"] = 404
     assert objection(deck, removal) == (Outcome.GONE, "")
 
 

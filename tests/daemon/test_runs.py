@@ -16,7 +16,7 @@ from daemon.runs import KEPT_FOR, KEPT_PLANS, Runs, RunState
 from daemon.schema import MIGRATIONS
 from daemon.store import Store
 from policies.policy import Removal
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import NOW, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +115,7 @@ def test_a_run_tells_what_came_of_each_object(record: Record) -> None:
 
 def test_a_run_found_half_done_is_interrupted_and_its_open_object_unknown(record: Record) -> None:
     plan = record.plan("a", "b", "c")
+    record.runs.remember(plan)
     run = record.runs.begin(plan, "ada")
     record.runs.note(run, 0, plan.removals[0], Answer(Outcome.REMOVED))
     record.runs.note(run, 1, plan.removals[1], None)
@@ -123,8 +124,39 @@ def test_a_run_found_half_done_is_interrupted_and_its_open_object_unknown(record
     found = record.runs.run(run)
     assert found.state is RunState.INTERRUPTED
     assert found.ended == record.clock.now()
-    assert [step.outcome for step in found.steps] == [Outcome.REMOVED, Outcome.UNKNOWN]
+    assert [step.outcome for step in found.steps] == [Outcome.REMOVED, Outcome.UNKNOWN, Outcome.NOT_BEGUN]
     assert record.runs.interrupt() == 0
+
+
+def test_every_decision_is_in_the_audit_in_the_order_of_its_end(record: Record) -> None:
+    plan = record.plan("a", "b", "c")
+    record.runs.remember(plan)
+    run = record.runs.begin(plan, "ada (uid 1000)")
+    first, second, _ = plan.removals
+    record.runs.note(run, 0, first, None)
+    record.clock.advance(timedelta(seconds=9))
+    record.runs.note(run, 0, first, Answer(Outcome.REMOVED, "evidence kept", freed_bytes=-5))
+    record.runs.note(run, 1, second, Answer(Outcome.FAILED, "500: busy"))
+    record.runs.end(run, RunState.STOPPED, "the mode is observe by now")
+    record.reopen()
+    told = record.runs.decisions(NOW, 0, 10)
+    assert [(each.step.removal.object.name, each.step.outcome, each.step.words) for each in told] == [
+        ("a", Outcome.REMOVED, "evidence kept"),
+        ("b", Outcome.FAILED, "500: busy"),
+        ("c", Outcome.NOT_BEGUN, "the mode is observe by now"),
+    ]
+    assert {(each.run, each.plan_hash, each.asked_by) for each in told} == {(run, plan.hash, "ada (uid 1000)")}
+    assert [each.step.freed_bytes for each in told] == [-5, None, None]
+    assert told[0].step.removal == first
+    assert told[0].at == record.clock.now()
+    assert record.runs.decisions(NOW, told[0].entry, 1) == told[1:2]
+    assert record.runs.decisions(record.clock.now() + timedelta(seconds=1), 0, 10) == []
+
+
+def test_what_has_no_end_yet_is_no_decision(record: Record) -> None:
+    plan = record.plan("a")
+    record.runs.note(record.runs.begin(plan, "ada"), 0, plan.removals[0], None)
+    assert record.runs.decisions(NOW, 0, 10) == []
 
 
 def test_there_may_be_no_run_yet(record: Record) -> None:

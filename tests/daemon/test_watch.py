@@ -360,6 +360,8 @@ def test_what_would_be_removed_is_said_once_also_across_an_outage(
     post.cycle()
     old.state, old.finished_at = "exited", NOW - timedelta(days=20)
     post.cycle(LATER)
+    assert len([line for line in caplog.messages if line.startswith("would remove")]) == 1
+    post.cycle(timedelta(days=4))
     assert len([line for line in caplog.messages if line.startswith("would remove")]) == 2
 
 

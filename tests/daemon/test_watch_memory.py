@@ -11,7 +11,10 @@ import pytest
 from collectors.facts import Engine, EngineState, Facts, Known, Protection, SourceName
 from daemon.alerts import outbox
 from daemon.alerts.state import Phase
+from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
+from daemon.idle import IdleTimes
+from daemon.last_use import LastUse
 from daemon.observe import Observation, Observer
 from daemon.sightings import Sightings
 from daemon.steady import SteadyClock
@@ -86,6 +89,7 @@ class Bridge:
         self.policy = SpokenPolicy()
         self.store = Store.open(folder, self.clock)
         self.steady = SteadyClock(self.clock, self.clock.now())
+        sightings = Sightings(self.store, self.clock)
         self.watch = Watch(
             observer=cast("Observer", self.observer),
             book=replace(
@@ -96,7 +100,10 @@ class Bridge:
             store=self.store,
             counters=Counters.load(self.store),
             turns=Turns(self.store),
-            sightings=Sightings(self.store, self.clock),
+            last_use=LastUse(self.store, self.steady),
+            sightings=sightings,
+            idle=IdleTimes(self.store, self.clock, lambda: sightings.watched),
+            clock_steps=ClockSteps(self.store, self.clock, lambda: sightings.watched),
             sinks=lambda: ("slack",),
             away=timedelta(0),
             clock=self.clock,

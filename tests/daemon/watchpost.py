@@ -15,7 +15,10 @@ from collectors.facts import Protection
 from collectors.inventory import Inventory
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
+from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
+from daemon.idle import IdleTimes
+from daemon.last_use import LastUse
 from daemon.ledger import Ledger
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
@@ -24,6 +27,7 @@ from daemon.redact import Redactor
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sample, Sampler, Sources
 from daemon.sightings import Sightings
+from daemon.stock import Stock
 from daemon.store import Store
 from daemon.turns import Turns
 from daemon.watch import Watch
@@ -122,8 +126,13 @@ class WatchPost:
         self.inventory = Inventory(self.connect)
         self.sizes: dict[str, int] = {}
         self.sightings = Sightings(self.store, self.clock)
+        self.idle = IdleTimes(self.store, self.clock, lambda: self.sightings.watched)
+        self.clock_steps = ClockSteps(self.store, self.clock, lambda: self.sightings.watched)
+        self.stock = Stock()
         self.away = absence.load(self.store, self.clock)
         self.steady = steady.load(self.store, self.clock)
+        self.last_use = LastUse(self.store, self.steady)
+        self.unique_bytes: dict[str, int] = {}
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -225,8 +234,13 @@ class WatchPost:
                 ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
                 recent=Recent(deaths, kills, self.clock),
                 sightings=self.sightings,
+                last_use=self.last_use,
+                idle=self.idle,
+                clock_steps=self.clock_steps,
+                stock=lambda: self.stock,
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
+                unique_bytes=lambda: self.unique_bytes,
                 state_fault=lambda: self.store.degraded,
             ),
             self.clock,
@@ -241,6 +255,9 @@ class WatchPost:
             counters=Counters.load(self.store),
             turns=Turns(self.store),
             sightings=self.sightings,
+            last_use=self.last_use,
+            idle=self.idle,
+            clock_steps=self.clock_steps,
             sinks=lambda: ["console"],
             clock=self.clock,
             steady=self.steady,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.lab.slack import FakeSlack, Post
     from tests.lab.tap import Asked
 
+PRUNE = "build/prune"
+"""What stands for the one prune of the build cache in `may_remove`."""
 _STOP_SECONDS = 20
 
 CONFIG = """
@@ -76,7 +78,8 @@ class DaemonUnderTest:
     A context manager around one running daemon whose every request to the engine goes through a tap.
 
     Its output lies in `log`; leaving the block stops it with SIGTERM and asserts that it ended with 0 and sent
-    the engine nothing but GETs, and plain DELETEs of the objects in `may_remove`.
+    the engine nothing but GETs, and plain DELETEs of the objects in `may_remove`, where `PRUNE` stands for that of
+    the build cache.
     """
 
     def __init__(self, folder: Path, engine: WatchedEngine, slack: FakeSlack, more: str = "") -> None:
@@ -266,9 +269,14 @@ def _matches(post: Post, alert: str, words: str) -> bool:
 
 
 def _removed_id(asked: Asked) -> str:
-    """Give the id in a plain DELETE, without force, without volumes, without parents; empty for all else."""
-    plain = re.fullmatch(r"/v1\.\d+/(?:containers/([0-9a-f]{64})|images/(sha256:[0-9a-f]{64})\?noprune=1)", asked.path)
-    return (plain[1] or plain[2]) if plain and asked.method == "DELETE" else ""
+    """Give the id, tag or name in a plain DELETE without force, volumes and parents, or `PRUNE`; empty for all else."""
+    if asked.method == "POST" and re.match(r"/v1\.\d+/build/prune\?filters=", asked.path):
+        return "" if "all=" in asked.path else PRUNE
+    plain = re.fullmatch(
+        r"/v1\.\d+/(?:(?:containers|networks)/([0-9a-f]{64})|images/([\w./:-]+)\?noprune=1|volumes/([\w.-]+))",
+        asked.path,
+    )
+    return next(filter(None, plain.groups())) if plain and asked.method == "DELETE" else ""
 
 
 def _environment() -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http
+import io
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import uuid
 from pathlib import Path
@@ -188,6 +191,23 @@ class PrivateEngine:
         client.import_image_from_data(busybox_tar(busybox, padding), repository=repository, tag=tag or "latest")
         return str(client.inspect_image(reference)["Id"])
 
+    def build(self, dockerfile: str, **files: bytes) -> None:
+        """Build with BuildKit, which leaves records in the build cache; `files` lie beside the Dockerfile."""
+        context = io.BytesIO()
+        with tarfile.open(fileobj=context, mode="w") as archive:
+            for name, content in {"Dockerfile": dockerfile.encode(), **files}.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        client: Any = self.api  # docker-py itself knows the classic builder alone, which keeps no records
+        answer = client.post(
+            f"{client.base_url}/v{client._version}/build?version=2",
+            data=context.getvalue(),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        if answer.status_code != http.HTTPStatus.OK or '"error"' in answer.text:
+            raise LabError(f"the build failed: {answer.text}")
+
     def create(
         self,
         command: Sequence[str],
@@ -239,11 +259,15 @@ class PrivateEngine:
         return name
 
     def clear(self) -> None:
-        """Remove all containers and volumes, and all images but busybox."""
+        """Remove all containers, volumes, networks and build cache, and all images but busybox."""
         for container in self.api.containers(all=True, quiet=True):
             self.api.remove_container(container["Id"], force=True, v=True)
         for volume in self.api.volumes()["Volumes"] or []:
             self.api.remove_volume(volume["Name"], force=True)
+        for network in self.api.networks(filters={"type": "custom"}):
+            self.api.remove_network(network["Id"])  # and with it a bridge of this machine
+        client: Any = self.api  # half of docker-py's image calls carry no types
+        client.prune_builds(all=True)
         for image in self.api.images():
             if IMAGE not in (image["RepoTags"] or []):
                 self.api.remove_image(image["Id"], force=True)

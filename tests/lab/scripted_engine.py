@@ -33,7 +33,14 @@ NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
 """Two kinds of `babble`: of a web server that sits where an engine should, and of nobody that speaks HTTP."""
 _RING = 256
 _BATCHES_PER_SECOND = 100
-_RELEASES = {"1.41": "20.10.24", "1.45": "26.1.5", "1.51": "28.5.2", "1.52": "29.1.0"}
+_RELEASES = {
+    "1.41": "20.10.24",
+    "1.44": "25.0.6",
+    "1.45": "26.1.5",
+    "1.48": "28.0.4",
+    "1.51": "28.5.2",
+    "1.52": "29.1.0",
+}
 
 
 def stamp(moment: datetime | None) -> str:
@@ -104,7 +111,7 @@ class ScriptedContainer:
             "State": self.state,
             "Status": self.status(now),
             "Created": int(self.created_at.timestamp()),
-        }
+        } | {key: self.inspect_extra[key] for key in ("Mounts", "NetworkSettings") if key in self.inspect_extra}
 
     def inspected(self) -> Json:
         """Give its inspect."""
@@ -146,11 +153,13 @@ class ScriptedEngine:
     """
     The engine itself: a context manager that listens on `socket_path` while it is open.
 
-    State: `containers`, `images` (JSON of the list), `last_tagged`, `logs` and `stats` by id, `disk_usage` (JSON of
+    State: `containers`, `images`, `networks`, `volumes` (JSON of the lists; the containers' `inspect_extra` says who
+    uses them), `last_tagged`, `logs`, `changes` and `stats` by id, `disk_usage` (JSON of
     its df, of which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
     get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
-    Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE as it was sent.
+    Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE, and
+    `pruned`, every prune of the build cache, as it was sent.
     """
 
     def __init__(self, socket_path: Path, api_version: str = "1.51") -> None:
@@ -161,9 +170,12 @@ class ScriptedEngine:
         """Nothing of this engine outlives the test, so nothing has to be bound to it."""
         self.containers: dict[str, ScriptedContainer] = {}
         self.images: list[Json] = []
+        self.networks: list[Json] = []
+        self.volumes: list[Json] = []
         self.last_tagged: dict[str, str] = {}
         self.logs: dict[str, bytes] = {}
         self.stats: dict[str, object] = {}
+        self.changes: dict[str, list[Json]] = {}
         self.info: Json = {
             "DockerRootDir": "/var/lib/docker",
             "Driver": "overlay2",
@@ -179,6 +191,9 @@ class ScriptedEngine:
         self.hung_paths: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.deleted: list[str] = []
+        self.after_delete: Callable[[], None] = lambda: None
+        """Called with every DELETE, before it does anything: what happens meanwhile."""
+        self.pruned: list[str] = []
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
         self._changed = threading.Condition()
@@ -314,42 +329,107 @@ class ScriptedEngine:
     def _hangs(self, path: str) -> bool:
         return any(fnmatch(path, pattern) for pattern in self.hung_paths)
 
+    def change(self, method: str, path: str, sent: str) -> tuple[int, object]:
+        """Do what a request other than GET asks for; those that change nothing here succeed."""
+        if method == "DELETE":
+            return self.remove(path, sent)
+        return (200, self.prune(sent)) if (method, path) == ("POST", "/build/prune") else (204, None)
+
     def remove(self, path: str, sent: str) -> tuple[int, object]:
         """Do what a DELETE asks for as the engine does it without force; `sent` is its path as it was sent."""
         self.deleted.append(sent)
+        self.after_delete()
         kind, _, id_ = path.strip("/").partition("/")
         if kind == "containers" and id_ in self.containers:
             if self.containers[id_].state in {"running", "paused", "restarting"}:
                 return 409, {"message": f"cannot remove container {id_}: container is running"}
             del self.containers[id_]
             return 204, None
-        found = next((image for image in self.images if image["Id"] == id_), None)
-        if kind == "images" and found is not None:
-            if len(found["RepoTags"] or ()) > 1:
-                return 409, {
-                    "message": f"conflict: unable to delete {id_}: image is referenced in multiple repositories"
-                }
-            self.images.remove(found)
-            return 200, [{"Deleted": id_}]
-        return 404, {"message": f"no such thing: {path}"}
+        if kind in {"networks", "volumes"}:
+            return self._remove_stored(kind, id_)
+        return self._remove_image(id_) if kind == "images" else (404, {"message": f"no such thing: {path}"})
 
-    def answer(self, path: str, types: list[str]) -> object | None:
+    def _remove_image(self, name: str) -> tuple[int, object]:
+        found = self._image(name)
+        if found is None:
+            return 404, {"message": f"no such image: {name}"}
+        if len(found["RepoTags"] or ()) > 1:
+            if found["Id"] != name:
+                found["RepoTags"].remove(name)
+                return 200, [{"Untagged": name}]
+            return 409, {"message": f"conflict: unable to delete {name}: image is referenced in multiple repositories"}
+        self.images.remove(found)
+        return 200, [{"Deleted": found["Id"]}]
+
+    def _image(self, name: str) -> Json | None:
+        """Find an image by its id or by one of its tags."""
+        return next((each for each in self.images if name == each["Id"] or name in (each["RepoTags"] or ())), None)
+
+    def _remove_stored(self, kind: str, id_: str) -> tuple[int, object]:
+        listed, key = (self.networks, "Id") if kind == "networks" else (self.volumes, "Name")
+        found = next((each for each in listed if each[key] == id_), None)
+        if found is None:
+            return 404, {"message": f"no such thing: {id_}"}
+        if found.get("Containers") or (kind == "volumes" and id_ in self.mounted):
+            return 409, {"message": f"{id_} is in use"}
+        listed.remove(found)
+        return 204, None
+
+    @property
+    def mounted(self) -> set[str]:
+        """The names of the volumes that containers mount."""
+        mounts = [mount for each in self.containers.values() for mount in each.inspect_extra.get("Mounts", ())]
+        return {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
+
+    def prune(self, sent: str) -> Json:
+        """Do what a prune of the build cache asks for, as far as a test needs: all records without a user go."""
+        self.pruned.append(sent)
+        gone = [each for each in self.disk_usage.get("BuildCache") or () if not (each["InUse"] or each["Shared"])]
+        self.disk_usage["BuildCache"] = [each for each in self.disk_usage.get("BuildCache") or () if each not in gone]
+        return {"CachesDeleted": [each["ID"] for each in gone], "SpaceReclaimed": sum(each["Size"] for each in gone)}
+
+    def _stored(self, path: str, filters: str) -> object | None:
+        match path.strip("/").split("/"):
+            case ["networks"]:
+                return [{key: each[key] for key in each if key != "Containers"} for each in self.networks]
+            case ["networks", id_]:
+                return next((each for each in self.networks if each["Id"] == id_), None)
+            case ["volumes"]:
+                used = self.mounted if "dangling" in filters else set()
+                return {"Volumes": [each for each in self.volumes if each["Name"] not in used] or None}
+            case _:
+                return None
+
+    def answer(self, path: str, types: list[str], filters: str = "") -> object | None:
         """Give the JSON at a path, or `None`; of df that of these types."""
         match path.strip("/").split("/"):
             case ["version" | "info" as page]:
                 return self.info if page == "info" else self._version()
             case ["containers", "json"]:
                 return [self._listed(container) for container in self.containers.values()]
-            case ["containers", id_, "json" | "stats" as page] if (
-                id_ in self.containers and self.containers[id_].state != "removing"
-            ):
-                return self.stats.get(id_) if page == "stats" else self.containers[id_].inspected()
+            case ["containers", name, "json" | "stats" | "changes" as page] if id_ := self._named(name):
+                return self._shown(id_, page)
             case ["images", "json"] | ["system", "df"]:
                 return self.images if "images" in path else self.measured(types)
-            case ["images", *id_, "json"] if "/".join(id_) in self.last_tagged:
-                return {"Id": "/".join(id_), "Metadata": {"LastTagTime": self.last_tagged["/".join(id_)]}}
+            case ["images", *words, "json"] if self._image("/".join(words)) is not None:
+                id_ = "/".join(words)
+                return {"Id": id_, "Metadata": {"LastTagTime": self.last_tagged.get(id_, ZERO_TIME)}}
             case _:
-                return None
+                return self._stored(path, filters)
+
+    def _named(self, name: str) -> str:
+        """Give the id of the container of this name or id; empty where it is not there, or on its way out."""
+        found = (id_ for id_, each in self.containers.items() if name in {id_, each.name} and each.state != "removing")
+        return next(found, "")
+
+    def _shown(self, id_: str, page: str) -> object | None:
+        match page:
+            case "stats":
+                return self.stats.get(id_)
+            case "changes":
+                return self.changes.get(id_, [])
+            case _:
+                return self.containers[id_].inspected()
 
     def happen(self, told: ScriptedEvent, apart: timedelta = timedelta(milliseconds=1)) -> Json:
         """Move the clock on and remember an event, which no open stream is told of; gives it as a stream would."""
@@ -416,6 +496,12 @@ def _nanos(since: str) -> int:
     return int(seconds + fraction.ljust(9, "0")) if since else 1 << 63
 
 
+def _asked(query: str) -> tuple[list[str], str]:
+    """Give the types and the filters of a query."""
+    asked = parse_qs(query)
+    return asked.get("type", []), asked.get("filters", [""])[-1]
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -430,10 +516,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(engine.babble)
         elif status:
             self._json(status, {"message": f"scripted {status}"})
-        elif self.command == "DELETE":
-            self._json(*engine.remove(path, self.path))
         elif self.command != "GET":
-            self._json(204, None)
+            self._json(*engine.change(self.command, path, self.path))
         elif version and (int(version[1]), int(version[2])) > tuple(map(int, engine.api_version.split("."))):
             self._json(400, {"message": f"client version {version[0][2:]} is too new"})
         elif path == "/_ping":
@@ -442,7 +526,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._events(engine, {name: values[-1] for name, values in parse_qs(url.query).items()})
         elif path.endswith("/logs") and path.split("/")[2] in engine.logs:
             self._bytes(200, engine.logs[path.split("/")[2]], "application/octet-stream")
-        elif (found := engine.answer(path, parse_qs(url.query).get("type", []))) is not None:
+        elif (found := engine.answer(path, *_asked(url.query))) is not None:
             self._json(200, found)
         else:
             self._json(404, {"message": f"no such thing: {path}"})

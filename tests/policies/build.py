@@ -24,6 +24,7 @@ from collectors.facts import (
     OomKill,
     SourceName,
 )
+from collectors.storage_facts import BuildRecord, LogSize, Network, Volume
 from policies.policy import Condition, Kept, Occurrence, Removal
 
 if TYPE_CHECKING:
@@ -86,6 +87,36 @@ def image(*tags: str, name: str = "", **changes: Any) -> Image:
         watched_for=30 * DAY,
     )
     return replace(plain, **changes)
+
+
+def network(name: str = "shop", **changes: Any) -> Network:
+    """Give a network of our own that we have watched lie unused for 30 days."""
+    plain = Network(id=object_id(name), name=name, driver="bridge", scope="local", watched_for=30 * DAY)
+    return replace(plain, **changes)
+
+
+def volume(name: str = "data", **changes: Any) -> Volume:
+    """Give a named volume of 2 GiB that we have watched lie unused for 60 days."""
+    plain = Volume(name=name, driver="local", dangling=True, references=0, size_bytes=2 * GIB, watched_for=60 * DAY)
+    return replace(plain, **changes)
+
+
+def anonymous(digit: str = "a", **changes: Any) -> Volume:
+    """Give the same without a name of its own."""
+    return volume(digit * 64, **({"labels": {"com.docker.volume.anonymous": ""}} | changes))
+
+
+def record(name: str = "r", *, unused: timedelta = 30 * DAY, **changes: Any) -> BuildRecord:
+    """Give a record of the build cache of 1 GiB that was last used so long ago."""
+    plain = BuildRecord(
+        id=name, type="regular", size_bytes=GIB, created_at=NOW - unused - HOUR, last_used_at=NOW - unused
+    )
+    return replace(plain, **changes)
+
+
+def log_size(of: Container, size: int) -> LogSize:
+    """Give what the log of a container takes."""
+    return LogSize(container_id=of.id, size_bytes=size)
 
 
 def filesystem(*, size: int = 100 * GIB, available: int = 60 * GIB, **changes: Any) -> Filesystem:

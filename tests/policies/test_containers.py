@@ -17,6 +17,7 @@ from tests.policies.build import (
     exited,
     facts,
     filesystem,
+    image,
     kept,
     never_started,
     removed,
@@ -133,3 +134,40 @@ def etl_runs(ages: list[timedelta]) -> Facts:
     return facts(
         containers=[exited(f"etl-{n}", ago=age, labels=compose("nlp", "etl", n)) for n, age in enumerate(ages)]
     )
+
+
+def test_its_owners_ttl_takes_the_place_of_the_policys_age() -> None:
+    base = image("app:1")
+    soon = exited("soon", ago=2 * HOUR, image_id=base.id, labels={"shipkeeper.ttl": "1h"})
+    late = exited("late", ago=30 * DAY, image_id=base.id, labels={"shipkeeper.ttl": "60d"})
+    world = facts(containers=[soon, late], images=[base])
+    assert removed(ExitedContainers(), world) == {
+        "soon": "exited 0 (clean exit) 2 h ago, its label shipkeeper.ttl allows that after 1 h"
+    }
+    assert kept(ExitedContainers(), world)["late"] == "protected: label shipkeeper.ttl, for 30 days more"
+
+
+def test_an_end_is_never_older_than_we_have_watched_it() -> None:
+    """A wall clock that is set a year ahead makes the dates old, and what was watched stays as young as it is."""
+    seen = exited("seen", ago=400 * DAY, stopped_for=2 * HOUR)
+    world = facts(
+        containers=[seen, exited("unseen", ago=400 * DAY), exited("long", ago=400 * DAY, stopped_for=9 * DAY)]
+    )
+    assert kept(POLICY, world) == {"seen": "too recent: exited 0 (clean exit) 2 h ago, kept for 3 days"}
+    assert list(removed(POLICY, world)) == ["unseen", "long"]
+
+
+def test_watching_for_long_makes_an_end_of_unknown_date_no_older() -> None:
+    ahead = exited("ahead", ago=-DAY, stopped_for=90 * DAY)
+    assert kept(POLICY, facts(containers=[ahead]))["ahead"].startswith("age unknown: ")
+
+
+def test_a_service_that_was_stopped_and_could_not_start_on_a_full_disk_is_kept() -> None:
+    error = "failed to create task: write /run/x: no space left on device"
+    service = exited("db", ago=30 * DAY, code=128, error=error, restart_policy=RestartPolicy("unless-stopped"))
+    plain = exited("job", ago=4 * DAY, error=error)
+    new = never_started("new", ago=2 * DAY, error=error)
+    world = facts(containers=[service, plain, new])
+    assert removed(POLICY, world) == {}
+    assert kept(POLICY, world)["db"].startswith("protected: a service that somebody stopped")
+    assert kept(POLICY, world)["new"] == "too recent: created 2 days ago, could not start, kept for 7 days"

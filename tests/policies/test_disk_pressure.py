@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,3 +132,10 @@ def test_less_space_never_means_a_milder_level(used: int, available: int, inodes
 def test_levels_that_make_no_sense_are_refused_by_name(knobs: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         DiskPressure(**knobs)
+
+
+def test_it_is_critical_while_one_filesystem_with_dockers_data_is() -> None:
+    full = filesystem(available=GIB)
+    assert DiskPressure().any_critical([filesystem(), full])
+    assert not DiskPressure().any_critical([filesystem(), replace(full, roles=("state",))])
+    assert not DiskPressure().any_critical([])

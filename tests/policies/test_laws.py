@@ -17,6 +17,7 @@ from collectors.facts import (
     Facts,
     Health,
     HealthStatus,
+    Image,
     Intent,
     OomKill,
     Protection,
@@ -24,6 +25,7 @@ from collectors.facts import (
     SubjectKind,
     container_subject,
 )
+from daemon.decide import decide
 from policies.catalogue import BY_NAME
 from policies.containers import ExitedContainers
 from policies.deaths import Crashes
@@ -31,16 +33,20 @@ from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
+from policies.images_unused import UnusedImages
+from policies.logs import LargeLogs
 from policies.own_state import StateUnsaved
-from policies.policy import Condition, Kept, Occurrence, Policy, Removal
+from policies.policy import Condition, Occurrence, Policy, Removal
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
 
-CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages())
-JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), StateUnsaved())
+UNUSED = UnusedImages(unused_for=timedelta(hours=24), keep_last_per_repository=1)
+CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages(), UNUSED)
+JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved())
 POLICIES = CLEANUPS + JUDGES
 
 NAMES = [f"c{n}" for n in range(4)]
 IMAGES = [f"i{n}" for n in range(4)]
+TAGS = [f"{name}:{n}" for name in (*IMAGES[:2], "r") for n in range(3)]
 
 # Most of what is drawn is old and plain, else next to nothing would ever be removed and the laws prove nothing.
 long_ago = st.timedeltas(timedelta(days=8), timedelta(days=20))
@@ -90,10 +96,14 @@ containers = st.builds(
     size_bytes=st.none() | st.integers(0, 10**12),
 )
 images = st.builds(
-    lambda name, tagged, **changes: image(*([f"{name}:1"] if tagged else []), name=name, **changes),
+    lambda name, tags, **changes: image(*tags, name=name, **changes),
     st.sampled_from(IMAGES),
-    st.booleans(),
-    digests=st.sampled_from([(), ("app@sha256:1",)]),
+    st.lists(st.sampled_from(TAGS), max_size=3, unique=True),
+    digests=st.sampled_from([(), ("app@sha256:1",), ("r@sha256:2",), ("r@sha256:2",)]),
+    inspected=st.sampled_from([True, True, True, False]),
+    last_used_at=st.none() | moments,
+    pull_seen=st.booleans(),
+    unique_bytes=st.none() | st.integers(0, 10**12),
     labels=labels,
     last_tagged_at=st.none() | moments | st.just(NOW - timedelta(hours=1)),
     parent_id=st.sampled_from(["", f"sha256:{object_id(IMAGES[0])}"]),
@@ -150,11 +160,13 @@ def removals(world: Facts, kind: SubjectKind) -> set[str]:
 
 @given(hosts())
 def test_every_object_gets_one_answer_with_a_reason(world: Facts) -> None:
-    verdicts = [verdict for policy in CLEANUPS for verdict in policy.decide(world)]
-    answers = [verdict for verdict in verdicts if isinstance(verdict, Removal | Kept)]
+    decision = decide({str(number): policy for number, policy in enumerate(CLEANUPS)}, world)
+    answered = [each.object for each in decision.removals] + [each.object for each in decision.kept]
     objects = [each.ref for each in world.containers] + [each.ref for each in world.images]
-    assert [answer.object for answer in answers] == objects
-    assert all(answer.reason for answer in answers)
+    assert len(answered) == len(objects)
+    assert set(answered) == set(objects)
+    assert all(each.reason for each in decision.removals)
+    assert all(each.reason for each in decision.kept)
 
 
 @given(hosts())
@@ -175,17 +187,35 @@ def test_no_container_goes_that_is_alive_protected_a_service_or_too_young(world:
 
 
 @given(hosts())
-def test_no_image_goes_that_is_tagged_referenced_a_parent_protected_or_unwatched(world: Facts) -> None:
+def test_no_image_goes_that_is_referenced_a_parent_protected_unwatched_or_known_to_nobody_else(world: Facts) -> None:
     gone = removals(world, SubjectKind.IMAGE)
     assert not gone & {each.image_id for each in world.containers}
     assert not gone & {each.parent_id for each in world.images}
     for each in world.images:
         if each.id in gone:
-            assert not each.tags
+            assert each.inspected
             assert each.labels.get("shipkeeper.protect", "false") == "false"
-            assert not (each.digests and "app" in world.protection.images)
+            assert not (each.digests and "app" in world.protection.images and "app@sha256:1" in each.digests)
+            assert not (each.tags and "i*" in world.protection.images and any("i" in tag for tag in each.tags))
             assert each.watched_for >= timedelta(hours=24)
             assert each.last_tagged_at is None or world.now - each.last_tagged_at >= timedelta(hours=24)
+            assert each.digests or each.pull_seen or not each.tags
+
+
+@given(hosts())
+def test_of_each_repository_that_loses_an_image_one_that_was_used_no_earlier_stays(world: Facts) -> None:
+    gone = removals(world, SubjectKind.IMAGE)
+
+    def used(each: Image) -> datetime:
+        return max(each.last_used_at or world.now, each.last_tagged_at or datetime.min.replace(tzinfo=UTC))
+
+    for lost in world.images:
+        for repository in {tag.partition(":")[0] for tag in lost.tags} if lost.id in gone else ():
+            bearing = [each for each in world.images if any(tag.startswith(f"{repository}:") for tag in each.tags)]
+            stays = [used(each) for each in bearing if each.id not in gone]
+            assert stays
+            if lost.last_used_at:
+                assert max(stays) >= used(lost)
 
 
 @given(hosts(), st.sampled_from(NAMES))

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.facts import Container, Protection
+from collectors.facts import Container, Engine, EngineState, Image, Protection, RestartPolicy
 from policies.protection import Guard
-from tests.policies.build import DAY, HOUR, container, exited, facts, image
+from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image
 
 UNTIL = "shipkeeper.keep-until"
 TTL = "shipkeeper.ttl"
@@ -61,12 +61,19 @@ def test_keep_until_ends_at_its_time(value: str) -> None:
     assert why(labelled(UNTIL, value)) is None
 
 
+def test_a_day_to_keep_until_lasts_until_it_has_ended_everywhere() -> None:
+    assert why(labelled(UNTIL, "2026-11-22")) is None
+    assert why(labelled(UNTIL, "2026-11-23")) == f"protected: label {UNTIL}, until 2026-11-24 12:00 UTC"
+
+
 @pytest.mark.parametrize(
     "value",
-    ["", "tomorrow", "2020-01-01", "2020-01-01T00:00:00", "2020-13-01T00:00:00Z", "2020-W01-1", "٢020-01-01T00:00:00Z"],
+    ["", "tomorrow", "2020-01-32", "2020-01-01T00:00:00", "2020-13-01T00:00:00Z", "2020-W01-1", "٢020-01-01T00:00:00Z"],
 )
 def test_a_malformed_keep_until_protects_and_says_so(value: str) -> None:
-    assert why(labelled(UNTIL, value)) == f'protected: label {UNTIL} is malformed ("{value}" is no RFC 3339 time)'
+    assert (
+        why(labelled(UNTIL, value)) == f'protected: label {UNTIL} is malformed ("{value}" is no RFC 3339 date or time)'
+    )
 
 
 def test_a_ttl_keeps_that_long_after_the_end() -> None:
@@ -154,3 +161,126 @@ def test_a_running_container_is_in_use_before_it_is_protected() -> None:
 
 def test_a_clock_that_went_back_protects_nothing_less() -> None:
     assert "not known since when" in (why(exited(ago=-DAY, labels={TTL: "1h"})) or "")
+
+
+def test_what_any_container_in_any_state_refers_to_is_in_use() -> None:
+    stopped = exited("db", ago=400 * DAY, image="old:1", volumes=("data",), networks=("net1", "shop_default"))
+    mounts = exited("job", ago=DAY, mounted_images=("tools:2",))
+    guard = Guard.of(facts(containers=[stopped, mounts]))
+    assert guard.why_volume("data", {}, DAY) == "in use: container db"
+    assert guard.why_network("net1", "shop_default", {}, DAY) == "in use: container db"
+    assert guard.why_network("net9", "shop_default", {}, DAY) == "in use: container db"
+    assert guard.why_protected(image("old:1")) == "in use: container db"
+    assert guard.why_protected(image("tools:2")) == "in use: container job"
+
+
+def test_volumes_and_networks_that_nothing_refers_to_are_not_protected() -> None:
+    guard = Guard.of(facts(containers=[exited(ago=DAY)]))
+    assert guard.why_volume("data", {}, DAY) is None
+    assert guard.why_network("net1", "net", {}, DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({"shipkeeper.protect": "yes"}, "protected: label shipkeeper.protect"),
+        ({UNTIL: "tomorrow"}, f'protected: label {UNTIL} is malformed ("tomorrow" is no RFC 3339 date or time)'),
+        ({TTL: "2d"}, f"protected: label {TTL}, for 1 day more"),
+        ({"com.docker.stack.namespace": "x"}, "protected: a part of a swarm service, which removes it by itself"),
+        (compose("shop", "db"), "in use: compose project shop has a container, shop-web-1"),
+    ],
+)
+def test_labels_protect_volumes_and_networks_as_they_do_containers(labels: dict[str, str], reason: str) -> None:
+    guard = Guard.of(facts(containers=[exited("shop-web-1", ago=DAY, labels=compose("shop", "web"))]))
+    assert (guard.why_volume("v", labels, DAY) or "").startswith(reason)
+    assert (guard.why_network("i", "n", labels, DAY) or "").startswith(reason)
+
+
+def test_volumes_and_networks_can_be_protected_by_name() -> None:
+    guard = Guard.of(facts(protection=Protection(volumes=("pg-*",), networks=("corp",))))
+    assert guard.why_volume("pg-data", {}, DAY) == 'protected: [protect] volumes names "pg-*"'
+    assert guard.why_network("i", "Corp", {}, DAY) == 'protected: [protect] networks names "corp"'
+    assert guard.why_volume("corp", {}, DAY) is None
+
+
+def test_a_volume_of_unknown_age_with_a_ttl_is_protected() -> None:
+    assert "not known since when" in (Guard.of(facts()).why_volume("v", {TTL: "1h"}, None) or "")
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped"])
+def test_a_service_that_somebody_stopped_is_protected(policy: str) -> None:
+    stopped = exited(ago=90 * DAY, restart_policy=RestartPolicy(policy))
+    assert why(stopped) == f"protected: a service that somebody stopped (restart policy {policy})"
+
+
+def test_shipkeeper_does_not_remove_itself() -> None:
+    own = exited("keeper", ago=90 * DAY)
+    assert Guard.of(facts(containers=[own], own_container_id=own.id)).why_protected(own) == (
+        "protected: Shipkeeper itself"
+    )
+
+
+def test_a_container_whose_processes_hold_memory_of_a_gpu_is_protected() -> None:
+    trainer = exited("trainer", ago=90 * DAY)
+    guard = Guard.of(facts(containers=[trainer], gpu_holders=frozenset({trainer.id})))
+    assert guard.why_protected(trainer) == "protected: its processes hold memory of a GPU"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": "buildx_buildkit_ci0"}, "protected: a builder of buildx"),
+        ({"image": "moby/buildkit:buildx-stable-1"}, "protected: BuildKit"),
+        ({"image": "docker.io/moby/buildkit@sha256:abc"}, "protected: BuildKit"),
+        ({"labels": {"io.x-k8s.kind.cluster": "dev"}}, "protected: a node of a kind cluster"),
+        ({"labels": {"k3d.cluster": "dev"}}, "protected: a part of a k3d cluster"),
+        ({"labels": {"com.docker.swarm.task.id": "x"}}, "protected: a part of a swarm service"),
+    ],
+)
+def test_builders_clusters_and_tasks_of_swarm_are_protected(changes: dict[str, object], reason: str) -> None:
+    stopped = exited(ago=90 * DAY, **changes)  # type: ignore[arg-type]  # fields of a container
+    assert (why(stopped) or "").startswith(reason)
+
+
+def test_the_image_and_the_cache_of_a_builder_are_protected() -> None:
+    guard = Guard.of(facts())
+    assert (guard.why_protected(image("moby/buildkit:buildx-stable-1")) or "").startswith("protected: BuildKit")
+    assert (guard.why_volume("buildx_buildkit_ci0_state", {}, DAY) or "").startswith("protected: a builder of buildx")
+    assert guard.why_protected(image("example.org/moby/buildkit:1")) is None
+
+
+def test_on_a_node_of_a_swarm_what_services_may_refer_to_is_protected() -> None:
+    guard = Guard.of(facts(engine=Engine(state=EngineState.UP, since=NOW, swarm=True)))
+    reason = "protected: this host is a node of a swarm, whose services may refer to it"
+    assert guard.why_protected(image("app:1")) == reason
+    assert guard.why_volume("v", {}, DAY) == reason
+    assert guard.why_network("i", "n", {}, DAY) == reason
+    assert why(exited(ago=DAY)) is None
+
+
+@pytest.mark.parametrize(
+    ("thing", "containerd", "never"),
+    [
+        (image("app:1"), False, "protected: built or loaded here and never pushed, nobody could pull it again"),
+        (image("app:1", digests=("app@sha256:1",)), False, None),
+        (image(), False, None),
+        (
+            image("app:1", digests=("app@sha256:1",)),
+            True,
+            "protected: it may have been built here, the containerd store does not tell",
+        ),
+    ],
+)
+def test_an_image_that_nobody_could_pull_again_is_told_apart(thing: Image, containerd: bool, never: str | None) -> None:  # noqa: FBT001
+    engine = Engine(state=EngineState.UP, since=NOW, containerd_store=containerd)
+    assert Guard.of(facts(engine=engine)).why_never_pushed(thing) == never
+
+
+def test_a_ttl_shortens_only_where_the_owner_wrote_it() -> None:
+    base = image("app:1", labels={TTL: "1h"})
+    from_image = exited("a", ago=DAY, labels={TTL: "1h"}, image_id=base.id)
+    own_word = exited("b", ago=DAY, labels={TTL: "2h"}, image_id=base.id)
+    of_unknown_image = exited("c", ago=DAY, labels={TTL: "2h"}, image_id="sha256:gone")
+    guard = Guard.of(facts(images=[base]))
+    assert [guard.own_ttl(each) for each in (from_image, own_word, of_unknown_image)] == [None, 2 * HOUR, None]
+    assert guard.own_ttl(exited("d", ago=DAY, labels={TTL: "soon"}, image_id=base.id)) is None

@@ -1,0 +1,103 @@
+"""What bounds the removals of one policy: its own mode, which objects, how many at once, and how many are too many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from policies import words
+from policies.policy import Kept, Removal
+from policies.selection import Rule, why_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from collectors.facts import Facts, ObjectRef
+    from policies.policy import Policy, Verdict
+    from policies.selection import Selectable
+
+SMALL: Final = 10
+"""Of fewer objects half is nothing unusual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The settings that every policy has that removes; a number of 0 bounds nothing."""
+
+    mode: str = ""
+    """`observe`, `approve` or `enforce`: it may do less than the mode of the whole, never more. Empty: the same."""
+    schedule: str = ""
+    """When it removes by itself, as five fields of cron. Empty: as soon as there is something."""
+    max_removals: int = 100
+    max_bytes: int = 0
+    abort_over_percent: float = 50.0
+    include: tuple[Rule, ...] = ()
+    exclude: tuple[Rule, ...] = ()
+
+
+PLAIN: Final = Bounds()
+
+
+def ask(policy: Policy, facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
+    """Give the verdicts of a policy, of which no removal is of an object that it is not to touch."""
+    if not (bounds.include or bounds.exclude):
+        yield from policy.decide(facts)
+        return
+    things: dict[ObjectRef, Selectable] = {each.ref: each for each in facts.containers}
+    things |= {each.ref: each for each in facts.images}
+    things |= {each.ref: each for each in facts.networks}
+    things |= {each.ref: each for each in facts.volumes}
+    for verdict in policy.decide(facts):
+        reason = None
+        if isinstance(verdict, Removal) and (thing := things.get(verdict.object)) is not None:
+            reason = why_left_out(thing, bounds.include, bounds.exclude)
+        yield Kept(object=verdict.object, reason=reason) if isinstance(verdict, Removal) and reason else verdict
+
+
+def too_many(selected: int, population: int, bounds: Bounds) -> str | None:
+    """Say why so many of a population may not go by themselves; None when they may."""
+    if population < SMALL or selected * 100 <= population * bounds.abort_over_percent:
+        return None
+    return (
+        f"it would remove {selected} of {population}, more than {bounds.abort_over_percent:g} %: nothing goes by itself"
+        " until a person approves that plan or raises abort_over_percent"
+    )
+
+
+def within(removals: Iterable[Removal], bounds: Mapping[str, Bounds]) -> tuple[tuple[Removal, ...], tuple[Kept, ...]]:
+    """Give what one run may remove at most, of each policy what has been of no use for longest, and what waits."""
+    ordered = sorted(removals, key=lambda each: (each.idle is None, -(each.idle or timedelta(0)), each.object.id))
+    counts: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    taken: list[Removal] = []
+    waiting: list[Kept] = []
+    for removal in ordered:
+        own = bounds.get(removal.policy, PLAIN)
+        count, size = counts.get(removal.policy, 0), sizes.get(removal.policy, 0)
+        if reason := _why_later(removal, own, count, size):
+            waiting.append(Kept(object=removal.object, reason=reason))
+            continue
+        counts[removal.policy], sizes[removal.policy] = count + 1, size + (removal.size_bytes or 0)
+        taken.append(removal)
+    return tuple(taken), tuple(waiting)
+
+
+def observed(removals: Sequence[Removal]) -> tuple[Kept, ...]:
+    """Give the removals of policies that only observe as what stays."""
+    return tuple(
+        Kept(object=each.object, reason=f"only observed: [policies.{each.policy}] mode is observe; {each.reason}")
+        for each in removals
+    )
+
+
+def _why_later(removal: Removal, own: Bounds, count: int, size: int) -> str | None:
+    if own.max_removals and count >= own.max_removals:
+        return f"next run: one removes {own.max_removals} at most (max_removals)"
+    if not own.max_bytes:
+        return None
+    if removal.size_bytes is None:
+        return "size unknown: max_bytes counts sizes, and its own is not known yet"
+    if size + removal.size_bytes > own.max_bytes:
+        return f"next run: one removes {words.size(own.max_bytes)} at most (max_bytes)"
+    return None

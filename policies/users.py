@@ -1,0 +1,91 @@
+"""Who refers to an image, a volume or a network: every container counts, in whatever state."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from policies import references
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from collectors.facts import Container, Facts, Image
+
+_IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The index of one snapshot; each mapping leads to the name of a container, the first one found."""
+
+    images: Mapping[str, str]
+    """By image id, whole and short, and by canonical reference."""
+    volumes: Mapping[str, str]
+    """By name."""
+    networks: Mapping[str, str]
+    """By name and by id."""
+    projects: Mapping[str, str]
+    """By compose project."""
+    children: Mapping[str, Image]
+    """Image ids → an image that was built on them: Docker refuses to remove a parent."""
+
+    @classmethod
+    def of(cls, facts: Facts) -> Users:
+        """Index who uses what."""
+        containers = facts.containers
+        return cls(
+            images=_image_users(containers),
+            volumes=_first((name, each.name) for each in containers for name in each.volumes),
+            networks=_first((name, each.name) for each in containers for name in each.networks),
+            projects=_first((each.compose_project, each.name) for each in containers if each.compose_project),
+            children={image.parent_id: image for image in facts.images if image.parent_id},
+        )
+
+    def of_image(self, image: Image) -> str | None:
+        """Say who uses an image; None when nobody does."""
+        if name := self.container_of(image):
+            return f"in use: container {name}"
+        if child := self.children.get(image.id):
+            return f"in use: image {child.ref.name} is built on it"
+        return None
+
+    def container_of(self, image: Image) -> str | None:
+        """Give the name of a container that refers to an image, however it spells it; None when none does."""
+        spelled = (references.canonical(name) for name in (*image.tags, *image.digests))
+        return next((self.images[key] for key in (image.id, short(image.id), *spelled) if key in self.images), None)
+
+
+def short(image_id: str) -> str:
+    """Give the twelve digits by which people call an image."""
+    return image_id.removeprefix("sha256:")[:12]
+
+
+def _image_users(containers: Iterable[Container]) -> Mapping[str, str]:
+    users: dict[tuple[str, str], str] = {}
+    for container in containers:
+        for image_id, reference in (
+            (container.image_id, container.image),
+            *(("", m) for m in container.mounted_images),
+        ):
+            users.setdefault((image_id, reference), container.name)
+    used_by: dict[str, str] = {}
+    for (image_id, reference), name in users.items():  # far fewer than containers, and a spelling takes a while
+        for key in (image_id, *_keys(reference)):
+            used_by.setdefault(key, name)
+    return used_by
+
+
+def _keys(reference: str) -> tuple[str, ...]:
+    """Give the keys of what a container's `Config.Image` may mean: an id, whole or cut short, or a reference."""
+    if found := _IMAGE_ID.fullmatch(reference):
+        return (short(found[1]), references.canonical(reference))
+    return (references.canonical(reference),)
+
+
+def _first(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for key, name in pairs:
+        found.setdefault(key, name)
+    return found
