@@ -12,8 +12,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
+from collectors.gpu_facts import Gpus
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from collectors.gpu_facts import GpuRequest
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
@@ -29,6 +33,8 @@ class SourceName(StrEnum):
     IMAGES = "images"
     """The images alone: a proxy may forbid them, and an engine may fail over a broken one."""
     FILESYSTEMS = "filesystems"
+    GPU = "gpu"
+    """NVML; on a host without GPUs it is known, and there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class SubjectKind(StrEnum):
     CONTAINER = "container"
     IMAGE = "image"
     FILESYSTEM = "filesystem"
+    GPU = "gpu"
     ENGINE = "engine"
     DAEMON = "daemon"
     """Shipkeeper itself."""
@@ -159,6 +166,12 @@ class Container:
     log_path: str = ""
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
+    runtime: str = ""
+    """`HostConfig.Runtime`; empty for the engine's default."""
+    privileged: bool = False
+    gpu_requests: tuple[GpuRequest, ...] = ()
+    gpu_image: bool = False
+    """Its environment says that the image was made for NVIDIA GPUs."""
     size_bytes: int | None = None
     """The writable layer; `None` until a slow lane has measured it."""
     inspected: bool = True
@@ -454,6 +467,7 @@ class Facts:
     """The last hour's, oldest first."""
     oom_kills: tuple[OomKill, ...] = ()
     """The last hour's, oldest first."""
+    gpus: Gpus = field(default_factory=Gpus)
     protection: Protection = field(default_factory=Protection)
     ignore: tuple[str, ...] = ()
     """Globs of the names of containers that the owner wants to hear nothing of."""
