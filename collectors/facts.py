@@ -17,7 +17,7 @@ from collectors.gpu_facts import Gpus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from collectors.gpu_facts import GpuRequest
+    from collectors.gpu_facts import GpuHold, GpuRequest
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
@@ -366,6 +366,8 @@ class Death:
     """True when no event told of it and a reconcile found it."""
     log_tail: tuple[str, ...] = ()
     """The last lines, already redacted."""
+    gpus: tuple[GpuHold, ...] = ()
+    """What it held of GPUs until then, as far as that was seen."""
     clock_set: timedelta = timedelta(0)
     """How far the wall clock was set since then, forward if positive: no part of its age."""
 
@@ -471,6 +473,8 @@ class Facts:
     protection: Protection = field(default_factory=Protection)
     ignore: tuple[str, ...] = ()
     """Globs of the names of containers that the owner wants to hear nothing of."""
+    owner_label: str = ""
+    """The label of containers that names who is to be asked about them; empty for none."""
     state_fault: str = ""
     """Why our own state cannot be written to the disk; empty while it can."""
 

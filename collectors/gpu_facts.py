@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003  pydantic reads the annotation of a hold at run time
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -211,12 +212,25 @@ class GpuHeld:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuHold:
+    """What processes of one container held of one GPU when that was last seen, at `at`."""
+
+    container_id: str
+    gpu_uuid: str
+    gpu_index: int
+    memory_bytes: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gpus:
     """The GPUs of the host, and who has what of them."""
 
     devices: tuple[Gpu, ...] = ()
     use: tuple[GpuUse, ...] = ()
     held: tuple[GpuHeld, ...] = ()
+    last_held: tuple[GpuHold, ...] = ()
+    """What containers held of GPUs that cannot be read now, by the last sample that could."""
     attributable: bool = True
     """False where PIDs cannot be matched with containers, because we run in a PID namespace of our own."""
     seen: int = 0

@@ -30,6 +30,8 @@ from daemon.values import (
 from policies.catalogue import RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
+from policies.gpu_devices import GpuDevices
+from policies.gpu_usage import GpuUsage
 from policies.images import DanglingImages
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
         "containers": ExitedContainers,
         "images_dangling": DanglingImages,
         "disk_pressure": DiskPressure,
+        "gpu_devices": GpuDevices,
+        "gpu_usage": GpuUsage,
     }
 )
 """Every policy that has settings, by the name of its table. A new policy is one line here."""
@@ -113,6 +117,12 @@ class Metrics(Section):
     labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
 
 
+class Gpu(Section):
+    """`[gpu]`: how GPUs are spoken of."""
+
+    owner_label: str = "shipkeeper.owner"
+
+
 class Slack(Section):
     """`[slack]`: the webhook, by value or in a file; empty for no Slack. 0 messages a second means no limit."""
 
@@ -155,6 +165,7 @@ class Settings(Section):
     log: Log = Log()
     web: Web = Web()
     metrics: Metrics = Metrics()
+    gpu: Gpu = Gpu()
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()

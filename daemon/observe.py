@@ -19,9 +19,10 @@ from collectors.facts import (
     SourceName,
     Unknown,
 )
+from daemon.gpu_holds import GpuHolds
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
-from policies import words
+from policies import gpu_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +88,7 @@ class Observer:
         self._rebooted = rebooted
         self._shown: dict[str, tuple[Container, Container]] = {}
         self._quotes = True
+        self._gpu_holds = GpuHolds()
 
     @property
     def ready(self) -> bool:
@@ -107,7 +109,7 @@ class Observer:
                 self._eyes.sightings.meet(self._unused_images())
             deaths, kills = self._befallen(sight, book)
         return Observation(
-            facts=self._facts(book),
+            facts=self._gpu_holds.note(self._facts(book)),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
@@ -130,6 +132,7 @@ class Observer:
         )
         if sight.complete:
             self._rebooted = False
+        deaths = self._gpu_holds.add(deaths)
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
         for death in deaths:
@@ -166,6 +169,7 @@ class Observer:
             oom_kills=kills,
             protection=book.protection,
             ignore=book.ignore,
+            owner_label=book.owner_label,
             state_fault=self._eyes.state_fault() or "",
         )
 
@@ -216,4 +220,5 @@ def _account(death: Death) -> str:
     lived = f" after {words.duration(death.uptime)}" if death.uptime is not None else ""
     killed = ", killed for memory" if death.oom else ""
     missed = ", found later" if death.inferred else ""
-    return f"{words.exit_code(death.exit_code)}{lived}{killed} · {INTENTS[death.intent]}{missed}"
+    held = f", held {gpu_words.held(death.gpus)}" if death.gpus else ""
+    return f"{words.exit_code(death.exit_code)}{lived}{killed}{held} · {INTENTS[death.intent]}{missed}"

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from daemon.redact import Redactor
 from policies.deaths import Crashes
 from policies.engine import EngineDown
+from policies.gpu_containers import ContainerGpus
+from policies.gpu_refused import GpuRefused
+from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
+from policies.nvml import NvmlUnavailable
 from policies.own_state import StateUnsaved
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ class Rulebook:
     protection: Protection
     ignore: tuple[str, ...]
     """Globs of container names that no alert may speak of."""
+    owner_label: str
+    """The label of containers that names their owner; empty for none."""
     log_lines: int
     """0 if nothing that a container writes may leave this host: neither its log nor its probes' output."""
     redact: Redactor
@@ -51,6 +57,10 @@ class Rulebook:
             "deaths": Crashes(),
             "health": ContainerHealth(),
             "engine": EngineDown(),
+            "gpu_xids": GpuXids(),
+            "gpu_containers": ContainerGpus(),
+            "gpu_refused": GpuRefused(),
+            "nvml": NvmlUnavailable(),
             "own_state": StateUnsaved(),
         }
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
@@ -62,6 +72,7 @@ class Rulebook:
             rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},
             protection=settings.protection(),
             ignore=settings.alerts.ignore,
+            owner_label=settings.gpu.owner_label,
             log_lines=settings.alerts.log_lines,
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,

@@ -16,7 +16,7 @@ from daemon.decide import Decision, decide
 from daemon.history import Unsaved
 from daemon.pace import Pace
 from daemon.snapshot import Snapshot
-from policies import words
+from policies import gpu_words, words
 from policies.policy import Condition, ConditionState, Occurrence
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ FRESH = timedelta(seconds=60)
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
 """A container on its way out is no longer there for its alerts."""
 _DOCKER = frozenset({SourceName.DOCKER})
+_GPU = frozenset({SourceName.GPU})
 _TIMED = frozenset({SourceName.DOCKER, SourceName.FILESYSTEMS})
 """What the alerts with timers are judged by."""
 
@@ -219,6 +220,7 @@ class Watch:
             [_redacted(finding, book.redact) for finding in decision.findings],
             ran_alerts=decision.judged,
             present=present,
+            gpus=_gpus_here(facts),
             now=facts.now,
             elapsed=self._elapsed(facts),
             rules=book.rules,
@@ -297,6 +299,13 @@ class Watch:
         # A policy that could not be asked takes nothing back: it would only say all of it again.
         untold = {id_: policy for id_, policy in self._would_remove.items() if policy in decision.skipped}
         self._would_remove = untold | {removal.object.id: removal.policy for removal in decision.removals}
+
+
+def _gpus_here(facts: Facts) -> frozenset[str] | None:
+    """Give the keys of the GPUs that this host has; `None` while that is not known, or while one is missing."""
+    if not facts.known(_GPU) or len(facts.gpus.devices) < facts.gpus.seen:
+        return None
+    return frozenset({gpu.uuid for gpu in facts.gpus.devices} | {gpu_words.GPUS.key, gpu_words.NVML.key})
 
 
 def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from collectors.facts import Container, ContainerState
+from collectors.facts import Container, ContainerState, SourceName, Unknown
 from policies import ages, durations, references, words
 
 if TYPE_CHECKING:
@@ -56,8 +56,16 @@ class Guard:
     def why_protected(self, thing: Container | Image) -> str | None:
         """Say why this may not be removed; None when nothing speaks against it."""
         if isinstance(thing, Container):
-            return _in_use(thing) or _unread(thing) or self._container(thing)
+            return _in_use(thing) or _unread(thing) or self._on_gpu(thing) or self._container(thing)
         return self._used(thing) or self._image(thing)
+
+    def _on_gpu(self, container: Container) -> str | None:
+        """Say so if processes of it still hold memory of a GPU, as those stuck in its driver do, or may hold some."""
+        if any(use.container_id == container.id and use.processes for use in self.facts.gpus.use):
+            return "in use: its processes hold memory of a GPU"
+        if container.gpu_requests and isinstance(self.facts.sources.get(SourceName.GPU), Unknown):
+            return "protected: whether it still holds memory of a GPU cannot be read"
+        return None
 
     def _container(self, container: Container) -> str | None:
         clock = ages.since_end(container, self.facts.now)

@@ -98,6 +98,7 @@ class Options:
             rules=BY_NAME,
             protection=Protection(),
             ignore=(),
+            owner_label="shipkeeper.owner",
             log_lines=self.log_lines,
             redact=Redactor(),
             group_wait=timedelta(0),
