@@ -204,8 +204,8 @@ class GpuHeld:
     """Memory of one GPU that is held by no container: by host processes, or by nobody who can be seen."""
 
     gpu_uuid: str
-    host_memory_bytes: int
-    """By processes of the host."""
+    host_memory_bytes: int | None
+    """By processes of the host; `None` where the driver does not tell it of one."""
     host_processes: int
     unattributed_memory_bytes: int | None
     """In use, and explained by no process that lives; `None` where that cannot be known."""
@@ -215,6 +215,7 @@ class GpuHeld:
 class Gpus:
     """The GPUs of the host, and who has what of them."""
 
+    driver_version: str = ""
     devices: tuple[Gpu, ...] = ()
     use: tuple[GpuUse, ...] = ()
     held: tuple[GpuHeld, ...] = ()
