@@ -23,7 +23,9 @@ from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
+from collectors.gpu_facts import GpuSample
 from collectors.inventory import Inventory
+from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
@@ -46,6 +48,8 @@ from daemon.events import EventReader
 from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
+from daemon.gpu_account import GpuAccount
+from daemon.gpu_seen import SeenGpus
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
@@ -373,6 +377,7 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            gpus=GpuAccount(_NoGpus(clock), ProcessOwners(), SeenGpus(store, clock), clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             state_fault=lambda: store.degraded,
@@ -402,6 +407,18 @@ class App:
     def _measure_layers(self) -> None:
         if self._layers.measure():
             self.watch.wake()
+
+
+class _NoGpus:
+    """Stands for NVML on a host without GPUs."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    @property
+    def latest(self) -> GpuSample:
+        """Give a sample of no GPU."""
+        return GpuSample(at=self._clock.now(), driver_version="", gpus=())
 
 
 def _endpoint(settings: Settings) -> Endpoint:
