@@ -120,7 +120,16 @@ THROTTLE_REASONS = (
     "display_clock",
 )
 """NVML's clocks event reasons, in the order of their bits."""
-RECOVERY_ACTIONS = ("none", "reset", "reboot", "drain_p2p", "drain_and_reset", "imex")
+RECOVERY_ACTIONS = (
+    "none",
+    "reset",
+    "reboot",
+    "drain_p2p",
+    "drain_and_reset",
+    "imex",
+    "bus_reset",
+    "system_reboot",
+)
 """What NVML asks for, in the order of its numbers."""
 
 
