@@ -103,7 +103,7 @@ _MEMORY: Final = (
 
 
 def dcgm_families(gpus: Gpus, hostname: str) -> Iterator[Family]:
-    """Give the families of the GPUs that can be read; of MIG devices the memory."""
+    """Give the families of the GPUs that can be read; of one that is split the memory of its parts."""
     devices = [
         (_block(gpu.index, gpu.uuid, gpu.pci_bus_id, gpu.name, hostname, gpus.driver_version), gpu)
         for gpu in gpus.devices
@@ -124,7 +124,7 @@ def dcgm_families(gpus: Gpus, hostname: str) -> Iterator[Family]:
 def _memory(devices: Sequence[tuple[str, Gpu]]) -> Iterator[Family]:
     parts: list[tuple[str, GpuReadings | MigInstance]] = []
     for block, gpu in devices:
-        if gpu.readings is not None:
+        if gpu.readings is not None and not gpu.instances:  # as there: of a split one the parts instead
             parts.append((block, gpu.readings))
         parts += [(_of_instance(block, mig.profile, mig.gpu_instance_id), mig) for mig in gpu.instances]
     for name, text, field in _MEMORY:

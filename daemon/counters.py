@@ -123,17 +123,17 @@ class Counters:
                 self._add(OOM_KILLS, _identity(container), count)
 
     def charge(self, charges: Iterable[GpuCharge]) -> None:
-        """Add what containers had of GPUs; it shows with the next `save`."""
+        """Add what containers had of GPUs: a new series shows at once, at 0, the seconds with the next `save`."""
         for charge in charges:
-            identity, gpu = _identity(charge.container), (charge.gpu_uuid, charge.profile)
-            if (
-                gpu not in self._gpus and len(self._gpus) >= MOST_GPUS
-            ):  # ever new hardware, within one life of the store
-                gpu = (OVERFLOW, "")
+            gpu = charge.gpu_uuid, charge.profile
+            if gpu not in self._gpus and len(self._gpus) >= MOST_GPUS:  # ever other hardware in the life of the store
+                gpu = OVERFLOW, ""
             self._gpus.add(gpu)
-            self._pending[GPU_ALLOCATED, identity, *gpu] += charge.allocated_seconds
-            if charge.sm_seconds is not None:
-                self._pending[GPU_SM, identity, *gpu] += charge.sm_seconds
+            for family, seconds in ((GPU_ALLOCATED, charge.allocated_seconds), (GPU_SM, charge.sm_seconds)):
+                if seconds is not None:
+                    identity = _identity(charge.container)
+                    self._add(family, identity, 0, uuid=gpu[0], profile=gpu[1])
+                    self._pending[family, identity, *gpu] += seconds
 
     def save(self, connection: sqlite3.Connection, now: float) -> None:
         """Store what changed since the last save, inside the caller's transaction."""
