@@ -74,7 +74,7 @@ def _one(id_: str, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
 
 def _whole(gpu: Gpu) -> Iterator[tuple[str, str]]:
     """Give a GPU as a container gets it that asks for it: of one that is split, all MIG devices."""
-    if not gpu.instances:
+    if gpu.uuid and not gpu.instances:  # one that never told its UUID cannot be told apart
         yield gpu.uuid, ""
     for mig in gpu.instances:
         yield gpu.uuid, mig.uuid

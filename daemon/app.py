@@ -23,7 +23,7 @@ from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
-from collectors.gpu_facts import GpuSample
+from collectors.facts import Known
 from collectors.inventory import Inventory
 from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, history, runs, steady
@@ -86,7 +86,8 @@ from daemon.web.server import WebServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from collectors.facts import Container
+    from collectors.facts import Container, Source
+    from collectors.gpu_facts import GpuSample
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -412,13 +413,10 @@ class App:
 class _NoGpus:
     """Stands for NVML on a host without GPUs."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    latest: GpuSample | None = None
 
-    @property
-    def latest(self) -> GpuSample:
-        """Give a sample of no GPU."""
-        return GpuSample(at=self._clock.now(), driver_version="", gpus=())
+    def __init__(self, clock: Clock) -> None:
+        self.source: Source = Known(clock.now())
 
 
 def _endpoint(settings: Settings) -> Endpoint:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from collectors.facts import Known, Unknown
+from collectors.facts import Known
 from collectors.gpu_facts import Gpus
 from collectors.gpu_use import share
 
@@ -28,8 +28,13 @@ class GpuEyes(Protocol):
     """Whoever asks NVML."""
 
     @property
-    def latest(self) -> GpuSample | Unknown:
-        """The newest sample, without any GPU on a host that has none; or why there is none."""
+    def latest(self) -> GpuSample | None:
+        """The newest sample; `None` where there are no GPUs, and where they are not known."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Whether the GPUs are known; that there are none is known, too."""
         ...
 
 
@@ -78,12 +83,14 @@ class GpuAccount:
 
     def look(self, containers: Sequence[Container], *, complete: bool) -> GpuLook:
         """Give the GPUs and who has them; `complete` is False before every container has been seen once."""
-        latest = self._eyes.latest
-        if isinstance(latest, Unknown):
+        latest, source = self._eyes.latest, self._eyes.source
+        if latest is None and isinstance(source, Known):
+            latest = self._eyes.latest  # it may have come between the two
+        if latest is None:
             self._forget()
-            return GpuLook(source=latest, gpus=Gpus(seen=self._seen.count))
+            return GpuLook(source=source, gpus=Gpus(seen=self._seen.count))
         self._seen.note(len(latest.gpus))
-        if not latest.gpus or not complete:
+        if not complete:
             self._forget()
             return GpuLook(source=Known(latest.at), gpus=self._told(latest, (), ()))
         fresh, passed = latest is not self._sample, 0.0

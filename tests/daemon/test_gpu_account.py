@@ -127,7 +127,7 @@ def test_a_container_is_charged_for_what_it_has_and_for_what_it_uses(desk: Desk)
 def test_what_nobody_saw_is_not_charged(desk: Desk) -> None:
     desk.look(working(0.0))
     desk.look(working(0.0))
-    desk.eyes.latest = Unknown("the driver hangs", NOW)
+    desk.eyes.fail("the driver hangs")
     silent = desk.look()
     assert silent.source == Unknown("the driver hangs", NOW)
     assert (silent.gpus.devices, silent.gpus.seen, silent.charges) == ((), 1, ())

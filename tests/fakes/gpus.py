@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from collectors.facts import Known, Unknown
 from collectors.gpu_facts import (
     Gpu,
     GpuFault,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from collectors.facts import Unknown
+    from collectors.facts import Source
     from daemon.clock import Clock
 
 GIB = 1 << 30
@@ -140,11 +141,16 @@ class FakeGpuEyes:
     """NVML as a test wants it: at first of a host without GPUs."""
 
     def __init__(self, clock: Clock) -> None:
-        self.latest: GpuSample | Unknown = GpuSample(at=clock.now(), driver_version="", gpus=())
+        self.latest: GpuSample | None = None
+        self.source: Source = Known(clock.now())
 
     def show(self, *gpus: Gpu) -> None:
         """Take another sample, of these GPUs."""
-        self.latest = a_sample(*gpus)
+        self.latest, self.source = a_sample(*gpus), Known(NOW)
+
+    def fail(self, why: str) -> None:
+        """Be unable to tell of any GPU."""
+        self.latest, self.source = None, Unknown(why, NOW)
 
 
 def write_processes(proc: Path, paths: dict[int, str], *, namespace: str = "pid:[4026531836]") -> None:
