@@ -103,11 +103,10 @@ _MEMORY: Final = (
 
 
 def dcgm_families(gpus: Gpus, hostname: str) -> Iterator[Family]:
-    """Give the families of the GPUs that can be read; of one that is split the memory of its parts."""
+    """Give the families of the GPUs: of one that is split the memory of its parts, of one that is lost its XID."""
     devices = [
         (_block(gpu.index, gpu.uuid, gpu.pci_bus_id, gpu.name, hostname, gpus.driver_version), gpu)
         for gpu in gpus.devices
-        if gpu.readings is not None
     ]
     if not devices:
         return

@@ -61,6 +61,7 @@ def test_of_a_lost_gpu_nothing_is_told_but_that_it_is_lost_and_who_asked_for_it(
         "shipkeeper_gpu_xid_errors_total",
         "shipkeeper_gpu_xid_last_timestamp_seconds",
         "shipkeeper_container_gpu_requested",
+        "DCGM_FI_DEV_XID_ERRORS",
     }
 
 
