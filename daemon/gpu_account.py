@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collectors.process_owner import Named, ProcessOwners
     from daemon.clock import Clock
     from daemon.gpu_seen import SeenGpus
+
+log = logging.getLogger(__name__)
 
 _Run: TypeAlias = "tuple[str, datetime | None, str, str]"
 """One run of a container on one GPU or MIG device: its id, when it was started, both UUIDs."""
@@ -80,6 +83,8 @@ class GpuAccount:
         self._worked: dict[_Run, float] = {}
         """When each was last seen to work, or seen at all, by the monotonic clock."""
         self._charged: frozenset[_Run] = frozenset()
+        self._blind = False
+        """Whether it was said that processes cannot be matched."""
 
     def look(self, containers: Sequence[Container], *, complete: bool) -> GpuLook:
         """Give the GPUs and who has them; `complete` is False before every container has been seen once."""
@@ -114,7 +119,14 @@ class GpuAccount:
         passed = 0.0 if self._sample is None else now - self._sampled
         self._sample, self._sampled = sample, now
         pids = {process.pid for gpu in sample.gpus for process in gpu.processes or ()}
-        self._named = self._owners.read(pids) if self._owners.attributable() else None
+        attributable = self._owners.attributable()
+        if not attributable and not self._blind:
+            log.warning(
+                "which container uses which GPU cannot be told: this is a PID namespace of our own\n"
+                "  cure: run it with --pid host (pid: host in compose)"
+            )
+        self._blind = not attributable
+        self._named = self._owners.read(pids) if attributable else None
         return passed
 
     def _forget(self) -> None:

@@ -148,9 +148,13 @@ def test_before_every_container_was_seen_nobody_holds_anything(desk: Desk) -> No
     assert look.gpus.driver_version == DRIVER
 
 
-def test_in_a_pid_namespace_of_our_own_nothing_is_matched(desk: Desk) -> None:
+def test_in_a_pid_namespace_of_our_own_nothing_is_matched_which_is_said_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     write_processes(desk.proc, {}, namespace="pid:[4026532999]")
+    desk.look(working())
     look = desk.look(working())
+    assert caplog.text.count("--pid host") == 1
     assert not look.gpus.attributable
     assert (look.gpus.use[0].processes, look.gpus.held) == (None, ())
 
