@@ -67,6 +67,8 @@ class Eyes:
     engine: EngineView
     inventory: Inventory
     sampler: Sampler
+    gpu_source: Callable[[], Source]
+    """Says whether the GPUs are known."""
     ledger: Ledger
     recent: Recent
     sightings: Sightings
@@ -157,6 +159,7 @@ class Observer:
                 SourceName.DOCKER: self._eyes.lookout.docker,
                 SourceName.IMAGES: self._eyes.lookout.images,
                 SourceName.FILESYSTEMS: filesystems_source,
+                SourceName.GPU: self._eyes.gpu_source(),
             },
             engine=self._eyes.engine.engine,
             containers=self._containers(quotes=book.log_lines > 0),

@@ -11,7 +11,7 @@ from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
-from collectors.facts import Protection
+from collectors.facts import Known, Protection
 from collectors.inventory import Inventory
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
@@ -222,6 +222,7 @@ class WatchPost:
                 engine=self.view,
                 inventory=self.inventory,
                 sampler=self.sampler,
+                gpu_source=lambda: Known(self.clock.now()),
                 ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
                 recent=Recent(deaths, kills, self.clock),
                 sightings=self.sightings,
