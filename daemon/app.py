@@ -23,8 +23,8 @@ from collectors.disk_places import DiskPlaces
 from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
-from collectors.facts import Known
 from collectors.inventory import Inventory
+from collectors.kernel_log import logged_xids
 from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
@@ -49,7 +49,9 @@ from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
 from daemon.gpu_account import GpuAccount
+from daemon.gpu_child import NvmlChild
 from daemon.gpu_seen import SeenGpus
+from daemon.gpu_watch import GpuWatch
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
@@ -86,8 +88,7 @@ from daemon.web.server import WebServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from collectors.facts import Container, Source
-    from collectors.gpu_facts import GpuSample
+    from collectors.facts import Container
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -102,6 +103,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
+    "gpu": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
     "executor": timedelta(seconds=60),
@@ -178,6 +180,15 @@ class App:
             clock,
             self._wake,
             crew,
+        )
+        self.gpu = GpuWatch(
+            partial(NvmlChild, settings.gpu.interval, os.environ),
+            logged_xids,
+            clock,
+            self._wake,
+            crew,
+            interval=settings.gpu.interval,
+            enabled=settings.gpu.enabled and self._is_local(),
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
@@ -285,6 +296,7 @@ class App:
             self.sender,
             self.watch,
             self.sampler,
+            self.gpu,
             self.engine,
             self.reader,
             self._jobs,
@@ -321,6 +333,7 @@ class App:
         self.engine.look()
         self._closing.callback(self.engine.close)
         self.sampler.sample_now()
+        self.gpu.look_once()
         self._closing.callback(self.watch.close)
         self.watch.cycle()
         self._prune()
@@ -378,7 +391,7 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
-            gpus=GpuAccount(_NoGpus(clock), ProcessOwners(), SeenGpus(store, clock), clock),
+            gpus=GpuAccount(self.gpu, ProcessOwners(), SeenGpus(store, clock), clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             state_fault=lambda: store.degraded,
@@ -408,15 +421,6 @@ class App:
     def _measure_layers(self) -> None:
         if self._layers.measure():
             self.watch.wake()
-
-
-class _NoGpus:
-    """Stands for NVML on a host without GPUs."""
-
-    latest: GpuSample | None = None
-
-    def __init__(self, clock: Clock) -> None:
-        self.source: Source = Known(clock.now())
 
 
 def _endpoint(settings: Settings) -> Endpoint:

@@ -50,6 +50,8 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
 
 _ALERT_TABLES = alert_tables(RULES)
 _POLICY_TABLES = policy_tables(POLICIES)
+_SHORTEST_GPU_INTERVAL = timedelta(seconds=1)
+_LONGEST_GPU_INTERVAL = timedelta(minutes=5)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
@@ -114,6 +116,19 @@ class Metrics(Section):
     labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
 
 
+class Gpu(Section):
+    """`[gpu]`: whether and how often GPUs are read; where there are none, nothing is."""
+
+    enabled: bool = True
+    interval: Duration = timedelta(seconds=5)
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not _SHORTEST_GPU_INTERVAL <= self.interval <= _LONGEST_GPU_INTERVAL:
+            raise ValueError('interval lies between "1s" and "5m"')
+        return self
+
+
 class Slack(Section):
     """`[slack]`: the webhook, by value or in a file; empty for no Slack. 0 messages a second means no limit."""
 
@@ -156,6 +171,7 @@ class Settings(Section):
     log: Log = Log()
     web: Web = Web()
     metrics: Metrics = Metrics()
+    gpu: Gpu = Gpu()
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()

@@ -46,7 +46,7 @@ static const char *const text_names[] = {GPU_TEXTS(AS_STRING)};
 
 #define SLOTS 16
 #define ABSENT LLONG_MIN
-#define STEP_US 5000
+#define STEP_US 10000
 
 struct gpu { int present; char text[TEXTS][96]; long long value[VALUES]; };
 struct process { int slot; unsigned pid; char kind; long long bytes; int sm, instance; };

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field, fields
 from importlib.metadata import distribution
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lab.binaries import cache
 from tests.lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCE = Path(__file__).with_name("fake_nvml.c")
+_CACHE = cache() / "nvml"
 MIB = 2**20
 
 NOT_SUPPORTED = 3
@@ -190,23 +194,33 @@ def uuid(slot: int) -> str:
 
 
 def build(library: Path, without: tuple[str, ...] = ()) -> None:
-    """Compile the fake library. Raises `LabError` with the compiler's words."""
+    """Put the fake library there, compiled first if need be. Raises `LabError` with the compiler's words."""
+    header = _header()
+    made_of = SOURCE.read_bytes(), str(header.stat().st_size).encode(), " ".join(sorted(without)).encode()
+    compiled = _CACHE / hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
+    if not compiled.exists():
+        compiled.parent.mkdir(parents=True, exist_ok=True)
+        _compile(header, compiled, without)
+    shutil.copy(compiled, library)
+
+
+def _compile(header: Path, to: Path, without: tuple[str, ...]) -> None:
     if shutil.which("gcc") is None:
         raise LabError("the fake GPUs are compiled here, and there is no gcc\n  cure: apt-get install gcc libc6-dev")
-    hidden = library.with_suffix(".map")
-    hidden.write_text("{ local: " + "".join(f"{name}; " for name in without) + "};")
-    new = library.with_suffix(".new")
-    done = subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-isystem", str(_header().parent), "-o", str(new)]
-        + ([f"-Wl,--version-script={hidden}"] if without else [])
-        + ["-Wl,-soname,libnvidia-ml.so.1", str(SOURCE)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise LabError(f"could not compile {SOURCE.name}\n{done.stderr.strip()}")
-    new.rename(library)
+    with tempfile.TemporaryDirectory(dir=to.parent) as temporary:
+        hidden, new = Path(temporary) / "hidden.map", Path(temporary) / "library.so"
+        hidden.write_text("{ local: " + "".join(f"{name}; " for name in without) + "};")
+        done = subprocess.run(
+            ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-isystem", str(header.parent), "-o", str(new)]
+            + ([f"-Wl,--version-script={hidden}"] if without else [])
+            + ["-Wl,-soname,libnvidia-ml.so.1", str(SOURCE)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise LabError(f"could not compile {SOURCE.name}\n{done.stderr.strip()}")
+        new.rename(to)  # whoever finds it finds it whole
 
 
 def _header() -> Path:
