@@ -24,6 +24,8 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
+from collectors.kernel_log import logged_xids
+from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
@@ -46,6 +48,10 @@ from daemon.events import EventReader
 from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
+from daemon.gpu_account import GpuAccount
+from daemon.gpu_child import NvmlChild
+from daemon.gpu_seen import SeenGpus
+from daemon.gpu_watch import GpuWatch
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.jobs import Job, Jobs
@@ -97,6 +103,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
+    "gpu": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
     "executor": timedelta(seconds=60),
@@ -173,6 +180,15 @@ class App:
             clock,
             self._wake,
             crew,
+        )
+        self.gpu = GpuWatch(
+            partial(NvmlChild, settings.gpu.interval, os.environ),
+            logged_xids,
+            clock,
+            self._wake,
+            crew,
+            interval=settings.gpu.interval,
+            enabled=settings.gpu.enabled and self._is_local(),
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
@@ -280,6 +296,7 @@ class App:
             self.sender,
             self.watch,
             self.sampler,
+            self.gpu,
             self.engine,
             self.reader,
             self._jobs,
@@ -316,6 +333,7 @@ class App:
         self.engine.look()
         self._closing.callback(self.engine.close)
         self.sampler.sample_now()
+        self.gpu.look_once()
         self._closing.callback(self.watch.close)
         self.watch.cycle()
         self._prune()
@@ -373,6 +391,7 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            gpus=GpuAccount(self.gpu, ProcessOwners(), SeenGpus(store, clock), clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             state_fault=lambda: store.degraded,

@@ -54,6 +54,8 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
 
 _ALERT_TABLES = alert_tables(RULES)
 _POLICY_TABLES = policy_tables(POLICIES)
+_SHORTEST_GPU_INTERVAL = timedelta(seconds=1)
+_LONGEST_GPU_INTERVAL = timedelta(minutes=5)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
@@ -114,13 +116,22 @@ class Metrics(Section):
     """`[metrics]`: whose names are served beside our own, and which labels of containers."""
 
     cadvisor: bool = True
+    dcgm: bool = True
     labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
 
 
 class Gpu(Section):
-    """`[gpu]`: how GPUs are spoken of."""
+    """`[gpu]`: whether and how often GPUs are read, where there are any, and how they are spoken of."""
 
+    enabled: bool = True
+    interval: Duration = timedelta(seconds=5)
     owner_label: str = "shipkeeper.owner"
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not _SHORTEST_GPU_INTERVAL <= self.interval <= _LONGEST_GPU_INTERVAL:
+            raise ValueError('interval lies between "1s" and "5m"')
+        return self
 
 
 class Slack(Section):

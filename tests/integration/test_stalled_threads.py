@@ -25,6 +25,7 @@ THREADS = (
     "engine",
     "reader",
     "sampler",
+    "gpu",
     "watch",
     "sender-console",
     "sender-slack",
