@@ -17,6 +17,7 @@ from collectors.facts import (
     Image,
     RestartPolicy,
 )
+from collectors.gpu_requests import gpu_requests, made_for_gpus
 from collectors.json_fields import Fields, objects
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ def container(answer: object) -> Container:
         cgroup_parent=host.text("CgroupParent"),
         log_path=item.text("LogPath"),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
+        runtime=host.text("Runtime"),
+        privileged=host.flag("Privileged"),
+        gpu_requests=gpu_requests(host, config),
+        gpu_image=made_for_gpus(config),
     )
 
 
@@ -164,6 +169,11 @@ def engine(info: object, said: Versions, since: datetime) -> Engine:
         containerd_address=item.child("Containerd").text("Address"),
         cgroup_driver=item.text("CgroupDriver"),
         cgroup_version=item.text("CgroupVersion"),
+        runtimes=item.child("Runtimes").names(),
+        default_runtime=item.text("DefaultRuntime"),
+        cdi_devices=tuple(
+            each.text("ID") for each in item.children("DiscoveredDevices") if each.text("Source") == "cdi"
+        ),
         live_restore=item.flag("LiveRestoreEnabled"),
         podman=said.podman,
     )

@@ -170,6 +170,7 @@ class Container:
     """`HostConfig.Runtime`; empty for the engine's default."""
     privileged: bool = False
     gpu_requests: tuple[GpuRequest, ...] = ()
+    """What it asked for and, by its runtime, gets."""
     gpu_image: bool = False
     """Its environment says that the image was made for NVIDIA GPUs."""
     size_bytes: int | None = None
@@ -436,6 +437,11 @@ class Engine:
     """The socket of the containerd in use; empty where the engine does not tell it."""
     cgroup_driver: str = ""
     cgroup_version: str = ""
+    runtimes: tuple[str, ...] = ()
+    """The names of the runtimes that containers may ask for."""
+    default_runtime: str = ""
+    cdi_devices: tuple[str, ...] = ()
+    """The devices that it found through CDI (`nvidia.com/gpu=0`); older engines than 28.3 do not tell."""
     live_restore: bool = False
     podman: bool = False
 

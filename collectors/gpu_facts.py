@@ -199,9 +199,10 @@ class GpuUse:
     mig_uuid: str = ""
     requested: bool
     """False for one that uses what it did not ask for (privileged)."""
-    processes: int
+    processes: int | None
+    """`None` where they cannot be known: the GPU cannot be read, or PIDs cannot be matched with containers."""
     memory_bytes: int | None
-    """`None` where the driver does not tell it of a process."""
+    """`None` where the driver does not tell it of a process, or nobody can know."""
     sm_ratio: float | None
     idle_for: timedelta | None
     """How long it has used no multiprocessor time; `None` where that cannot be known."""
@@ -212,17 +213,18 @@ class GpuHeld:
     """Memory of one GPU that is held by no container: by host processes, or by nobody who can be seen."""
 
     gpu_uuid: str
-    host_memory_bytes: int
-    """By processes of the host."""
+    host_memory_bytes: int | None
+    """By processes of the host; `None` where the driver does not tell it of one."""
     host_processes: int
     unattributed_memory_bytes: int | None
-    """In use, and explained by no process that NVML lists; `None` where that cannot be known."""
+    """In use, and explained by no process that lives; `None` where that cannot be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpus:
     """The GPUs of the host, and who has what of them."""
 
+    driver_version: str = ""
     devices: tuple[Gpu, ...] = ()
     use: tuple[GpuUse, ...] = ()
     held: tuple[GpuHeld, ...] = ()

@@ -25,6 +25,7 @@ from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
 from collectors.kernel_log import logged_xids
+from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
@@ -47,7 +48,9 @@ from daemon.events import EventReader
 from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
+from daemon.gpu_account import GpuAccount
 from daemon.gpu_child import NvmlChild
+from daemon.gpu_seen import SeenGpus
 from daemon.gpu_watch import GpuWatch
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
@@ -385,10 +388,10 @@ class App:
             engine=self.engine,
             inventory=self._inventory,
             sampler=self.sampler,
-            gpu_source=lambda: self.gpu.source,
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
+            gpus=GpuAccount(self.gpu, ProcessOwners(), SeenGpus(store, clock), clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             state_fault=lambda: store.degraded,

@@ -112,6 +112,7 @@ class Metrics(Section):
     """`[metrics]`: whose names are served beside our own, and which labels of containers."""
 
     cadvisor: bool = True
+    dcgm: bool = True
     labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
 
 

@@ -19,6 +19,7 @@ from collectors.facts import (
     SourceName,
     Unknown,
 )
+from collectors.gpu_requests import effective
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
 from policies import words
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collectors.engine_events import Event
     from collectors.inventory import Inventory
     from daemon.clock import Clock
+    from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
     from daemon.ledger import Baseline, Ledger
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
@@ -57,6 +59,8 @@ class Observation:
     """What the ledger must remember; `None` if Docker could not be read."""
     unsettled: bool
     """True if something will explain itself within a second: look again then."""
+    charges: tuple[GpuCharge, ...]
+    """What containers had of GPUs since the last sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +71,10 @@ class Eyes:
     engine: EngineView
     inventory: Inventory
     sampler: Sampler
-    gpu_source: Callable[[], Source]
-    """Says whether the GPUs are known."""
     ledger: Ledger
     recent: Recent
     sightings: Sightings
+    gpus: GpuAccount
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
@@ -88,7 +91,7 @@ class Observer:
         self._clock = clock
         self._rebooted = rebooted
         self._shown: dict[str, tuple[Container, Container]] = {}
-        self._quotes = True
+        self._manner = True, ""
 
     @property
     def ready(self) -> bool:
@@ -108,12 +111,15 @@ class Observer:
             if isinstance(self._eyes.lookout.images, Known):
                 self._eyes.sightings.meet(self._unused_images())
             deaths, kills = self._befallen(sight, book)
+        containers = self._containers(quotes=book.log_lines > 0)
+        gpus = self._eyes.gpus.look(containers, complete=self.ready)
         return Observation(
-            facts=self._facts(book),
+            facts=self._facts(book, containers, gpus),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
+            charges=gpus.charges,
         )
 
     def _befallen(self, sight: Sight, book: Rulebook) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
@@ -149,7 +155,7 @@ class Observer:
                 counts[container_id] = count
         return counts
 
-    def _facts(self, book: Rulebook) -> Facts:
+    def _facts(self, book: Rulebook, containers: tuple[Container, ...], gpus: GpuLook) -> Facts:
         now = self._clock.now()
         deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
@@ -159,14 +165,15 @@ class Observer:
                 SourceName.DOCKER: self._eyes.lookout.docker,
                 SourceName.IMAGES: self._eyes.lookout.images,
                 SourceName.FILESYSTEMS: filesystems_source,
-                SourceName.GPU: self._eyes.gpu_source(),
+                SourceName.GPU: gpus.source,
             },
             engine=self._eyes.engine.engine,
-            containers=self._containers(quotes=book.log_lines > 0),
+            containers=containers,
             images=self._images(),
             filesystems=filesystems,
             deaths=deaths,
             oom_kills=kills,
+            gpus=gpus.gpus,
             protection=book.protection,
             ignore=book.ignore,
             state_fault=self._eyes.state_fault() or "",
@@ -178,12 +185,13 @@ class Observer:
 
         One that stays the same stays the same object: a scrape renders its labels only once.
         """
-        sizes, before = self._eyes.sizes(), self._shown if quotes == self._quotes else {}
-        self._shown, self._quotes = {}, quotes
+        manner = quotes, self._eyes.engine.engine.default_runtime
+        sizes, before = self._eyes.sizes(), self._shown if manner == self._manner else {}
+        self._shown, self._manner = {}, manner
         for id_, source in self._eyes.inventory.containers.items():
             known = before.get(id_)
             if known is None or known[0] is not source or known[1].size_bytes != sizes.get(id_):
-                known = source, _as_shown(source, sizes.get(id_), quotes=quotes)
+                known = source, _as_shown(source, sizes.get(id_), *manner)
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
@@ -208,7 +216,10 @@ class Observer:
         return Known(sample.at), sample.filesystems
 
 
-def _as_shown(container: Container, size_bytes: int | None, *, quotes: bool) -> Container:
+def _as_shown(container: Container, size_bytes: int | None, quotes: bool, default_runtime: str) -> Container:  # noqa: FBT001
+    requests = effective(container.gpu_requests, container.runtime, default_runtime)
+    if requests != container.gpu_requests:
+        container = replace(container, gpu_requests=requests)
     if container.health is not None and container.health.last_output and not quotes:
         container = replace(container, health=replace(container.health, last_output=""))
     return container if size_bytes is None else replace(container, size_bytes=size_bytes)

@@ -184,6 +184,7 @@ class Watch:
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
+        self._counters.charge(observation.charges)
         if observation.facts.known(_DOCKER):
             self._counters.turn(self._turns.look(observation.facts.containers))
         self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)

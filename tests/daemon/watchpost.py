@@ -11,11 +11,14 @@ from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
-from collectors.facts import Known, Protection
+from collectors.facts import Protection
 from collectors.inventory import Inventory
+from collectors.process_owner import ProcessOwners
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
 from daemon.counters import Counters
+from daemon.gpu_account import GpuAccount
+from daemon.gpu_seen import SeenGpus
 from daemon.ledger import Ledger
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
@@ -38,6 +41,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
 from tests.fakes.events import FakeEvents
+from tests.fakes.gpus import FakeGpuEyes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,6 +126,8 @@ class WatchPost:
         self.inventory = Inventory(self.connect)
         self.sizes: dict[str, int] = {}
         self.sightings = Sightings(self.store, self.clock)
+        self.gpus = FakeGpuEyes(self.clock)
+        self.owners = ProcessOwners(folder / "proc")
         self.away = absence.load(self.store, self.clock)
         self.steady = steady.load(self.store, self.clock)
         self.observer = self._observer()
@@ -222,10 +228,10 @@ class WatchPost:
                 engine=self.view,
                 inventory=self.inventory,
                 sampler=self.sampler,
-                gpu_source=lambda: Known(self.clock.now()),
                 ledger=Ledger(history.load_baseline(self.store), self.clock.now(), deaths),
                 recent=Recent(deaths, kills, self.clock),
                 sightings=self.sightings,
+                gpus=GpuAccount(self.gpus, self.owners, SeenGpus(self.store, self.clock), self.clock),
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
                 state_fault=lambda: self.store.degraded,

@@ -1,0 +1,173 @@
+"""Idle times, charges, and what is forgotten when NVML falls silent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collectors.facts import Known, Unknown
+from collectors.gpu_facts import GpuRequest, GpuRequestSource
+from collectors.process_owner import ProcessOwners
+from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
+from daemon.gpu_seen import SeenGpus
+from daemon.store import Store
+from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.gpus import (
+    DRIVER,
+    GIB,
+    FakeGpuEyes,
+    a_gpu,
+    a_lost_gpu,
+    a_process,
+    a_split_gpu,
+    gpu_uuid,
+    in_container,
+    write_processes,
+)
+from tests.policies.build import container
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from collectors.gpu_facts import Gpu, GpuUse
+
+ALL = GpuRequest(source=GpuRequestSource.DEVICE_REQUEST, all=True)
+TRAINER = container("trainer", pid=100, gpu_requests=(ALL,))
+QUARTER = timedelta(seconds=15)
+
+
+class Desk:
+    """An account whose samples and processes a test sets, every 15 s."""
+
+    def __init__(self, folder: Path, store: Store, clock: FakeClock) -> None:
+        self.clock = clock
+        self.store = store
+        self.proc = folder / "proc"
+        write_processes(self.proc, {1: in_container([TRAINER.id])})
+        self.eyes = FakeGpuEyes(self.clock)
+        self.containers = [TRAINER]
+        self.account = GpuAccount(self.eyes, ProcessOwners(self.proc), SeenGpus(store, clock), clock)
+
+    def look(self, *gpus: Gpu) -> GpuLook:
+        """Take the next sample, if one is given, and look."""
+        self.clock.advance(QUARTER)
+        if gpus:
+            self.eyes.show(*gpus)
+        return self.account.look(self.containers, complete=True)
+
+    def use(self, *gpus: Gpu) -> GpuUse:
+        """Give the one use that the next look finds."""
+        [use] = self.look(*gpus).gpus.use
+        return use
+
+    def charge(self, *gpus: Gpu) -> GpuCharge:
+        """Give the one charge of the next look."""
+        [charge] = self.look(*gpus).charges
+        return charge
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    clock = FakeClock()
+    store = Store.open(tmp_path, clock)
+    yield Desk(tmp_path, store, clock)
+    store.close()
+
+
+def working(ratio: float = 0.5) -> Gpu:
+    return a_gpu(0, a_process(1, GIB, ratio))
+
+
+def seconds(use: GpuUse) -> float | None:
+    return None if use.idle_for is None else use.idle_for.total_seconds()
+
+
+def test_who_does_nothing_has_been_idle_since_it_was_seen_or_last_worked(desk: Desk) -> None:
+    idle = [seconds(desk.use(working(ratio))) for ratio in (0.0, 0.0, 0.5, 0.0, 0.0)]
+    assert idle == [0, 15, 0, 15, 30]
+    assert seconds(desk.use(a_gpu(0))) == 45, "no process is as idle as one that does nothing"
+
+
+def test_the_same_sample_makes_nobody_more_idle_and_charges_nobody_again(desk: Desk) -> None:
+    desk.look(working(0.0))
+    desk.look(working(0.0))
+    again = desk.look()
+    assert (seconds(again.gpus.use[0]), again.charges) == (15, ())
+
+
+def test_another_run_of_the_container_begins_anew(desk: Desk) -> None:
+    desk.look(a_gpu(0))
+    desk.look(a_gpu(0))
+    desk.containers = [container("trainer", pid=101, gpu_requests=(ALL,), started_at=NOW)]
+    assert seconds(desk.use(a_gpu(0))) == 0
+
+
+def test_where_multiprocessor_time_is_not_told_idleness_is_unknown(desk: Desk) -> None:
+    split = a_split_gpu(0, a_process(1, GIB, None, instance=1))
+    look = desk.look(split)
+    assert {use.mig_uuid: seconds(use) for use in look.gpus.use} == {
+        split.instances[0].uuid: None,
+        split.instances[1].uuid: 0,
+    }
+    assert {charge.sm_seconds for charge in look.charges} == {None}
+    assert {charge.profile for charge in look.charges} == {"3g.40gb"}
+
+
+def test_a_container_is_charged_for_what_it_has_and_for_what_it_uses(desk: Desk) -> None:
+    met = desk.charge(working())
+    assert (met.allocated_seconds, met.sm_seconds) == (0, 0), "a counter begins at 0"
+    then = desk.charge(working(0.2))
+    assert (then.allocated_seconds, then.sm_seconds) == (15, 3)
+    assert (then.gpu_uuid, then.profile, then.container) == (gpu_uuid(0), "", TRAINER)
+
+
+def test_what_nobody_saw_is_not_charged(desk: Desk) -> None:
+    desk.look(working(0.0))
+    desk.look(working(0.0))
+    desk.eyes.fail("the driver hangs")
+    silent = desk.look()
+    assert silent.source == Unknown("the driver hangs", NOW)
+    assert (silent.gpus.devices, silent.gpus.seen, silent.charges) == ((), 1, ())
+    back = desk.look(working(0.0))
+    assert (back.charges[0].allocated_seconds, seconds(back.gpus.use[0])) == (0, 0)
+
+
+def test_a_lost_gpu_is_not_charged(desk: Desk) -> None:
+    desk.look(working())
+    assert desk.look(a_lost_gpu(0)).charges == ()
+
+
+def test_before_every_container_was_seen_nobody_holds_anything(desk: Desk) -> None:
+    desk.eyes.show(working())
+    look = desk.account.look([], complete=False)
+    assert (len(look.gpus.devices), look.gpus.use, look.gpus.held, look.gpus.attributable) == (1, (), (), True)
+    assert isinstance(look.source, Known)
+    assert look.gpus.driver_version == DRIVER
+
+
+def test_in_a_pid_namespace_of_our_own_nothing_is_matched_which_is_said_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_processes(desk.proc, {}, namespace="pid:[4026532999]")
+    desk.look(working())
+    look = desk.look(working())
+    assert caplog.text.count("--pid host") == 1
+    assert not look.gpus.attributable
+    assert (look.gpus.use[0].processes, look.gpus.held) == (None, ())
+
+
+def test_on_a_host_without_gpus_there_is_nothing_to_tell(desk: Desk) -> None:
+    look = desk.look()
+    assert isinstance(look.source, Known)
+    assert (look.gpus.devices, look.gpus.seen, look.gpus.attributable) == ((), 0, True)
+
+
+def test_a_restart_remembers_how_many_there_were_and_a_boot_forgets(desk: Desk) -> None:
+    desk.look(a_gpu(0), a_gpu(1))
+    desk.look(a_gpu(0))
+    assert SeenGpus(desk.store, desk.clock).count == 2
+    desk.clock.boot = "another boot"
+    assert SeenGpus(desk.store, desk.clock).count == 0
