@@ -132,9 +132,9 @@ def test_it_says_by_what_a_container_was_given_its_gpu(scene: Scene, name: str, 
 
 
 def test_who_works_and_who_is_idle_is_told(scene: Scene) -> None:
+    scene.engine.run(IDLE, name="late-comer")  # so the next cycle, with another sample, comes at once
     scene.wait('shipkeeper_container_gpu_sm_utilization_ratio{name="by-flag"} == 0.5')
     scene.wait('shipkeeper_container_gpu_idle_seconds{name="by-flag"} == 0')
-    scene.engine.sentinel()  # the next cycle, with the sample of a later second, comes at once
     scene.wait('shipkeeper_container_gpu_idle_seconds{name="by-runtime"} > 0')
     assert scene.prometheus.query('shipkeeper_container_gpu_sm_utilization_ratio{name="on-mig"}') == []
 
