@@ -126,6 +126,7 @@ class Gpu(Section):
     enabled: bool = True
     interval: Duration = timedelta(seconds=5)
     owner_label: str = "shipkeeper.owner"
+    idle_below_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
 
     @model_validator(mode="after")
     def _fit(self) -> Self:

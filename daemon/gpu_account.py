@@ -86,8 +86,12 @@ class GpuAccount:
         self._blind = False
         """Whether it was said that processes cannot be matched."""
 
-    def look(self, containers: Sequence[Container], *, complete: bool) -> GpuLook:
-        """Give the GPUs and who has them; `complete` is False before every container has been seen once."""
+    def look(self, containers: Sequence[Container], *, complete: bool, idle_below: float) -> GpuLook:
+        """
+        Give the GPUs and who has them; `complete` is False before every container has been seen once.
+
+        Whoever uses less than `idle_below` of the multiprocessors' time is idle.
+        """
         latest, source = self._eyes.latest, self._eyes.source
         if latest is None and isinstance(source, Known):
             latest = self._eyes.latest  # it may have come between the two
@@ -109,7 +113,7 @@ class GpuAccount:
         ]
         return GpuLook(
             source=Known(latest.at),
-            gpus=self._told(latest, tuple(self._timed(runs)), shares.held),
+            gpus=self._told(latest, tuple(self._timed(runs, idle_below)), shares.held),
             charges=tuple(self._charges(runs, by_id, passed)) if fresh else (),
         )
 
@@ -142,14 +146,15 @@ class GpuAccount:
             seen=self._seen.count,
         )
 
-    def _timed(self, runs: Sequence[tuple[_Run, GpuUse]]) -> Iterator[GpuUse]:
+    def _timed(self, runs: Sequence[tuple[_Run, GpuUse]], idle_below: float) -> Iterator[GpuUse]:
         """Tell of each how long it has been idle, as of the sample."""
         before, self._worked = self._worked, {}
         for run, use in runs:
             if use.sm_ratio is None:
                 yield use
                 continue
-            since = self._worked[run] = self._sampled if use.sm_ratio else before.get(run, self._sampled)
+            works = use.sm_ratio > 0 and use.sm_ratio >= idle_below
+            since = self._worked[run] = self._sampled if works else before.get(run, self._sampled)
             yield replace(use, idle_for=timedelta(seconds=self._sampled - since))
 
     def _charges(

@@ -114,7 +114,7 @@ class Observer:
                 self._eyes.sightings.meet(self._unused_images())
             deaths, kills = self._befallen(sight, book)
         containers = self._containers(quotes=book.log_lines > 0)
-        gpus = self._eyes.gpus.look(containers, complete=self.ready)
+        gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
         return Observation(
             facts=self._gpu_holds.note(self._facts(book, containers, gpus)),
             deaths=deaths,

@@ -44,6 +44,8 @@ class Rulebook:
     """Globs of container names that no alert may speak of."""
     owner_label: str
     """The label of containers that names their owner; empty for none."""
+    gpu_idle_below: float
+    """The share of a GPU's multiprocessor time below which a container counts as idle."""
     log_lines: int
     """0 if nothing that a container writes may leave this host: neither its log nor its probes' output."""
     redact: Redactor
@@ -73,6 +75,7 @@ class Rulebook:
             protection=settings.protection(),
             ignore=settings.alerts.ignore,
             owner_label=settings.gpu.owner_label,
+            gpu_idle_below=settings.gpu.idle_below_percent / 100,
             log_lines=settings.alerts.log_lines,
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,

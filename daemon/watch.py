@@ -306,7 +306,9 @@ def _gpus_here(facts: Facts) -> frozenset[str] | None:
     """Give the keys of the GPUs that this host has; `None` while that is not known, or while one is missing."""
     if not facts.known(_GPU) or len(facts.gpus.devices) < facts.gpus.seen:
         return None
-    return frozenset({gpu.uuid for gpu in facts.gpus.devices} | {gpu_words.GPUS.key, gpu_words.NVML.key})
+    return frozenset(
+        {gpu_words.subject(gpu).key for gpu in facts.gpus.devices} | {gpu_words.GPUS.key, gpu_words.NVML.key}
+    )
 
 
 def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:

@@ -12,7 +12,7 @@ from policies.muting import audible
 from policies.policy import Condition, ConditionState, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from collectors.facts import Container, Facts
     from collectors.gpu_facts import Gpu, GpuHeld, GpuUse
@@ -34,9 +34,7 @@ class GpuUsage:
     alerts: ClassVar[tuple[str, ...]] = (_IDLE, _ORPHAN)
 
     idle_for: timedelta = timedelta(hours=2)
-    """Idle is who has used no multiprocessor time for so long,"""
-    below_percent: float = 1.0
-    """or less than this share of it."""
+    """Idle is who has not computed for so long."""
     held_bytes: int = _GIB
     """Whoever holds so much memory and is idle keeps others from it, even where others compute."""
     orphan_bytes: int = _GIB
@@ -44,8 +42,6 @@ class GpuUsage:
 
     def __post_init__(self) -> None:
         knobs.longer_than_zero(idle_for=self.idle_for)
-        if not 0 <= self.below_percent <= 100:  # noqa: PLR2004  a share
-            raise ValueError("below_percent must be between 0 and 100")
         if self.orphan_bytes <= 0:
             raise ValueError("orphan_bytes must be larger than zero")
 
@@ -62,24 +58,32 @@ class GpuUsage:
             if gpu.uuid in held:
                 yield from self._orphan(gpu, held[gpu.uuid], facts)
 
-    def _idle(self, gpu: Gpu, uses: Sequence[GpuUse], known: dict[str, Container], facts: Facts) -> Iterator[Condition]:
-        wasted = self._wasted(uses, known, facts)
-        if not wasted and any(use.idle_for is None and not self._computes(use) for use in uses):
+    def _idle(
+        self, gpu: Gpu, uses: Sequence[GpuUse], known: Mapping[str, Container], facts: Facts
+    ) -> Iterator[Condition]:
+        at_rest = self._at_rest(uses, known, facts)
+        wasted = [use for use in at_rest if use.idle_for is not None and use.idle_for >= self.idle_for]
+        if not wasted and any(use.idle_for is None for use in uses):
             return  # where the driver does not tell who computes (MIG), nobody is called idle, and nobody busy
-        owners = {use.container_id: known[use.container_id] for use in wasted}
+        if wasted:
+            state, reason = ConditionState.BAD, _wasted_words(wasted, known)
+        elif at_rest:
+            # Not for long enough, as far as we have watched: our own restart ends no idleness.
+            state, reason = ConditionState.BETWEEN, "at rest, not for long"
+        else:
+            state, reason = ConditionState.OK, "it is in use" if uses else "nobody holds it any more"
         yield Condition(
             alert=_IDLE,
             subject=gpu_words.subject(gpu),
             severity=Severity.INFO,
-            state=ConditionState.BAD if wasted else ConditionState.OK,
-            reason=_wasted_words(wasted, owners) if wasted else _used_words(uses),
+            state=state,
+            reason=reason,
             details=(gpu_words.affected(facts, gpu.uuid), gpu_words.identity(gpu)) if wasted else (),
         )
 
-    def _wasted(self, uses: Sequence[GpuUse], known: dict[str, Container], facts: Facts) -> list[GpuUse]:
-        """Give the uses that keep others from the GPU for nothing; of muted containers the owner hears nothing."""
-        idle = [use for use in uses if use.idle_for is not None and use.idle_for >= self.idle_for]
-        idle = [use for use in idle if not self._computes(use)]
+    def _at_rest(self, uses: Sequence[GpuUse], known: Mapping[str, Container], facts: Facts) -> list[GpuUse]:
+        """Give the uses that keep others from the GPU and do not compute; of muted containers nothing is told."""
+        idle = [use for use in uses if use.idle_for]
         nobody_computes = len(idle) == len(uses)
         return [
             use
@@ -87,9 +91,6 @@ class GpuUsage:
             if (nobody_computes or (use.memory_bytes or 0) >= self.held_bytes)
             and audible(known[use.container_id].name, known[use.container_id].labels, facts.ignore)
         ]
-
-    def _computes(self, use: GpuUse) -> bool:
-        return use.sm_ratio is not None and use.sm_ratio > 0 and use.sm_ratio * 100 >= self.below_percent
 
     def _orphan(self, gpu: Gpu, held: GpuHeld, facts: Facts) -> Iterator[Condition]:
         lost = held.unattributed_memory_bytes
@@ -113,14 +114,9 @@ class GpuUsage:
         )
 
 
-def _wasted_words(wasted: Sequence[GpuUse], owners: dict[str, Container]) -> str:
+def _wasted_words(wasted: Sequence[GpuUse], known: Mapping[str, Container]) -> str:
     # In large units, so that an alert that stands does not change with every look.
     shortest = words.about(min(use.idle_for for use in wasted if use.idle_for is not None))
-    names = sorted(container.name for container in owners.values())
-    who = names[0] if len(names) == 1 else words.count(len(names), "container")
-    have = "has" if len(names) == 1 else "have"
-    return f"{who} {have} computed nothing on it for {shortest}"
-
-
-def _used_words(uses: Sequence[GpuUse]) -> str:
-    return "it is in use" if uses else "nobody holds it any more"
+    names = sorted({known[use.container_id].name for use in wasted})
+    who = f"{names[0]} has" if len(names) == 1 else f"{words.count(len(names), 'container')} have"
+    return f"{who} computed nothing on it for {shortest}"

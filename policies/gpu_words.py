@@ -22,7 +22,8 @@ _MOST_NAMED = 10
 
 def subject(gpu: Gpu) -> Subject:
     """Give a GPU as the subject of an alert: known by its UUID, called by its number."""
-    return Subject(SubjectKind.GPU, gpu.uuid, f"GPU {gpu.index}")
+    # One that could not be read since we know of it has not told its UUID.
+    return Subject(SubjectKind.GPU, gpu.uuid or f"#{gpu.index}", f"GPU {gpu.index}")
 
 
 def identity(gpu: Gpu) -> str:

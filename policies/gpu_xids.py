@@ -23,6 +23,8 @@ _OF_PROGRAM = "gpu-xid-app"
 _HARD = frozenset({Resolution.REBOOT, Resolution.RESET, Resolution.HARDWARE})
 _NEWS = timedelta(days=1)
 """What the kernel's log tells of older errors, at the first start of all, is no news."""
+_COARSE = 10
+"""Seconds within which errors of one kind are one."""
 _RECOVERIES = {
     "reset": "the driver asks for a reset",
     "reboot": "the driver asks for a reboot of the host",
@@ -81,13 +83,15 @@ def _occurrence(gpu: Gpu, xid: Xid, facts: Facts) -> Iterator[Occurrence]:
     alert = _alert_of(xid)
     if alert is None or facts.now - xid.last_at >= _NEWS:
         return
+    # The count repeats itself when counting begins anew, and the kernel's log dates an error a little differently
+    # at each of our starts.
+    at = xid.last_at.replace(second=xid.last_at.second // _COARSE * _COARSE, microsecond=0)
     yield Occurrence(
         alert=alert,
         subject=gpu_words.subject(gpu),
         severity=Severity.CRITICAL if alert == _FAULT else Severity.WARNING,
-        at=xid.last_at,
-        # The count alone would repeat itself when counting begins anew.
-        key=f"{gpu.uuid}:{xid.xid}:{xid.count}@{xid.last_at.isoformat()}",
+        at=at,
+        key=f"{gpu.uuid}:{xid.xid}@{at.isoformat()}",
         reason=_told(xid),
         details=(
             gpu_words.affected(facts, gpu.uuid),

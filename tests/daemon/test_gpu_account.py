@@ -56,7 +56,7 @@ class Desk:
         self.clock.advance(QUARTER)
         if gpus:
             self.eyes.show(*gpus)
-        return self.account.look(self.containers, complete=True)
+        return self.account.look(self.containers, complete=True, idle_below=0.01)
 
     def use(self, *gpus: Gpu) -> GpuUse:
         """Give the one use that the next look finds."""
@@ -89,6 +89,11 @@ def test_who_does_nothing_has_been_idle_since_it_was_seen_or_last_worked(desk: D
     idle = [seconds(desk.use(working(ratio))) for ratio in (0.0, 0.0, 0.5, 0.0, 0.0)]
     assert idle == [0, 15, 0, 15, 30]
     assert seconds(desk.use(a_gpu(0))) == 45, "no process is as idle as one that does nothing"
+
+
+def test_who_does_next_to_nothing_is_idle_too(desk: Desk) -> None:
+    idle = [seconds(desk.use(working(ratio))) for ratio in (0.5, 0.009, 0.009, 0.01)]
+    assert idle == [0, 15, 30, 0]
 
 
 def test_the_same_sample_makes_nobody_more_idle_and_charges_nobody_again(desk: Desk) -> None:
@@ -142,7 +147,7 @@ def test_a_lost_gpu_is_not_charged(desk: Desk) -> None:
 
 def test_before_every_container_was_seen_nobody_holds_anything(desk: Desk) -> None:
     desk.eyes.show(working())
-    look = desk.account.look([], complete=False)
+    look = desk.account.look([], complete=False, idle_below=0.01)
     assert (len(look.gpus.devices), look.gpus.use, look.gpus.held, look.gpus.attributable) == (1, (), (), True)
     assert isinstance(look.source, Known)
     assert look.gpus.driver_version == DRIVER

@@ -103,6 +103,7 @@ class Options:
             protection=Protection(),
             ignore=(),
             owner_label="shipkeeper.owner",
+            gpu_idle_below=0.01,
             log_lines=self.log_lines,
             redact=Redactor(),
             group_wait=timedelta(0),

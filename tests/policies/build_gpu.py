@@ -48,6 +48,11 @@ def gpu(index: int = 2, **readings: Any) -> Gpu:
     )
 
 
+def nameless(index: int = 2) -> Gpu:
+    """Give a GPU that could not be read since anybody knows of it."""
+    return Gpu(uuid="", index=index, fault=GpuFault.LOST)
+
+
 def faulty(index: int = 2, fault: GpuFault = GpuFault.LOST, **changes: Any) -> Gpu:
     """Give a GPU that cannot be read."""
     return replace(gpu(index), fault=fault, readings=None, processes=None, **changes)

@@ -12,7 +12,7 @@ from collectors.gpu_facts import GpuFault
 from policies.gpu_devices import GpuDevices
 from policies.policy import ConditionState, Severity
 from tests.policies.build import GIB, compose, conditions, container, facts, state
-from tests.policies.build_gpu import faulty, gpu, gpus, hold, reserved, use, uuid, xid
+from tests.policies.build_gpu import faulty, gpu, gpus, hold, nameless, reserved, use, uuid, xid
 
 BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
 LOST, THERMAL, ECC = "gpu-lost", "gpu-thermal", "gpu-ecc"
@@ -53,6 +53,11 @@ def test_fewer_gpus_than_were_seen_since_the_machine_started_is_a_fault_though_t
     found = conditions(JUDGE, facts(gpus=gpus(gpu(0), seen=2)), LOST)
     assert [(each.subject.name, each.state) for each in found] == [("GPU 0", OK), ("A GPU", BAD)]
     assert found[1].reason == "1 of 2 are listed"
+
+
+def test_gpus_that_never_told_their_uuid_are_told_apart_by_their_numbers() -> None:
+    found = conditions(JUDGE, facts(gpus=gpus(nameless(0), nameless(1))), LOST)
+    assert [(each.subject.key, each.state) for each in found[:2]] == [("#0", BAD), ("#1", BAD)]
 
 
 def test_no_gpus_where_there_were_some_is_a_fault() -> None:
