@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from functools import cache
-from pathlib import Path
-
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
-PAGE = (REPOSITORY / "docs" / "reliability.md").read_text()
-ROWS = [
-    tuple(cell.strip() for cell in line.strip("|").split("|"))
-    for line in PAGE.partition("\n## Faults\n")[2].splitlines()
-    if line.startswith("| ")
-][1:]
-TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)(?:\[[^`]*\])?`")
+from tests.proof_tables import assert_proven, rows_below
 
+ROWS = rows_below("docs/reliability.md", "## Faults")
 FAULTS = (
     "engine SIGKILLed",
     "engine frozen",
@@ -47,31 +36,12 @@ FAULTS = (
 )
 
 
-@cache
-def proofs_in(file: str) -> frozenset[str]:
-    """Give the names of the tests of a file, with their class before them; nothing is imported."""
-    found = set()
-    for node in ast.parse((REPOSITORY / file).read_text()).body:
-        if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
-        elif isinstance(node, ast.FunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Assign):  # hypothesis' state machines: TestStories = Stories.TestCase
-            found |= {f"{target.id}::runTest" for target in node.targets if isinstance(target, ast.Name)}
-    return frozenset(name for name in found if name.rpartition("::")[2].startswith(("test", "runTest")))
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_every_fault_has_a_test_that_exists(row: tuple[str, ...]) -> None:
     fault, happens, proof = row
     assert fault
     assert happens
-    named = TEST.findall(proof)
-    assert named, "no test proves it"
-    assert TEST.sub("", proof).strip(" ,") == "", "something else than tests is named"
-    for file, name in named:
-        assert (REPOSITORY / file).is_file(), file
-        assert name in proofs_in(file), f"{file} has no {name}"
+    assert_proven(proof)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

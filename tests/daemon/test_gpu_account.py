@@ -109,7 +109,7 @@ def test_no_sample_between_two_looks_is_passed_over(desk: Desk) -> None:
     for ratio in (0.0, 0.8, 0.0):
         desk.clock.advance(QUARTER)
         desk.eyes.show(working(ratio))
-    look = desk.account.look(desk.containers, complete=True)
+    look = desk.account.look(desk.containers, complete=True, idle_below=0.01)
     assert seconds(look.gpus.use[0]) == 15, "it worked in the second of three"
     assert sum(charge.allocated_seconds for charge in look.charges) == 45
     assert sum(charge.sm_seconds or 0 for charge in look.charges) == 0.8 * 15
