@@ -189,7 +189,7 @@ class App:
             self._wake,
             crew,
             interval=settings.gpu.interval,
-            enabled=settings.gpu.enabled,
+            enabled=settings.gpu.enabled and self._is_local(),
             expected=lambda: self._seen_gpus.count,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)

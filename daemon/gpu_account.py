@@ -12,11 +12,12 @@ from collectors.gpu_facts import Gpus
 from collectors.gpu_use import share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from collectors.facts import Container, Source
     from collectors.gpu_facts import Gpu, GpuHeld, GpuSample, GpuUse
+    from collectors.gpu_use import Shares
     from collectors.process_owner import Named, ProcessOwners
     from daemon.clock import Clock
     from daemon.gpu_seen import SeenGpus
@@ -31,8 +32,12 @@ class GpuEyes(Protocol):
     """Whoever asks NVML."""
 
     @property
-    def latest(self) -> GpuSample | None:
-        """The newest sample; `None` where there are no GPUs, and where they are not known."""
+    def recent(self) -> tuple[tuple[float, GpuSample], ...]:
+        """
+        The newest sample and some before it, the oldest first, each with when it was taken by the monotonic clock.
+
+        None where there are no GPUs, and where they are not known.
+        """
         ...
 
     @property
@@ -65,7 +70,7 @@ class GpuLook:
 
 class GpuAccount:
     """
-    Matches processes with containers once for each sample, and adds up what lies between two of them.
+    Matches processes with containers in every sample, and adds up what lies between two of them.
 
     Where there is no sample, nobody knows what happened: idle times begin anew, and nothing is charged. Used
     from the watch thread only.
@@ -78,7 +83,7 @@ class GpuAccount:
         self._clock = clock
         self._sample: GpuSample | None = None
         self._sampled = 0.0
-        """When it was first looked at, by the monotonic clock."""
+        """When it was taken, by the monotonic clock."""
         self._named: Mapping[int, Named] | None = None
         self._worked: dict[_Run, float] = {}
         """When each was last seen to work, or seen at all, by the monotonic clock."""
@@ -88,46 +93,51 @@ class GpuAccount:
 
     def look(self, containers: Sequence[Container], *, complete: bool) -> GpuLook:
         """Give the GPUs and who has them; `complete` is False before every container has been seen once."""
-        latest, source = self._eyes.latest, self._eyes.source
-        if latest is None and isinstance(source, Known):
-            latest = self._eyes.latest  # it may have come between the two
-        if latest is None:
+        recent, source = self._eyes.recent, self._eyes.source
+        if not recent and isinstance(source, Known):
+            recent = self._eyes.recent  # the first one may have come between the two
+        if not recent:
             self._forget()
             return GpuLook(source=source, gpus=Gpus(seen=self._seen.count))
+        latest = recent[-1][1]
         self._seen.note(len(latest.gpus))
         if not complete:
             self._forget()
             return GpuLook(source=Known(latest.at), gpus=self._told(latest, (), ()))
-        fresh, passed = latest is not self._sample, 0.0
-        if fresh:
-            passed = self._take(latest)
+        charges = tuple(self._take(recent, containers))
         shares = share(latest, self._named, containers)
-        by_id = {container.id: container for container in containers}
-        runs = [
-            ((use.container_id, by_id[use.container_id].started_at, use.gpu_uuid, use.mig_uuid), use)
-            for use in shares.use
-        ]
-        return GpuLook(
-            source=Known(latest.at),
-            gpus=self._told(latest, tuple(self._timed(runs)), shares.held),
-            charges=tuple(self._charges(runs, by_id, passed)) if fresh else (),
-        )
+        runs = _runs(shares, containers)
+        self._note_work(runs)  # once more: a container may have come since
+        use = tuple(self._timed(run, use) for run, use in runs)
+        return GpuLook(source=Known(latest.at), gpus=self._told(latest, use, shares.held), charges=charges)
 
-    def _take(self, sample: GpuSample) -> float:
-        """Begin with a sample, and give the seconds since the one before."""
-        now = self._clock.monotonic()
-        passed = 0.0 if self._sample is None else now - self._sampled
-        self._sample, self._sampled = sample, now
-        pids = {process.pid for gpu in sample.gpus for process in gpu.processes or ()}
+    def _take(self, recent: Sequence[tuple[float, GpuSample]], containers: Sequence[Container]) -> Iterator[GpuCharge]:
+        """Go through the samples that have come since the last look, and give what each is to be charged for."""
+        begins = self._sample is None
+        fresh = recent[-1:] if begins else [(at, sample) for at, sample in recent if at > self._sampled]
+        if not fresh:
+            return
+        before, self._named = self._named, self._read([sample for _, sample in fresh])
+        for at, sample in fresh:
+            passed = 0.0 if begins else at - self._sampled
+            self._sample, self._sampled = sample, at
+            # One that has ended meanwhile was where it was: but what it still holds now is nobody's.
+            named = self._named if at == fresh[-1][0] or self._named is None else {**(before or {}), **self._named}
+            runs = _runs(share(sample, named, containers), containers)
+            self._note_work(runs)
+            yield from self._charges(sample, runs, {container.id: container for container in containers}, passed)
+
+    def _read(self, samples: Sequence[GpuSample]) -> Mapping[int, Named] | None:
+        """Read where the processes of these samples are; `None` if that cannot be known."""
         attributable = self._owners.attributable()
         if not attributable and not self._blind:
             log.warning(
-                "which container uses which GPU cannot be told: this is a PID namespace of our own\n"
-                "  cure: run it with --pid host (pid: host in compose)"
+                "which container uses which GPU cannot be told: the processes of the host cannot be seen from here\n"
+                "  cure: in a container run it with --pid host (pid: host in compose); else mount /proc without hidepid"
             )
         self._blind = not attributable
-        self._named = self._owners.read(pids) if attributable else None
-        return passed
+        pids = {process.pid for sample in samples for gpu in sample.gpus for process in gpu.processes or ()}
+        return self._owners.read(pids) if attributable else None
 
     def _forget(self) -> None:
         self._sample, self._named, self._worked, self._charged = None, None, {}, frozenset()
@@ -142,21 +152,27 @@ class GpuAccount:
             seen=self._seen.count,
         )
 
-    def _timed(self, runs: Sequence[tuple[_Run, GpuUse]]) -> Iterator[GpuUse]:
-        """Tell of each how long it has been idle, as of the sample."""
+    def _note_work(self, runs: Sequence[tuple[_Run, GpuUse]]) -> None:
+        """Note who worked in the sample; of whom that is not known, nothing is known any more."""
         before, self._worked = self._worked, {}
         for run, use in runs:
-            if use.sm_ratio is None:
-                yield use
-                continue
-            since = self._worked[run] = self._sampled if use.sm_ratio else before.get(run, self._sampled)
-            yield replace(use, idle_for=timedelta(seconds=self._sampled - since))
+            if use.sm_ratio is not None:
+                self._worked[run] = self._sampled if use.sm_ratio else before.get(run, self._sampled)
+
+    def _timed(self, run: _Run, use: GpuUse) -> GpuUse:
+        """Tell how long it has been idle, as of the sample."""
+        since = self._worked.get(run)
+        return use if since is None else replace(use, idle_for=timedelta(seconds=self._sampled - since))
 
     def _charges(
-        self, runs: Sequence[tuple[_Run, GpuUse]], by_id: Mapping[str, Container], passed: float
+        self,
+        sample: GpuSample,
+        runs: Sequence[tuple[_Run, GpuUse]],
+        by_id: Mapping[str, Container],
+        passed: float,
     ) -> Iterator[GpuCharge]:
         """Charge what was there at the sample before too; what is new is charged from now on."""
-        gpus = {gpu.uuid: gpu for gpu in self._sample.gpus} if self._sample else {}
+        gpus = {gpu.uuid: gpu for gpu in sample.gpus}
         before, self._charged = self._charged, frozenset(run for run, _ in runs)
         for run, use in runs:
             gpu = gpus[use.gpu_uuid]
@@ -170,6 +186,11 @@ class GpuAccount:
                 allocated_seconds=seconds,
                 sm_seconds=None if use.sm_ratio is None or not _tells_time(gpu) else use.sm_ratio * seconds,
             )
+
+
+def _runs(shares: Shares, containers: Iterable[Container]) -> list[tuple[_Run, GpuUse]]:
+    started = {container.id: container.started_at for container in containers}
+    return [((use.container_id, started[use.container_id], use.gpu_uuid, use.mig_uuid), use) for use in shares.use]
 
 
 def _tells_time(gpu: Gpu) -> bool:

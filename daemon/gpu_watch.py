@@ -33,6 +33,8 @@ _NO_GPUS = {9: "the driver is not loaded", 12: "there is no library"}
 """What NVML says on a machine that has no GPUs: DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND."""
 _MOST_STUCK = 3
 """Readers that the driver holds in the kernel: as long as there are so many, no other one is begun."""
+_MOST_RECENT = 32
+"""More samples than come between two cycles of the watch thread."""
 _SLICE = timedelta(seconds=1)
 _ONCE = timedelta(seconds=20)
 _CLOSING = timedelta(seconds=3)
@@ -62,6 +64,7 @@ class _Standing:
     absent: bool = False
     sample: GpuSample | None = None
     taken: float = 0.0
+    recent: tuple[tuple[float, GpuSample], ...] = ()
 
 
 class GpuWatch:
@@ -112,6 +115,16 @@ class GpuWatch:
         standing = self._standing
         age = self._clock.monotonic() - standing.taken
         return standing.sample if age <= KEPT_INTERVALS * self._interval.total_seconds() else None
+
+    @property
+    def recent(self) -> tuple[tuple[float, GpuSample], ...]:
+        """
+        The newest sample and some before it, the oldest first, each with when it was taken by the monotonic clock.
+
+        None where `latest` is None, and none from before an outage.
+        """
+        standing = self._standing
+        return standing.recent if self.latest is not None else ()
 
     @property
     def source(self) -> Source:
@@ -239,12 +252,14 @@ class GpuWatch:
         for uuid, xid in listing.xids:
             log.warning("GPU %s reports XID %d", words.plain(uuid) or "unknown", xid)
             self._roster.note_xid(uuid, xid, at)
+        sample = self._roster.sample(listing, at)
         self._stand(
             _Standing(
                 why=f"the GPU driver has not answered for {words.duration(self._interval * KEPT_INTERVALS)}",
                 since=at,
-                sample=self._roster.sample(listing, at),
+                sample=sample,
                 taken=now,
+                recent=(*self._standing.recent[1 - _MOST_RECENT :], (now, sample)),
             )
         )
 

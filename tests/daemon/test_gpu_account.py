@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class Desk:
         self.clock = clock
         self.store = store
         self.proc = folder / "proc"
-        write_processes(self.proc, {1: in_container([TRAINER.id])})
+        write_processes(self.proc, {7: in_container([TRAINER.id])})
         self.eyes = FakeGpuEyes(self.clock)
         self.containers = [TRAINER]
         self.account = GpuAccount(self.eyes, ProcessOwners(self.proc), SeenGpus(store, clock), clock)
@@ -78,7 +79,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def working(ratio: float = 0.5) -> Gpu:
-    return a_gpu(0, a_process(1, GIB, ratio))
+    return a_gpu(0, a_process(7, GIB, ratio))
 
 
 def seconds(use: GpuUse) -> float | None:
@@ -98,6 +99,27 @@ def test_the_same_sample_makes_nobody_more_idle_and_charges_nobody_again(desk: D
     assert (seconds(again.gpus.use[0]), again.charges) == (15, ())
 
 
+def test_no_sample_between_two_looks_is_passed_over(desk: Desk) -> None:
+    desk.look(working(0.0))
+    for ratio in (0.0, 0.8, 0.0):
+        desk.clock.advance(QUARTER)
+        desk.eyes.show(working(ratio))
+    look = desk.account.look(desk.containers, complete=True)
+    assert seconds(look.gpus.use[0]) == 15, "it worked in the second of three"
+    assert sum(charge.allocated_seconds for charge in look.charges) == 45
+    assert sum(charge.sm_seconds or 0 for charge in look.charges) == 0.8 * 15
+
+
+def test_a_process_that_ended_between_two_looks_is_charged_for_what_it_used(desk: Desk) -> None:
+    desk.look(working(0.5))
+    desk.clock.advance(QUARTER)
+    desk.eyes.show(working(0.5))
+    shutil.rmtree(desk.proc / "7")
+    look = desk.look(working(0.0))
+    assert sum(charge.sm_seconds or 0 for charge in look.charges) == 7.5
+    assert (look.gpus.use[0].processes, look.gpus.held[0].unattributed_memory_bytes) == (0, 61 * GIB)
+
+
 def test_another_run_of_the_container_begins_anew(desk: Desk) -> None:
     desk.look(a_gpu(0))
     desk.look(a_gpu(0))
@@ -106,7 +128,7 @@ def test_another_run_of_the_container_begins_anew(desk: Desk) -> None:
 
 
 def test_where_multiprocessor_time_is_not_told_idleness_is_unknown(desk: Desk) -> None:
-    split = a_split_gpu(0, a_process(1, GIB, None, instance=1))
+    split = a_split_gpu(0, a_process(7, GIB, None, instance=1))
     look = desk.look(split)
     assert {use.mig_uuid: seconds(use) for use in look.gpus.use} == {
         split.instances[0].uuid: None,

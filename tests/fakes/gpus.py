@@ -141,16 +141,17 @@ class FakeGpuEyes:
     """NVML as a test wants it: at first of a host without GPUs."""
 
     def __init__(self, clock: Clock) -> None:
-        self.latest: GpuSample | None = None
+        self._clock = clock
+        self.recent: tuple[tuple[float, GpuSample], ...] = ()
         self.source: Source = Known(clock.now())
 
     def show(self, *gpus: Gpu) -> None:
         """Take another sample, of these GPUs."""
-        self.latest, self.source = a_sample(*gpus), Known(NOW)
+        self.recent, self.source = (*self.recent, (self._clock.monotonic(), a_sample(*gpus))), Known(NOW)
 
     def fail(self, why: str) -> None:
         """Be unable to tell of any GPU."""
-        self.latest, self.source = None, Unknown(why, NOW)
+        self.recent, self.source = (), Unknown(why, NOW)
 
 
 def write_processes(proc: Path, paths: dict[int, str], *, namespace: str = "pid:[4026531836]") -> None:
@@ -159,7 +160,7 @@ def write_processes(proc: Path, paths: dict[int, str], *, namespace: str = "pid:
     own.mkdir(parents=True, exist_ok=True)
     (own / "pid").unlink(missing_ok=True)
     (own / "pid").symlink_to(namespace)
-    for pid, cgroup in paths.items():
+    for pid, cgroup in ({1: "0::/init.scope\n"} | paths).items():
         write_process(proc, pid, cgroup)
 
 
