@@ -56,11 +56,16 @@ class ProcessOwners:
         self._known: dict[int, tuple[bytes, Named]] = {}
 
     def attributable(self) -> bool:
-        """Tell whether PIDs of the driver are ours: only in the machine's own PID namespace they always are."""
+        """
+        Tell whether the PIDs of the driver are ours, and their processes shown to us.
+
+        Only in the machine's own PID namespace they always are; and `hidepid` would let those of others look gone.
+        """
         try:
-            return str((self._proc / "self/ns/pid").readlink()) == _INITIAL_NAMESPACE
+            namespace = str((self._proc / "self/ns/pid").readlink())
         except OSError:
             return False
+        return namespace == _INITIAL_NAMESPACE and read_file(f"{self._proc}/1/cgroup") is not None
 
     def read(self, pids: Iterable[int]) -> Mapping[int, Named]:
         """Give what the cgroups of these processes name; one that is gone is left out. The others are forgotten."""

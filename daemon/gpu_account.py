@@ -138,8 +138,8 @@ class GpuAccount:
         attributable = self._owners.attributable()
         if not attributable and not self._blind:
             log.warning(
-                "which container uses which GPU cannot be told: this is a PID namespace of our own\n"
-                "  cure: run it with --pid host (pid: host in compose)"
+                "which container uses which GPU cannot be told: the processes of the host cannot be seen from here\n"
+                "  cure: in a container run it with --pid host (pid: host in compose); else mount /proc without hidepid"
             )
         self._blind = not attributable
         pids = {process.pid for sample in samples for gpu in sample.gpus for process in gpu.processes or ()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN_FOR = timedelta(hours=1)
-MOST_SHOWN = 2000
+MOST_SHOWN = 1000
 """Policies look at the newest ones only; the ledger in the store has them all."""
 CLOCK_STEP = timedelta(seconds=2)
 """Wall and monotonic clock drift apart by less than that between two cycles, unless somebody sets the former."""

@@ -46,7 +46,6 @@ SOON = timedelta(seconds=5)
 """While an alert clears, while Docker cannot be read, and after a cycle that failed."""
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
-FORGET_EVERY = timedelta(hours=1)
 _CLOSING = timedelta(seconds=7)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
@@ -94,13 +93,13 @@ class Watch:
         self._steady = steady
         self._notify = notify
         self._hand_over = hand_over
-        self._alerts: dict[str, AlertState] = dict(outbox.load_states(store))
+        self._alerts: dict[str, AlertState] = outbox.load_states(store)
+        """Those that stand, and what is over but was found in the last cycle; the store remembers the others."""
         self._unsaved = Unsaved()
         self._missed: list[Death] = []
         self._stepped = clock.monotonic()
         self._away = away
         self._saved = clock.monotonic()
-        self._forgot = clock.monotonic()
         self._would_remove: Mapping[str, str] = {}
         self.cycles = 0
         """Cycles that ended well."""
@@ -190,15 +189,17 @@ class Watch:
             self._counters.turn(self._turns.look(observation.facts.containers))
         self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
         decision = decide(book.policies, observation.facts)
+        concerned = lifecycle.concerned(decision.findings, book.rules)
+        self._recall(concerned)
         step = self._step(observation.facts, decision, book)
         self._record(step, observation.facts.now, book.group_wait)
         self._alerts.update({state.fingerprint: state for state in step.changed})
+        self._alerts = {key: state for key, state in self._alerts.items() if state.phase.active or key in concerned}
         for line in step.journal():
             log.info("%s", line)
         if step.notices:
             self._notify()
         self._log_removals(decision)
-        self._forget()
         self.cycles += 1
         snapshot = Snapshot(
             facts=observation.facts,
@@ -211,6 +212,11 @@ class Watch:
         if snapshot.complete:
             self._hand_over(decision.removals)
         return self._pause(observation)
+
+    def _recall(self, concerned: set[str]) -> None:
+        """Read again what is remembered of alerts that were over: their episodes, and what was counted already."""
+        if missing := concerned - self._alerts.keys():
+            self._alerts |= outbox.recall_states(self._store, missing)
 
     def _step(self, facts: Facts, decision: Decision, book: Rulebook) -> Step:
         present = None
@@ -277,14 +283,6 @@ class Watch:
         if observation.unsettled or Phase.PENDING in phases:
             return UNSETTLED
         return SOON if Phase.CLEARING in phases or not observation.facts.known(_DOCKER) else IDLE
-
-    def _forget(self) -> None:
-        """Forget the ended alerts that housekeeping has removed from the store."""
-        if self._clock.monotonic() - self._forgot < FORGET_EVERY.total_seconds():
-            return
-        self._forgot = self._clock.monotonic()
-        stored = outbox.load_states(self._store)
-        self._alerts = {key: state for key, state in self._alerts.items() if state.phase.active or key in stored}
 
     def _log_removals(self, decision: Decision) -> None:
         """Say once of each object that it would be removed, and why."""

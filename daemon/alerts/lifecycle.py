@@ -108,11 +108,11 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     """
     Move every alert by one round of findings.
 
-    `states` are by fingerprint. `ran_alerts` are the alerts whose policies ran; of the others nothing is known.
-    `present` holds the keys of the containers that exist, or is `None` while Docker cannot tell; `gpus` those of
-    the GPUs that this host has, lost ones among them, or is `None` while that is not known. `elapsed` is
-    the time since the last round as far as it counts for timers; the wall clock `now` only dates things. An
-    alert without a rule is switched off.
+    `states` are by fingerprint: all active ones, and what is remembered of those `concerned`. `ran_alerts` are the
+    alerts whose policies ran; of the others nothing is known. `present` holds the keys of the containers that
+    exist, or is `None` while Docker cannot tell; `gpus` those of the GPUs that this host has, lost ones among them,
+    or is `None` while that is not known. `elapsed` is the time since the last round as far as it counts for timers;
+    the wall clock `now` only dates things. An alert without a rule is switched off.
     """
     this = _Round(
         ran_alerts=ran_alerts,
@@ -138,6 +138,19 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
             state for key, state in after.items() if before[key].phase.active and state.phase is Phase.INACTIVE
         ),
     )
+
+
+def concerned(findings: Iterable[Condition | Occurrence], rules: Mapping[str, AlertRule]) -> set[str]:
+    """
+    Give the fingerprints of what is not well, or happened lately: their states must be known to `step`.
+
+    So must those of all active alerts; of what is over and well again no state is needed.
+    """
+    return {
+        fingerprint(finding.alert, finding.subject)
+        for finding in findings
+        if finding.alert in rules and not _is_well(finding)
+    }
 
 
 def _of_interest(

@@ -6,6 +6,7 @@ Every `now` is a steady time: a wall clock that is set would give up what is due
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -115,7 +116,19 @@ def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence
 
 def load_states(store: Store) -> dict[str, AlertState]:
     """Give all remembered states by fingerprint; one that cannot be read is forgotten, and said."""
-    rows = store.read("SELECT fingerprint, record FROM alert_states")
+    return _readable(store, store.read("SELECT fingerprint, record FROM alert_states"))
+
+
+def recall_states(store: Store, fingerprints: Iterable[str]) -> dict[str, AlertState]:
+    """Give what is remembered of these alerts, as `load_states` does."""
+    rows = store.read(
+        "SELECT fingerprint, record FROM alert_states WHERE fingerprint IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(fingerprints)),),
+    )
+    return _readable(store, rows)
+
+
+def _readable(store: Store, rows: Iterable[sqlite3.Row]) -> dict[str, AlertState]:
     states = {row["fingerprint"]: _state(row["record"]) for row in rows}
     if spoiled := [(key,) for key, state in states.items() if state is None]:
         store.write(lambda connection: _forget_spoiled(connection, spoiled))

@@ -120,5 +120,11 @@ def test_pids_are_matched_only_in_the_machines_own_namespace(tmp_path: Path, nam
     assert ProcessOwners(tmp_path).attributable() is ours
 
 
+def test_where_the_processes_of_others_are_hidden_none_is_taken_for_gone(tmp_path: Path) -> None:
+    write_processes(tmp_path, {})
+    (tmp_path / "1" / "cgroup").unlink()
+    assert not ProcessOwners(tmp_path).attributable()
+
+
 def test_without_a_proc_nothing_is_matched(tmp_path: Path) -> None:
     assert not ProcessOwners(tmp_path / "none").attributable()

@@ -47,7 +47,7 @@ class Desk:
         self.clock = clock
         self.store = store
         self.proc = folder / "proc"
-        write_processes(self.proc, {1: in_container([TRAINER.id])})
+        write_processes(self.proc, {7: in_container([TRAINER.id])})
         self.eyes = FakeGpuEyes(self.clock)
         self.containers = [TRAINER]
         self.account = GpuAccount(self.eyes, ProcessOwners(self.proc), SeenGpus(store, clock), clock)
@@ -79,7 +79,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def working(ratio: float = 0.5) -> Gpu:
-    return a_gpu(0, a_process(1, GIB, ratio))
+    return a_gpu(0, a_process(7, GIB, ratio))
 
 
 def seconds(use: GpuUse) -> float | None:
@@ -119,7 +119,7 @@ def test_a_process_that_ended_between_two_looks_is_charged_for_what_it_used(desk
     desk.look(working(0.5))
     desk.clock.advance(QUARTER)
     desk.eyes.show(working(0.5))
-    shutil.rmtree(desk.proc / "1")
+    shutil.rmtree(desk.proc / "7")
     look = desk.look(working(0.0))
     assert sum(charge.sm_seconds or 0 for charge in look.charges) == 7.5
     assert (look.gpus.use[0].processes, look.gpus.held[0].unattributed_memory_bytes) == (0, 61 * GIB)
@@ -133,7 +133,7 @@ def test_another_run_of_the_container_begins_anew(desk: Desk) -> None:
 
 
 def test_where_multiprocessor_time_is_not_told_idleness_is_unknown(desk: Desk) -> None:
-    split = a_split_gpu(0, a_process(1, GIB, None, instance=1))
+    split = a_split_gpu(0, a_process(7, GIB, None, instance=1))
     look = desk.look(split)
     assert {use.mig_uuid: seconds(use) for use in look.gpus.use} == {
         split.instances[0].uuid: None,

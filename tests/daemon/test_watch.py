@@ -448,22 +448,6 @@ def test_it_rests_the_shorter_the_more_is_undecided(post: WatchPost) -> None:
     assert post.cycle(MINUTE) == soon, "docker is unknown"
 
 
-def test_an_alert_that_housekeeping_forgot_is_forgotten(post: WatchPost) -> None:
-    web = post.engine.add("web", health="unhealthy")
-    post.cycle()
-    post.cycles(2, MINUTE)
-    web.health = "healthy"
-    post.emit("health_status: healthy", web)
-    post.cycles(3, MINUTE)
-    assert post.watch.snapshot is not None
-    assert len(post.watch.snapshot.alerts) == 1
-    post.store.write(lambda connection: connection.execute("UPDATE outbox SET state = 'sent', done = 0"))
-    post.clock.advance(timedelta(days=8))
-    post.store.write(lambda connection: outbox.prune(connection, post.steady.now()))
-    post.cycle()
-    assert post.watch.snapshot.alerts == {}
-
-
 def test_a_storm_of_ends_found_after_a_gap_is_a_few_messages_that_name_them_all(post: WatchPost) -> None:
     fleet = [post.engine.add(f"web-{number}") for number in range(300)]
     post.cycle()

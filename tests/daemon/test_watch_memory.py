@@ -10,14 +10,15 @@ import pytest
 
 from collectors.facts import Engine, EngineState, Facts, Known, Protection, SourceName
 from daemon.alerts import outbox
+from daemon.alerts.state import Phase
 from daemon.counters import Counters
 from daemon.observe import Observation, Observer
 from daemon.sightings import Sightings
 from daemon.steady import SteadyClock
 from daemon.store import Store
 from daemon.turns import Turns
-from daemon.watch import FORGET_EVERY, FRESH, Watch
-from tests.daemon.alerts.build import BAD, DISK, OK, ROOT, RULES, condition
+from daemon.watch import FRESH, Watch
+from tests.daemon.alerts.build import BAD, CRASHED, DISK, OK, ROOT, RULES, condition, occurrence
 from tests.daemon.watchpost import Options
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.crew import a_crew
@@ -65,7 +66,7 @@ class SpokenPolicy:
     """Finds what a test puts into its mouth."""
 
     needs: ClassVar[frozenset[SourceName]] = frozenset()
-    alerts: ClassVar[tuple[str, ...]] = (DISK,)
+    alerts: ClassVar[tuple[str, ...]] = (DISK, CRASHED)
 
     def __init__(self) -> None:
         self.findings: list[Verdict] = []
@@ -90,13 +91,13 @@ class Bridge:
             book=replace(
                 Options().book(),
                 policies={"spoken": self.policy},
-                rules={DISK: replace(RULES[DISK], hold=timedelta(0), clear=timedelta(0))},
+                rules={name: replace(RULES[name], hold=timedelta(0), clear=timedelta(0)) for name in (DISK, CRASHED)},
             ),
             store=self.store,
             counters=Counters.load(self.store),
             turns=Turns(self.store),
             sightings=Sightings(self.store, self.clock),
-            sinks=tuple,
+            sinks=lambda: ("slack",),
             away=timedelta(0),
             clock=self.clock,
             steady=self.steady,
@@ -155,16 +156,29 @@ def test_a_wall_clock_that_jumps_ages_nothing(bridge: Bridge) -> None:
     assert bridge.watch.snapshot
 
 
-def test_an_alert_that_is_over_for_a_week_is_forgotten_with_the_stores(bridge: Bridge) -> None:
+def test_an_alert_that_is_over_stays_in_the_store_alone(bridge: Bridge) -> None:
     other = replace(ROOT, key="/data", name="/data")
     bridge.policy.findings = [condition(BAD, DISK, subject=ROOT), condition(BAD, DISK, subject=other)]
     bridge.watch.cycle()
     bridge.policy.findings = [condition(OK, DISK, subject=ROOT), condition(BAD, DISK, subject=other)]
     bridge.watch.cycle()
-    bridge.clock.advance(outbox.KEPT + SECOND)
-    bridge.watch.cycle()
-    assert {state.subject for state in bridge.watch._alerts.values()} == {ROOT, other}
-    bridge.store.write(lambda connection: outbox.prune(connection, bridge.steady.now()))
-    bridge.clock.advance(FORGET_EVERY)
-    bridge.watch.cycle()
     assert {state.subject for state in bridge.watch._alerts.values()} == {other}
+    assert {state.subject for state in outbox.load_states(bridge.store).values()} == {ROOT, other}
+
+
+def test_the_episodes_of_an_alert_that_was_over_count_on(bridge: Bridge) -> None:
+    for state in (BAD, OK, OK, BAD):
+        bridge.policy.findings = [condition(state, DISK, subject=ROOT)]
+        bridge.watch.cycle()
+    (again,) = bridge.watch._alerts.values()
+    assert (again.phase, again.episode) == (Phase.FIRING, 2)
+
+
+def test_what_happened_once_is_told_once_though_it_was_not_seen_meanwhile(bridge: Bridge) -> None:
+    crash = occurrence(CRASHED)
+    story: list[list[Verdict]] = [[crash], [condition(OK, CRASHED)], [], [crash], [crash]]
+    for findings in story:
+        bridge.policy.findings = findings
+        bridge.watch.cycle()
+    kinds = bridge.store.read("SELECT kind FROM outbox ORDER BY id")
+    assert [row["kind"] for row in kinds] == ["fired", "resolved"]

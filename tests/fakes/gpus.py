@@ -160,7 +160,7 @@ def write_processes(proc: Path, paths: dict[int, str], *, namespace: str = "pid:
     own.mkdir(parents=True, exist_ok=True)
     (own / "pid").unlink(missing_ok=True)
     (own / "pid").symlink_to(namespace)
-    for pid, cgroup in paths.items():
+    for pid, cgroup in ({1: "0::/init.scope\n"} | paths).items():
         write_process(proc, pid, cgroup)
 
 

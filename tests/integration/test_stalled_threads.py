@@ -27,6 +27,7 @@ THREADS = (
     "sampler",
     "gpu",
     "watch",
+    "executor",
     "sender-console",
     "sender-slack",
     "scheduler",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import Death, RestartPolicy, Subject, SubjectKind, container_subject
-from daemon.alerts.lifecycle import step
+from daemon.alerts.lifecycle import concerned, step
 from policies.catalogue import BY_NAME
 from policies.policy import Condition, ConditionState, Occurrence, Severity
 from tests.fakes.clock import NOW
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.alerts.lifecycle import Step
-    from daemon.alerts.state import AlertState, Phase
+    from daemon.alerts.state import AlertState, Notice, Phase
     from policies.catalogue import AlertRule
 
 BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
@@ -119,19 +119,27 @@ class Story:
         ]
 
     def step(self, *findings: Condition | Occurrence, after: float = 0, ran: frozenset[str] | None = None) -> Step:
-        """Do one round and give all of what came of it."""
+        """Do one round and give all of what came of it: the same whether what is over is at hand or not."""
         self.now += timedelta(seconds=after)
-        result = step(
-            self.states,
-            findings,
-            ran_alerts=frozenset(self.rules) if ran is None else ran,
-            present=self.present,
-            gpus=self.gpus,
-            now=self.now,
-            elapsed=timedelta(seconds=after),
-            rules=self.rules,
-            host=HOST,
+        needed = concerned(findings, self.rules)
+        at_hand = {key: state for key, state in self.states.items() if state.phase.active or key in needed}
+        result, with_all = (
+            step(
+                states,
+                findings,
+                ran_alerts=frozenset(self.rules) if ran is None else ran,
+                present=self.present,
+                gpus=self.gpus,
+                now=self.now,
+                elapsed=timedelta(seconds=after),
+                rules=self.rules,
+                host=HOST,
+            )
+            for states in (at_hand, self.states)
         )
+        assert set(result.changed) == set(with_all.changed)
+        assert set(result.quiet) == set(with_all.quiet)
+        assert sorted(result.notices, key=_told_first) == sorted(with_all.notices, key=_told_first)
         self.states |= {state.fingerprint: state for state in result.changed}
         return result
 
@@ -143,3 +151,7 @@ class Story:
         """Give the state of the one alert of this name."""
         (state,) = (state for state in self.states.values() if state.alert == alert)
         return state
+
+
+def _told_first(notice: Notice) -> str:
+    return notice.state.fingerprint
