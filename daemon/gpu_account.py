@@ -104,7 +104,8 @@ class GpuAccount:
             recent = self._eyes.recent  # the first one may have come between the two
         if not recent:
             self._forget()
-            return GpuLook(source=source, gpus=Gpus(seen=self._seen.count))
+            # Where it is known that there are none, or they are not to be read, none is missed.
+            return GpuLook(source=source, gpus=Gpus() if isinstance(source, Known) else Gpus(seen=self._seen.count))
         latest = recent[-1][1]
         self._seen.note(len(latest.gpus))
         if not complete:

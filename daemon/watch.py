@@ -46,6 +46,7 @@ SOON = timedelta(seconds=5)
 """While an alert clears, while Docker cannot be read, and after a cycle that failed."""
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
+_NEAR = timedelta(minutes=1)
 _CLOSING = timedelta(seconds=7)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
@@ -279,10 +280,15 @@ class Watch:
         self._saved = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:
-        phases = {state.phase for state in self._alerts.values()}
-        if observation.unsettled or Phase.PENDING in phases:
+        if observation.unsettled or any(self._due(state) for state in self._alerts.values()):
             return UNSETTLED
-        return SOON if Phase.CLEARING in phases or not observation.facts.known(_DOCKER) else IDLE
+        waits = any(state.phase in {Phase.PENDING, Phase.CLEARING} for state in self._alerts.values())
+        return SOON if waits or not observation.facts.known(_DOCKER) else IDLE
+
+    def _due(self, state: AlertState) -> bool:
+        """Tell whether a pending alert may be told within a minute: what waits for longer is not looked at as often."""
+        rule = self._book.rules.get(state.alert)
+        return state.phase is Phase.PENDING and rule is not None and rule.hold - state.timer <= _NEAR
 
     def _log_removals(self, decision: Decision) -> None:
         """Say once of each object that it would be removed, and why."""

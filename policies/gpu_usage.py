@@ -83,7 +83,8 @@ class GpuUsage:
 
     def _at_rest(self, uses: Sequence[GpuUse], known: Mapping[str, Container], facts: Facts) -> list[GpuUse]:
         """Give the uses that keep others from the GPU and do not compute; of muted containers nothing is told."""
-        idle = [use for use in uses if use.idle_for]
+        # One that is seen for the first time has been idle for no time yet, and may be so all the same.
+        idle = [use for use in uses if use.idle_for is not None and (use.idle_for or not use.sm_ratio)]
         nobody_computes = len(idle) == len(uses)
         return [
             use

@@ -31,7 +31,7 @@ class NvmlUnavailable:
         if not isinstance(source, Unknown):
             # Before the first look at them there is nothing to say: an alert of the last run stays as it is.
             if source is not None:
-                yield _condition(ConditionState.OK, "it answers")
+                yield _condition(ConditionState.OK, "it answers" if facts.gpus.devices else "there is nothing to read")
             return
         asked = [each for each in facts.containers if each.gpu_requests and each.state in ALIVE]
         expected = facts.gpus.seen > 0 or bool(asked)

@@ -192,6 +192,14 @@ def test_on_a_host_without_gpus_there_is_nothing_to_tell(desk: Desk) -> None:
     assert (look.gpus.devices, look.gpus.seen, look.gpus.attributable) == ((), 0, True)
 
 
+def test_where_gpus_are_not_to_be_read_none_is_missed_and_where_they_cannot_be_all_are(desk: Desk) -> None:
+    desk.look(a_gpu(0), a_gpu(1))
+    desk.eyes.fail("the driver hangs")
+    assert desk.look().gpus.seen == 2
+    desk.eyes.source = Known(desk.clock.now())
+    assert desk.look().gpus.seen == 0
+
+
 def test_a_restart_remembers_how_many_there_were_and_a_boot_forgets(desk: Desk) -> None:
     desk.look(a_gpu(0), a_gpu(1))
     desk.look(a_gpu(0))

@@ -20,6 +20,7 @@ from tests.fakes.clock import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from collectors.facts import Source
@@ -132,9 +133,9 @@ def a_split_gpu(index: int = 0, *processes: GpuProcess) -> Gpu:
     )
 
 
-def a_sample(*gpus: Gpu) -> GpuSample:
+def a_sample(*gpus: Gpu, at: datetime = NOW) -> GpuSample:
     """Give a sample of these GPUs."""
-    return GpuSample(at=NOW, driver_version=DRIVER, gpus=gpus)
+    return GpuSample(at=at, driver_version=DRIVER, gpus=gpus)
 
 
 class FakeGpuEyes:
@@ -147,7 +148,8 @@ class FakeGpuEyes:
 
     def show(self, *gpus: Gpu) -> None:
         """Take another sample, of these GPUs."""
-        self.recent, self.source = (*self.recent, (self._clock.monotonic(), a_sample(*gpus))), Known(NOW)
+        now = self._clock.now()
+        self.recent, self.source = (*self.recent, (self._clock.monotonic(), a_sample(*gpus, at=now))), Known(now)
 
     def fail(self, why: str) -> None:
         """Be unable to tell of any GPU."""
