@@ -181,6 +181,7 @@ class App:
             self._wake,
             crew,
         )
+        self._seen_gpus = SeenGpus(self.store, clock)
         self.gpu = GpuWatch(
             partial(NvmlChild, settings.gpu.interval, os.environ),
             logged_xids,
@@ -189,6 +190,7 @@ class App:
             crew,
             interval=settings.gpu.interval,
             enabled=settings.gpu.enabled and self._is_local(),
+            expected=lambda: self._seen_gpus.count,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
@@ -391,7 +393,7 @@ class App:
             ledger=Ledger(history.load_baseline(store), clock.now(), deaths),
             recent=Recent(deaths, kills, clock),
             sightings=sightings,
-            gpus=GpuAccount(self.gpu, ProcessOwners(), SeenGpus(store, clock), clock),
+            gpus=GpuAccount(self.gpu, ProcessOwners(), self._seen_gpus, clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             state_fault=lambda: store.degraded,

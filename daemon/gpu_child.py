@@ -57,7 +57,6 @@ class NvmlChild:
         )
         assert self._process.stdout is not None  # noqa: S101  for mypy: a pipe was asked for
         self._output = self._process.stdout
-        os.set_blocking(self._output.fileno(), False)
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
         self._buffer = bytearray()
@@ -72,7 +71,7 @@ class NvmlChild:
         while b"\n" not in self._buffer:
             if not self._poll.poll(patience.total_seconds() * 1000):
                 return None
-            chunk = self._output.read(_CHUNK) or b""
+            chunk = os.read(self._output.fileno(), _CHUNK)  # unbuffered: poll sees nothing of what a buffer holds
             if not chunk:
                 raise ChildEndedError(self._how_it_ended())
             self._buffer += chunk

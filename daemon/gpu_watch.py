@@ -71,8 +71,9 @@ class GpuWatch:
     """
     The GPUs of this host, as long as anybody can tell of them; its properties may be read from any thread.
 
-    `begin` starts a reader, `kernel_log` gives the XID errors of the kernel's log. `wake` is called, in the
-    watch's thread, when GPUs come into reach or out of it, and for every XID error.
+    `begin` starts a reader, `kernel_log` gives the XID errors of the kernel's log, `expected` how many GPUs this
+    machine had before we were started. `wake` is called, in the watch's thread, when GPUs come into reach or out
+    of it, and for every XID error.
     """
 
     def __init__(  # noqa: PLR0913  each is a world of its own
@@ -85,6 +86,7 @@ class GpuWatch:
         *,
         interval: timedelta,
         enabled: bool = True,
+        expected: Callable[[], int] = lambda: 0,
         patience: Patience | None = None,
     ) -> None:
         self._begin = begin
@@ -93,6 +95,7 @@ class GpuWatch:
         self._wake = wake
         self._interval = interval
         self._enabled = enabled
+        self._expected = expected
         self._patience = patience or Patience()
         self._roster = GpuRoster()
         self._child: Child | None = None
@@ -158,7 +161,12 @@ class GpuWatch:
     def _run(self) -> None:
         try:
             while not self._worker.stopping.is_set():
-                self._rest(self._serve())
+                try:
+                    pause = self._serve()
+                except Exception:  # the boundary of a reader's life: no fault of a GPU may end the daemon
+                    log.exception("could not look after the NVML reader")
+                    pause = self._failed("the NVML reader cannot be looked after")
+                self._rest(pause)
         finally:
             self._bury_all()
 
@@ -222,13 +230,18 @@ class GpuWatch:
         except LineError as error:
             return self._failed(str(error))
         if isinstance(said, Refusal):
-            if said.code in _NO_GPUS and not self._roster:
+            if said.code in _NO_GPUS and not self._had_some():
                 return self._absent(_NO_GPUS[said.code])
             return self._failed(f"NVML says: {said.why}")
         if not said.gpus and not self._roster:
+            if self._had_some():
+                return self._failed("NVML knows no GPU, and this machine had some")
             return self._absent("NVML knows none")
         self._take(said)
         return 0.0 if self._wants_a_fresh_one() else None
+
+    def _had_some(self) -> bool:
+        return bool(self._roster) or self._expected() > 0
 
     def _take(self, listing: Listing) -> None:
         now, at = self._clock.monotonic(), self._clock.now()

@@ -216,6 +216,13 @@ def test_drivers_that_write_processes_wrongly_are_not_believed(tmp_path: Path, v
     assert (gpu.processes is not None) is listed
 
 
+def test_thousands_of_processes_are_one_long_line(tmp_path: Path) -> None:
+    gpus = [FakeGpu(processes=[FakeProcess(10_000 * gpu + pid, sm=1) for pid in range(1, 1001)]) for gpu in range(4)]
+    with reader(FakeNvml(tmp_path, *gpus)) as child:
+        for _ in range(3):
+            assert [len(gpu.processes or ()) for gpu in next_listing(child).gpus] == [1000] * 4
+
+
 def test_a_split_gpu_tells_its_instances_with_their_memory(tmp_path: Path) -> None:
     split = FakeGpu(
         mig=1,

@@ -44,7 +44,7 @@ HOUR = timedelta(hours=1)
 class Post:
     """A watch over the GPUs of a fake driver, whose readers, wake-ups and kernel log a test looks at."""
 
-    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK) -> None:
+    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK, expected: int = 0) -> None:
         self.nvml = nvml
         self.readers: list[NvmlChild] = []
         self.wakes = threading.Semaphore(0)
@@ -56,6 +56,7 @@ class Post:
             self.wakes.release,
             a_crew(),
             interval=INTERVAL,
+            expected=lambda: expected,
             patience=patience,
         )
 
@@ -86,9 +87,9 @@ class Post:
 
 
 @contextmanager
-def watching(nvml: FakeNvml, patience: Patience = QUICK) -> Iterator[Post]:
+def watching(nvml: FakeNvml, patience: Patience = QUICK, expected: int = 0) -> Iterator[Post]:
     """Watch the GPUs of a driver; in the end no reader is left, not even dead."""
-    post = Post(nvml, patience)
+    post = Post(nvml, patience, expected)
     post.watch.start()
     try:
         yield post
@@ -166,6 +167,16 @@ def test_a_driver_without_any_gpu_and_one_that_is_not_loaded_are_no_fault_either
         looks = len(post.readers)
         wait_until(lambda: len(post.readers) > looks + 1, "two more looks", DEADLINE)
         assert isinstance(post.watch.source, Known)
+
+
+def test_none_at_the_start_where_there_were_some_before_it_are_a_fault(tmp_path: Path) -> None:
+    with watching(FakeNvml(tmp_path), expected=2) as post:
+        post.wait_unknown("this machine had some")
+        post.nvml.failing["nvmlInitWithFlags", None] = fake.DRIVER_NOT_LOADED
+        post.nvml.write()
+        post.wait_unknown("Driver Not Loaded")
+        post.nvml.remove()
+        post.wait_unknown("NVML Shared Library Not Found")
 
 
 def test_gpus_that_come_later_are_found(tmp_path: Path) -> None:
@@ -298,6 +309,19 @@ def test_readers_that_the_driver_holds_are_abandoned_and_not_heaped_up(tmp_path:
         for reader in begun:
             reader.let_go.set()
         watch.close()
+
+
+def test_a_fault_of_our_own_ends_nothing_but_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    post = Post(FakeNvml(tmp_path, FakeGpu()))
+    post.kernel_log = None  # type: ignore[assignment]  # the fault
+    post.watch.start()
+    try:
+        post.wait_unknown("cannot be looked after")
+        post.kernel_log = ()
+        post.wait_for_faults(None)
+    finally:
+        post.watch.close()
+    assert "could not look after the NVML reader" in caplog.text
 
 
 def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
