@@ -100,7 +100,7 @@ class GpuAccount:
             self._forget()
             return GpuLook(source=source, gpus=Gpus(seen=self._seen.count))
         latest = recent[-1][1]
-        self._seen.note(len(latest.gpus))
+        self._seen.note(latest.gpus)
         if not complete:
             self._forget()
             return GpuLook(source=Known(latest.at), gpus=self._told(latest, (), ()))

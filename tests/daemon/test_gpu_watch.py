@@ -18,6 +18,7 @@ from collectors.kernel_log import LoggedXid
 from daemon.clock import SystemClock
 from daemon.gpu_child import NvmlChild
 from daemon.gpu_watch import GpuWatch, Patience
+from tests.daemon.test_gpu_roster import a_gpu
 from tests.fakes.crew import a_crew
 from tests.lab import nvml as fake
 from tests.lab.nvml import FakeGpu, FakeNvml, FakeProcess
@@ -44,7 +45,7 @@ HOUR = timedelta(hours=1)
 class Post:
     """A watch over the GPUs of a fake driver, whose readers, wake-ups and kernel log a test looks at."""
 
-    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK, expected: int = 0) -> None:
+    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK, before: tuple[Gpu, ...] = ()) -> None:
         self.nvml = nvml
         self.readers: list[NvmlChild] = []
         self.wakes = threading.Semaphore(0)
@@ -56,7 +57,7 @@ class Post:
             self.wakes.release,
             a_crew(),
             interval=INTERVAL,
-            expected=lambda: expected,
+            before=before,
             patience=patience,
         )
 
@@ -87,9 +88,9 @@ class Post:
 
 
 @contextmanager
-def watching(nvml: FakeNvml, patience: Patience = QUICK, expected: int = 0) -> Iterator[Post]:
+def watching(nvml: FakeNvml, patience: Patience = QUICK, before: tuple[Gpu, ...] = ()) -> Iterator[Post]:
     """Watch the GPUs of a driver; in the end no reader is left, not even dead."""
-    post = Post(nvml, patience, expected)
+    post = Post(nvml, patience, before)
     post.watch.start()
     try:
         yield post
@@ -170,9 +171,10 @@ def test_a_driver_without_any_gpu_and_one_that_is_not_loaded_are_no_fault_either
 
 
 def test_none_at_the_start_where_there_were_some_before_it_are_a_fault(tmp_path: Path) -> None:
-    with watching(FakeNvml(tmp_path), expected=2) as post:
-        post.wait_unknown("this machine had some")
-        post.nvml.failing["nvmlInitWithFlags", None] = fake.DRIVER_NOT_LOADED
+    with watching(FakeNvml(tmp_path), before=(a_gpu(0), a_gpu(1))) as post:
+        lost = post.wait_for_faults(GpuFault.LOST, GpuFault.LOST)
+        assert [gpu.uuid for gpu in lost] == ["GPU-0", "GPU-1"]
+        post.nvml.failing["*", None] = fake.DRIVER_NOT_LOADED
         post.nvml.write()
         post.wait_unknown("Driver Not Loaded")
         post.nvml.remove()
@@ -279,6 +281,22 @@ def test_the_kernels_log_tells_what_came_before_and_between_the_readers(tmp_path
         sample = post.watch.latest
         assert sample is not None
         assert timedelta(seconds=50) < sample.at - sample.gpus[0].xids[1].last_at < HOUR
+    finally:
+        post.watch.close()
+
+
+def test_where_nvml_tells_no_errors_the_kernels_log_does(tmp_path: Path) -> None:
+    nvml = FakeNvml(tmp_path, FakeGpu())
+    nvml.failing["nvmlEventSetCreate", None] = fake.NOT_SUPPORTED
+    nvml.write()
+    post = Post(nvml)
+    post.kernel_log = (LoggedXid(time.monotonic() - 5, (0, 1, 0), 79),)
+    post.watch.start()
+    try:
+        wait_until(lambda: counts(post), "the XID error", DEADLINE)
+        first = post.watch.latest
+        wait_until(lambda: post.watch.latest is not first, "another sample", DEADLINE)
+        assert counts(post) == [(79, 1)]
     finally:
         post.watch.close()
 
