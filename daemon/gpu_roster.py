@@ -32,11 +32,11 @@ class GpuRoster:
         """Tell whether this host has, or had, any GPU."""
         return bool(self._known)
 
-    def note_xid(self, uuid: str, xid: int, at: datetime) -> None:
-        """Count one XID error."""
+    def note_xid(self, uuid: str, xid: int, at: datetime, times: int = 1) -> None:
+        """Count an XID error that came so many times."""
         known = self._xids.get((uuid, xid))
         count, last_at = (known.count, max(known.last_at, at)) if known else (0, at)
-        self._xids[uuid, xid] = Xid(xid=xid, count=count + 1, last_at=last_at)
+        self._xids[uuid, xid] = Xid(xid=xid, count=count + times, last_at=last_at)
 
     def by_address(self, pci: tuple[int, ...]) -> str:
         """Give the UUID of the GPU at an address of the PCI bus, empty if there was never one."""

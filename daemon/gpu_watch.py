@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,9 @@ log = logging.getLogger(__name__)
 
 KEPT_INTERVALS = 3
 """So many without a line, and the sample is withdrawn and the reader is replaced."""
-_NO_GPUS = {9: "the driver is not loaded", 12: "there is no library"}
-"""What NVML says on a machine that has no GPUs: DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND."""
+_DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND = 9, 12
+"""What NVML says on a machine that has no GPUs."""
+_LOADED_DRIVER = Path("/proc/driver/nvidia/version")
 _MOST_STUCK = 3
 """Readers that the driver holds in the kernel: as long as there are so many, no other one is begun."""
 _MOST_RECENT = 32
@@ -75,7 +78,7 @@ class GpuWatch:
 
     `begin` starts a reader, `kernel_log` gives the XID errors of the kernel's log, `before` are the GPUs that this
     machine had before we were started. `wake` is called, in the watch's thread, when GPUs come into reach or out
-    of it, and for every XID error.
+    of it, and for every XID error. `driver` is a file that is there while a driver is loaded.
     """
 
     def __init__(  # noqa: PLR0913  each is a world of its own
@@ -89,6 +92,7 @@ class GpuWatch:
         interval: timedelta,
         enabled: bool = True,
         before: Iterable[Gpu] = (),
+        driver: Path = _LOADED_DRIVER,
         patience: Patience | None = None,
     ) -> None:
         self._begin = begin
@@ -97,6 +101,7 @@ class GpuWatch:
         self._wake = wake
         self._interval = interval
         self._enabled = enabled
+        self._driver = driver
         self._patience = patience or Patience()
         self._roster = GpuRoster(before)
         self._child: Child | None = None
@@ -231,21 +236,29 @@ class GpuWatch:
         except LineError as error:
             return self._failed(str(error))
         if isinstance(said, Refusal):
-            if said.code in _NO_GPUS and not self._roster:
-                return self._absent(_NO_GPUS[said.code])
-            return self._failed(f"NVML says: {said.why}")
+            return self._refused(said)
         if not said.gpus and not self._roster:
             return self._absent("NVML knows none")
         self._take(said)
         return 0.0 if self._wants_a_fresh_one() else None
 
+    def _refused(self, said: Refusal) -> float:
+        if said.code == _DRIVER_NOT_LOADED and self._driver.exists():
+            return self._failed(
+                "the NVIDIA driver is loaded, but its devices cannot be opened; "
+                "under systemd gpu.conf lets them in, in a container --gpus all"
+            )
+        if said.code in {_DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND} and not self._roster:
+            return self._absent(said.why)
+        return self._failed(f"NVML says: {said.why}")
+
     def _take(self, listing: Listing) -> None:
         now, at = self._clock.monotonic(), self._clock.now()
         self._roster.meet(listing)
         self._fill_gap(listing.listening_since, now, at)
-        for uuid, xid in listing.xids:
-            log.warning("GPU %s reports XID %d", words.plain(uuid) or "unknown", xid)
-            self._roster.note_xid(uuid, xid, at)
+        for (uuid, xid), times in Counter(listing.xids).items():  # some come by the thousand
+            log.warning("GPU %s reports XID %d, %d times", words.plain(uuid) or "unknown", xid, times)
+            self._roster.note_xid(uuid, xid, at, times)
         sample = self._roster.sample(listing, at)
         self._stand(
             _Standing(
@@ -303,6 +316,8 @@ class GpuWatch:
         before, self._standing = self._standing.sample, standing
         gpus = standing.sample.gpus if standing.sample else ()
         faults = {gpu.uuid: gpu.fault for gpu in before.gpus} if before else {}
+        if standing.sample is not None and before is None:
+            log.info("%d GPUs are read, driver %s", len(gpus), words.plain(standing.sample.driver_version))
         for gpu in gpus:
             if gpu.fault is not faults.get(gpu.uuid):
                 how = gpu.fault.replace("_", " ") if gpu.fault else "can be read again"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from signal import SIGKILL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Known, Unknown
 from collectors.gpu_facts import GpuFault
@@ -45,9 +45,7 @@ HOUR = timedelta(hours=1)
 class Post:
     """A watch over the GPUs of a fake driver, whose readers, wake-ups and kernel log a test looks at."""
 
-    def __init__(
-        self, nvml: FakeNvml, patience: Patience = QUICK, before: tuple[Gpu, ...] = (), interval: timedelta = INTERVAL
-    ) -> None:
+    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK, interval: timedelta = INTERVAL, **more: Any) -> None:
         self.nvml = nvml
         self._interval = interval
         self.readers: list[NvmlChild] = []
@@ -60,8 +58,8 @@ class Post:
             self.wakes.release,
             a_crew(),
             interval=interval,
-            before=before,
             patience=patience,
+            **{"driver": nvml.folder / "none", **more},
         )
 
     def gpus(self) -> tuple[Gpu, ...]:
@@ -91,11 +89,9 @@ class Post:
 
 
 @contextmanager
-def watching(
-    nvml: FakeNvml, patience: Patience = QUICK, before: tuple[Gpu, ...] = (), interval: timedelta = INTERVAL
-) -> Iterator[Post]:
+def watching(nvml: FakeNvml, patience: Patience = QUICK, interval: timedelta = INTERVAL, **more: Any) -> Iterator[Post]:
     """Watch the GPUs of a driver; in the end no reader is left, not even dead."""
-    post = Post(nvml, patience, before, interval)
+    post = Post(nvml, patience, interval, **more)
     post.watch.start()
     try:
         yield post
@@ -173,6 +169,16 @@ def test_a_driver_without_any_gpu_and_one_that_is_not_loaded_are_no_fault_either
         looks = len(post.readers)
         wait_until(lambda: len(post.readers) > looks + 1, "two more looks", DEADLINE)
         assert isinstance(post.watch.source, Known)
+
+
+def test_a_loaded_driver_that_is_out_of_reach_is_no_machine_without_gpus(tmp_path: Path) -> None:
+    nvml = FakeNvml(tmp_path, FakeGpu())
+    nvml.failing["nvmlInitWithFlags", None] = fake.DRIVER_NOT_LOADED
+    nvml.write()
+    loaded = tmp_path / "version"
+    loaded.touch()
+    with watching(nvml, driver=loaded) as post:
+        post.wait_unknown("its devices cannot be opened")
 
 
 def test_none_at_the_start_where_there_were_some_before_it_are_a_fault(tmp_path: Path) -> None:
