@@ -190,7 +190,7 @@ class App:
             crew,
             interval=settings.gpu.interval,
             enabled=settings.gpu.enabled and self._is_local(),
-            expected=lambda: self._seen_gpus.count,
+            before=self._seen_gpus.gpus.values(),
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from collectors.gpu_facts import Gpu, GpuFault, GpuSample, Xid
 from collectors.kernel_log import pci_address
+from daemon.gpu_seen import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from collectors.nvml_lines import Listing
@@ -22,19 +23,20 @@ class GpuRoster:
     XID errors are counted from the last start of the machine on if the kernel's log tells them, else from our own.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[str, Gpu] = {}
+    def __init__(self, known: Iterable[Gpu] = ()) -> None:
+        """Begin with those that were known before."""
+        self._known = {gpu.uuid: gpu for gpu in known}
         self._xids: dict[tuple[str, int], Xid] = {}
 
     def __bool__(self) -> bool:
         """Tell whether this host has, or had, any GPU."""
         return bool(self._known)
 
-    def note_xid(self, uuid: str, xid: int, at: datetime) -> None:
-        """Count one XID error."""
+    def note_xid(self, uuid: str, xid: int, at: datetime, times: int = 1) -> None:
+        """Count an XID error that came so many times."""
         known = self._xids.get((uuid, xid))
         count, last_at = (known.count, max(known.last_at, at)) if known else (0, at)
-        self._xids[uuid, xid] = Xid(xid=xid, count=count + 1, last_at=last_at)
+        self._xids[uuid, xid] = Xid(xid=xid, count=count + times, last_at=last_at)
 
     def by_address(self, pci: tuple[int, ...]) -> str:
         """Give the UUID of the GPU at an address of the PCI bus, empty if there was never one."""
@@ -47,9 +49,7 @@ class GpuRoster:
         """Remember the GPUs of a sample."""
         for gpu in listing.gpus:
             if gpu.readings is not None:
-                # What is known of one that cannot be read any more: what it is, not how it was.
-                bare = replace(gpu, readings=None, instances=(), processes=None)
-                self._known[gpu.uuid] = bare
+                self._known[gpu.uuid] = bare(gpu)
 
     def sample(self, listing: Listing, at: datetime) -> GpuSample:
         """Give all GPUs that were ever met, and those nameless ones that cannot be read, in NVML's order."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -16,10 +18,10 @@ from daemon.gpu_roster import GpuRoster
 from policies import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from collectors.gpu_facts import GpuSample
+    from collectors.gpu_facts import Gpu, GpuSample
     from collectors.kernel_log import LoggedXid
     from daemon.clock import Clock
     from daemon.crew import Crew
@@ -29,12 +31,15 @@ log = logging.getLogger(__name__)
 
 KEPT_INTERVALS = 3
 """So many without a line, and the sample is withdrawn and the reader is replaced."""
-_NO_GPUS = {9: "the driver is not loaded", 12: "there is no library"}
-"""What NVML says on a machine that has no GPUs: DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND."""
+_DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND = 9, 12
+"""What NVML says on a machine that has no GPUs."""
+_LOADED_DRIVER = Path("/proc/driver/nvidia/version")
 _MOST_STUCK = 3
 """Readers that the driver holds in the kernel: as long as there are so many, no other one is begun."""
 _MOST_RECENT = 32
 """More samples than come between two cycles of the watch thread."""
+_LOOK_INTO_LOG = timedelta(minutes=1)
+"""How often, where NVML tells no XID errors."""
 _SLICE = timedelta(seconds=1)
 _ONCE = timedelta(seconds=20)
 _CLOSING = timedelta(seconds=3)
@@ -71,9 +76,9 @@ class GpuWatch:
     """
     The GPUs of this host, as long as anybody can tell of them; its properties may be read from any thread.
 
-    `begin` starts a reader, `kernel_log` gives the XID errors of the kernel's log, `expected` how many GPUs this
+    `begin` starts a reader, `kernel_log` gives the XID errors of the kernel's log, `before` are the GPUs that this
     machine had before we were started. `wake` is called, in the watch's thread, when GPUs come into reach or out
-    of it, and for every XID error.
+    of it, and for every XID error. `driver` is a file that is there while a driver is loaded.
     """
 
     def __init__(  # noqa: PLR0913  each is a world of its own
@@ -86,7 +91,8 @@ class GpuWatch:
         *,
         interval: timedelta,
         enabled: bool = True,
-        expected: Callable[[], int] = lambda: 0,
+        before: Iterable[Gpu] = (),
+        driver: Path = _LOADED_DRIVER,
         patience: Patience | None = None,
     ) -> None:
         self._begin = begin
@@ -95,9 +101,9 @@ class GpuWatch:
         self._wake = wake
         self._interval = interval
         self._enabled = enabled
-        self._expected = expected
+        self._driver = driver
         self._patience = patience or Patience()
-        self._roster = GpuRoster()
+        self._roster = GpuRoster(before)
         self._child: Child | None = None
         self._ended: list[Child] = []
         self._backoff = Backoff(*self._patience.again)
@@ -230,28 +236,29 @@ class GpuWatch:
         except LineError as error:
             return self._failed(str(error))
         if isinstance(said, Refusal):
-            if said.code in _NO_GPUS and not self._had_some():
-                return self._absent(_NO_GPUS[said.code])
-            return self._failed(f"NVML says: {said.why}")
+            return self._refused(said)
         if not said.gpus and not self._roster:
-            if self._had_some():
-                return self._failed("NVML knows no GPU, and this machine had some")
             return self._absent("NVML knows none")
         self._take(said)
         return 0.0 if self._wants_a_fresh_one() else None
 
-    def _had_some(self) -> bool:
-        return bool(self._roster) or self._expected() > 0
+    def _refused(self, said: Refusal) -> float:
+        if said.code == _DRIVER_NOT_LOADED and self._driver.exists():
+            return self._failed(
+                "the NVIDIA driver is loaded, but its devices cannot be opened; "
+                "under systemd gpu.conf lets them in, in a container --gpus all"
+            )
+        if said.code in {_DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND} and not self._roster:
+            return self._absent(said.why)
+        return self._failed(f"NVML says: {said.why}")
 
     def _take(self, listing: Listing) -> None:
         now, at = self._clock.monotonic(), self._clock.now()
         self._roster.meet(listing)
-        if listing.listening_since is not None and listing.listening_since != self._heard_since:
-            self._fill_gap(listing.listening_since, now, at)
-        self._heard_since, self._heard_until = listing.listening_since, now
-        for uuid, xid in listing.xids:
-            log.warning("GPU %s reports XID %d", words.plain(uuid) or "unknown", xid)
-            self._roster.note_xid(uuid, xid, at)
+        self._fill_gap(listing.listening_since, now, at)
+        for (uuid, xid), times in Counter(listing.xids).items():  # some come by the thousand
+            log.warning("GPU %s reports XID %d, %d times", words.plain(uuid) or "unknown", xid, times)
+            self._roster.note_xid(uuid, xid, at, times)
         sample = self._roster.sample(listing, at)
         self._stand(
             _Standing(
@@ -263,11 +270,17 @@ class GpuWatch:
             )
         )
 
-    def _fill_gap(self, since: float, now: float, at: datetime) -> None:
+    def _fill_gap(self, listening_since: float | None, now: float, at: datetime) -> None:
         """Count the XID errors that came while no reader listened, as far as the kernel's log may be read."""
-        for logged in self._kernel_log():
-            if self._heard_until < logged.at < since and (uuid := self._roster.by_address(logged.pci)):
-                self._roster.note_xid(uuid, logged.xid, at - timedelta(seconds=now - logged.at))
+        until = now if listening_since is None else listening_since
+        deaf = listening_since is None and now - self._heard_until >= _LOOK_INTO_LOG.total_seconds()
+        if deaf or listening_since not in {None, self._heard_since}:
+            for logged in self._kernel_log():
+                if self._heard_until < logged.at < until and (uuid := self._roster.by_address(logged.pci)):
+                    self._roster.note_xid(uuid, logged.xid, at - timedelta(seconds=now - logged.at))
+            self._heard_until = until
+        if listening_since is not None:
+            self._heard_since, self._heard_until = listening_since, now
 
     def _wants_a_fresh_one(self) -> bool:
         """Tell whether it is time for another reader: one that has lost a GPU does not see it come back."""
@@ -303,6 +316,8 @@ class GpuWatch:
         before, self._standing = self._standing.sample, standing
         gpus = standing.sample.gpus if standing.sample else ()
         faults = {gpu.uuid: gpu.fault for gpu in before.gpus} if before else {}
+        if standing.sample is not None and before is None:
+            log.info("%d GPUs are read, driver %s", len(gpus), words.plain(standing.sample.driver_version))
         for gpu in gpus:
             if gpu.fault is not faults.get(gpu.uuid):
                 how = gpu.fault.replace("_", " ") if gpu.fault else "can be read again"

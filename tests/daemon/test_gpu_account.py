@@ -12,7 +12,7 @@ from collectors.facts import Known, Unknown
 from collectors.gpu_facts import GpuRequest, GpuRequestSource
 from collectors.process_owner import ProcessOwners
 from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
-from daemon.gpu_seen import SeenGpus
+from daemon.gpu_seen import SeenGpus, bare
 from daemon.store import Store
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.gpus import (
@@ -200,9 +200,21 @@ def test_where_gpus_are_not_to_be_read_none_is_missed_and_where_they_cannot_be_a
     assert desk.look().gpus.seen == 0
 
 
-def test_a_restart_remembers_how_many_there_were_and_a_boot_forgets(desk: Desk) -> None:
+def test_a_restart_remembers_which_there_were_and_a_boot_forgets(desk: Desk) -> None:
     desk.look(a_gpu(0), a_gpu(1))
     desk.look(a_gpu(0))
-    assert SeenGpus(desk.store, desk.clock).count == 2
+    seen = SeenGpus(desk.store, desk.clock)
+    assert seen.count == 2
+    assert list(seen.gpus.values()) == [bare(a_gpu(0)), bare(a_gpu(1))]
     desk.clock.boot = "another boot"
+    assert (SeenGpus(desk.store, desk.clock).count, SeenGpus(desk.store, desk.clock).gpus) == (0, {})
+
+
+def test_a_record_of_an_earlier_build_is_left_out(desk: Desk) -> None:
+    desk.look(a_gpu(0))
+    desk.store.write(
+        lambda connection: connection.execute(
+            "UPDATE meta SET value = json_remove(value, '$.gpus') WHERE key = 'gpus_seen'"
+        )
+    )
     assert SeenGpus(desk.store, desk.clock).count == 0

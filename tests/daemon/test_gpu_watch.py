@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from signal import SIGKILL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Known, Unknown
 from collectors.gpu_facts import GpuFault
@@ -18,6 +18,7 @@ from collectors.kernel_log import LoggedXid
 from daemon.clock import SystemClock
 from daemon.gpu_child import NvmlChild
 from daemon.gpu_watch import GpuWatch, Patience
+from tests.daemon.test_gpu_roster import a_gpu
 from tests.fakes.crew import a_crew
 from tests.lab import nvml as fake
 from tests.lab.nvml import FakeGpu, FakeNvml, FakeProcess
@@ -44,8 +45,9 @@ HOUR = timedelta(hours=1)
 class Post:
     """A watch over the GPUs of a fake driver, whose readers, wake-ups and kernel log a test looks at."""
 
-    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK, expected: int = 0) -> None:
+    def __init__(self, nvml: FakeNvml, patience: Patience = QUICK, interval: timedelta = INTERVAL, **more: Any) -> None:
         self.nvml = nvml
+        self._interval = interval
         self.readers: list[NvmlChild] = []
         self.wakes = threading.Semaphore(0)
         self.kernel_log: tuple[LoggedXid, ...] = ()
@@ -55,9 +57,9 @@ class Post:
             SystemClock(),
             self.wakes.release,
             a_crew(),
-            interval=INTERVAL,
-            expected=lambda: expected,
+            interval=interval,
             patience=patience,
+            **{"driver": nvml.folder / "none", **more},
         )
 
     def gpus(self) -> tuple[Gpu, ...]:
@@ -82,14 +84,14 @@ class Post:
         wait_until(lambda: words in getattr(self.watch.source, "why", ""), f"the reason: {words}", DEADLINE)
 
     def _begin(self) -> NvmlChild:
-        self.readers.append(NvmlChild(INTERVAL, {**os.environ, **self.nvml.environment}))
+        self.readers.append(NvmlChild(self._interval, {**os.environ, **self.nvml.environment}))
         return self.readers[-1]
 
 
 @contextmanager
-def watching(nvml: FakeNvml, patience: Patience = QUICK, expected: int = 0) -> Iterator[Post]:
+def watching(nvml: FakeNvml, patience: Patience = QUICK, interval: timedelta = INTERVAL, **more: Any) -> Iterator[Post]:
     """Watch the GPUs of a driver; in the end no reader is left, not even dead."""
-    post = Post(nvml, patience, expected)
+    post = Post(nvml, patience, interval, **more)
     post.watch.start()
     try:
         yield post
@@ -107,7 +109,7 @@ def test_the_gpus_are_known_and_whoever_decides_on_them_is_woken(tmp_path: Path)
 
 
 def test_samples_that_change_nothing_wake_nobody(tmp_path: Path) -> None:
-    with watching(FakeNvml(tmp_path, FakeGpu())) as post:
+    with watching(FakeNvml(tmp_path, FakeGpu()), interval=timedelta(seconds=2)) as post:
         post.wait_for_faults(None)
         assert post.wakes.acquire(timeout=DEADLINE)
         first = post.watch.latest
@@ -169,10 +171,21 @@ def test_a_driver_without_any_gpu_and_one_that_is_not_loaded_are_no_fault_either
         assert isinstance(post.watch.source, Known)
 
 
+def test_a_loaded_driver_that_is_out_of_reach_is_no_machine_without_gpus(tmp_path: Path) -> None:
+    nvml = FakeNvml(tmp_path, FakeGpu())
+    nvml.failing["nvmlInitWithFlags", None] = fake.DRIVER_NOT_LOADED
+    nvml.write()
+    loaded = tmp_path / "version"
+    loaded.touch()
+    with watching(nvml, driver=loaded) as post:
+        post.wait_unknown("its devices cannot be opened")
+
+
 def test_none_at_the_start_where_there_were_some_before_it_are_a_fault(tmp_path: Path) -> None:
-    with watching(FakeNvml(tmp_path), expected=2) as post:
-        post.wait_unknown("this machine had some")
-        post.nvml.failing["nvmlInitWithFlags", None] = fake.DRIVER_NOT_LOADED
+    with watching(FakeNvml(tmp_path), before=(a_gpu(0), a_gpu(1))) as post:
+        lost = post.wait_for_faults(GpuFault.LOST, GpuFault.LOST)
+        assert [gpu.uuid for gpu in lost] == ["GPU-0", "GPU-1"]
+        post.nvml.failing["*", None] = fake.DRIVER_NOT_LOADED
         post.nvml.write()
         post.wait_unknown("Driver Not Loaded")
         post.nvml.remove()
@@ -222,7 +235,7 @@ def test_a_killed_reader_withdraws_what_it_said_and_a_fresh_one_goes_on(tmp_path
         post.wait_unknown("ended by signal 9")
         assert post.watch.latest is None
         post.wait_for_faults(None)
-        assert len(post.readers) == 2
+        assert len(post.readers) > 1
 
 
 def test_a_driver_that_crashes_the_reader_crashes_nothing_else(tmp_path: Path) -> None:
@@ -279,6 +292,22 @@ def test_the_kernels_log_tells_what_came_before_and_between_the_readers(tmp_path
         sample = post.watch.latest
         assert sample is not None
         assert timedelta(seconds=50) < sample.at - sample.gpus[0].xids[1].last_at < HOUR
+    finally:
+        post.watch.close()
+
+
+def test_where_nvml_tells_no_errors_the_kernels_log_does(tmp_path: Path) -> None:
+    nvml = FakeNvml(tmp_path, FakeGpu())
+    nvml.failing["nvmlEventSetCreate", None] = fake.NOT_SUPPORTED
+    nvml.write()
+    post = Post(nvml)
+    post.kernel_log = (LoggedXid(time.monotonic() - 5, (0, 1, 0), 79),)
+    post.watch.start()
+    try:
+        wait_until(lambda: counts(post), "the XID error", DEADLINE)
+        first = post.watch.latest
+        wait_until(lambda: post.watch.latest is not first, "another sample", DEADLINE)
+        assert counts(post) == [(79, 1)]
     finally:
         post.watch.close()
 
