@@ -318,5 +318,6 @@ def _gpus_here(facts: Facts) -> frozenset[str] | None:
 def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:
     """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
     if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
-        return replace(finding, reason=redact.text(finding.reason))
+        details = tuple(redact.text(line) for line in finding.details)
+        return replace(finding, reason=redact.text(finding.reason), details=details)
     return finding

@@ -38,10 +38,8 @@ def held(holds: Sequence[GpuHold]) -> str:
 
 
 def owner(container: Container, facts: Facts) -> str:
-    """Say whose a container is: `compose project nlp, owner vision`, as far as its labels tell."""
-    name = container.labels.get(facts.owner_label, "").strip() if facts.owner_label else ""
-    project = f"compose project {container.compose_project}" if container.compose_project else ""
-    return ", ".join(part for part in (project, f"owner {name}" if name else "") if part)
+    """Give whom its label names as its owner; empty if it names nobody."""
+    return container.labels.get(facts.owner_label, "").strip() if facts.owner_label else ""
 
 
 def affected(facts: Facts, gpu_uuid: str) -> str:
@@ -56,14 +54,17 @@ def affected(facts: Facts, gpu_uuid: str) -> str:
         )
     shares = {id_: _share(id_, uses, last) for id_ in on_it}
     order = sorted(on_it, key=lambda id_: (-(shares[id_][0] or 0), known[id_].name))
-    named = [_named(known[id_], shares[id_][1], facts) for id_ in order[:_MOST_NAMED]]
+    told = [named(known[id_], facts, shares[id_][1]) for id_ in order[:_MOST_NAMED]]
     more = f" and {len(order) - _MOST_NAMED} more" if len(order) > _MOST_NAMED else ""
-    return f"Containers on it: {', '.join(named)}{more}"
+    return f"Containers on it: {', '.join(told)}{more}"
 
 
 def named(container: Container, facts: Facts, what: str = "") -> str:
-    """Name a container, with what it has and whose it is: `trainer-3 (61.3 GiB, owner vision)`."""
-    return _named(container, what, facts)
+    """Name a container, with what it has and whose it is: `trainer-3 (61.3 GiB, compose project nlp, owner vision)`."""
+    project = f"compose project {container.compose_project}" if container.compose_project else ""
+    name = owner(container, facts)
+    told = ", ".join(part for part in (what, project, f"owner {name}" if name else "") if part)
+    return f"{container.name} ({told})" if told else container.name
 
 
 def _share(container_id: str, uses: Iterable[GpuUse], last: Iterable[GpuHold]) -> tuple[int | None, str]:
@@ -85,8 +86,3 @@ def _total(sizes: Iterable[int | None]) -> int | None:
 
 def _memory(size_bytes: int | None) -> str:
     return "memory unknown" if size_bytes is None else words.size(size_bytes)
-
-
-def _named(container: Container, what: str, facts: Facts) -> str:
-    told = ", ".join(part for part in (what, owner(container, facts)) if part)
-    return f"{container.name} ({told})" if told else container.name

@@ -10,6 +10,7 @@ import pytest
 
 from daemon.alerts.state import Phase
 from policies.gpu_devices import GpuDevices
+from policies.gpu_refused import GpuRefused
 from policies.gpu_usage import GpuUsage
 from policies.gpu_xids import GpuXids
 from policies.nvml import NvmlUnavailable
@@ -29,6 +30,7 @@ OF_GPUS: Mapping[str, Policy] = {
     "xids": GpuXids(),
     "usage": GpuUsage(),
     "nvml": NvmlUnavailable(),
+    "refused": GpuRefused(),
 }
 QUARTER = 15 * SECOND
 
@@ -85,6 +87,14 @@ def test_our_own_restart_neither_ends_an_idleness_nor_tells_it_again(post: Watch
     told = [each for each in after.told() if each[0] == "gpu-idle"]
     after.close()
     assert told == [("gpu-idle", "fired"), ("gpu-idle", "resolved")]
+
+
+def test_the_engines_words_about_a_gpu_are_told_without_secrets(post: WatchPost) -> None:
+    words = 'could not select device driver "" with token=hunter2 and capabilities: [[gpu]]'
+    post.engine.add("vllm", state="created", exit_code=128, error=words)
+    post.cycle()
+    assert "token=***" in " ".join(post.alerts["container-gpu-refused", "vllm"].details)
+    assert [alert for alert, _ in post.told()] == ["container-gpu-refused"], "it speaks for the failed start"
 
 
 def test_a_driver_that_says_nothing_resolves_no_alert(post: WatchPost) -> None:

@@ -37,7 +37,7 @@ def test_a_container_whose_reserved_gpu_is_lost_has_lost_it() -> None:
     [condition] = conditions(JUDGE, world, LOST)
     assert (condition.state, condition.severity) == (BAD, Severity.WARNING)
     assert condition.reason == "GPU 2 cannot be reached"
-    assert condition.details == ("Owner: owner vision",)
+    assert condition.details == ("Owner: vision",)
 
 
 def test_a_container_that_was_last_seen_on_a_gpu_has_lost_it_though_it_never_asked_for_it() -> None:
