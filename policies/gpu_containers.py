@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +13,7 @@ from policies.policy import Condition, ConditionState, Severity
 from policies.subjects import ALIVE, speakers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from collectors.facts import Container, Facts
 
@@ -35,16 +36,27 @@ class ContainerGpus:
 
     def decide(self, facts: Facts) -> Iterator[Condition]:
         """Yield both conditions for every container."""
+        its = _gpus_of(facts)
         for container in speakers(facts.containers):
             if audible(container.name, container.labels, facts.ignore):
-                yield _lost(container, facts)
-                yield _without(container, facts)
+                yield _lost(container, its.get(container.id, frozenset()), facts)
+                yield _without(container, facts, computes=container.id in its)
             else:
                 yield from muted(self.alerts, container.subject)
 
 
-def _lost(container: Container, facts: Facts) -> Condition:
-    gone = _gone(container, facts) if container.state in ALIVE else []
+def _gpus_of(facts: Facts) -> Mapping[str, Collection[str]]:
+    """Give the UUIDs of the GPUs that each container uses, has reserved or was last seen on, by container id."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for each in facts.gpus.use:
+        found[each.container_id].add(each.gpu_uuid)
+    for hold in facts.gpus.last_held:
+        found[hold.container_id].add(hold.gpu_uuid)
+    return found
+
+
+def _lost(container: Container, its: Collection[str], facts: Facts) -> Condition:
+    gone = _gone(container, its, facts) if container.state in ALIVE else []
     well = "it can reach its GPUs" if container.state in ALIVE else f"not running: {container.state}"
     told = gpu_words.owner(container, facts)
     return Condition(
@@ -57,12 +69,9 @@ def _lost(container: Container, facts: Facts) -> Condition:
     )
 
 
-def _gone(container: Container, facts: Facts) -> list[str]:
-    """Name the GPUs that it uses, has reserved or was last seen on, and that nobody can reach any more."""
-    gpus = facts.gpus
-    its = {use.gpu_uuid for use in gpus.use if use.container_id == container.id}
-    its |= {hold.gpu_uuid for hold in gpus.last_held if hold.container_id == container.id}
-    faulty = [f"GPU {gpu.index} cannot be reached" for gpu in gpus.devices if gpu.fault and gpu.uuid in its]
+def _gone(container: Container, its: Collection[str], facts: Facts) -> list[str]:
+    """Name those of its GPUs that nobody can reach any more."""
+    faulty = [f"GPU {gpu.index} cannot be reached" for gpu in facts.gpus.devices if gpu.fault and gpu.uuid in its]
     asked = [id_ for request in container.gpu_requests for id_ in request.ids]
     return faulty + [f"{id_} is not there any more" for id_ in asked if _vanished(id_, facts)]
 
@@ -76,12 +85,8 @@ def _vanished(asked: str, facts: Facts) -> bool:
     return False
 
 
-def _without(container: Container, facts: Facts) -> Condition:
-    has = (
-        container.privileged
-        or bool(container.gpu_requests)
-        or any(use.container_id == container.id for use in facts.gpus.use)
-    )
+def _without(container: Container, facts: Facts, *, computes: bool) -> Condition:
+    has = container.privileged or bool(container.gpu_requests) or computes
     bad = container.state in ALIVE and container.gpu_image and not has and bool(facts.gpus.devices)
     told = gpu_words.owner(container, facts)
     return Condition(
