@@ -17,10 +17,10 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test slow bench soak check lint format root setup lab clean
+.PHONY: help run demo test slow bench gpu-check soak check lint format root setup lab clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 run: ## watch this host's engine; where there is none, show the demo
 	@address=$$($(PYTHON) deploy/find_engine.py); \
@@ -44,6 +44,9 @@ slow: lab ## run the proofs that take minutes
 
 bench: lab ## measure latency, CPU and memory
 	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+gpu-check: setup ## print what is read of this machine's GPUs beside nvidia-smi
+	@exec $(BIN)/python -m tests.lab.gpu_check
 
 soak: lab ## let it watch thousands of short lives for half an hour
 	@exec $(BIN)/python -m tests.soak $(ARGS)

@@ -17,6 +17,7 @@ from collectors.facts import (
     Image,
     RestartPolicy,
 )
+from collectors.gpu_requests import gpu_requests, made_for_gpus
 from collectors.json_fields import Fields, objects
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ def container(answer: object) -> Container:
         networks=_networks(item),
         mounted_images=tuple(each.text("Source") for each in host.children("Mounts") if each.text("Type") == "image"),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
+        runtime=host.text("Runtime"),
+        privileged=host.flag("Privileged"),
+        gpu_requests=gpu_requests(host, config),
+        gpu_image=made_for_gpus(config),
     )
 
 
@@ -202,6 +207,11 @@ def engine(info: object, said: Versions, since: datetime) -> Engine:
         containerd_address=item.child("Containerd").text("Address"),
         cgroup_driver=item.text("CgroupDriver"),
         cgroup_version=item.text("CgroupVersion"),
+        runtimes=item.child("Runtimes").names(),
+        default_runtime=item.text("DefaultRuntime"),
+        cdi_devices=tuple(
+            each.text("ID") for each in item.children("DiscoveredDevices") if each.text("Source") == "cdi"
+        ),
         live_restore=item.flag("LiveRestoreEnabled"),
         swarm=item.child("Swarm").text("LocalNodeState") not in {"", "inactive"},
         podman=said.podman,

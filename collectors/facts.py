@@ -12,9 +12,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
+from collectors.gpu_facts import Gpus
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from collectors.gpu_facts import GpuHold, GpuRequest
     from collectors.storage_facts import BuildRecord, LogSize, Network, Volume
 
 COMPOSE_PROJECT = "com.docker.compose.project"
@@ -37,6 +40,8 @@ class SourceName(StrEnum):
     VOLUMES = "volumes"
     LOGS = "logs"
     """What the logs of all containers take."""
+    GPU = "gpu"
+    """NVML; on a host without GPUs it is known, and there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class SubjectKind(StrEnum):
     NETWORK = "network"
     VOLUME = "volume"
     FILESYSTEM = "filesystem"
+    GPU = "gpu"
     ENGINE = "engine"
     DAEMON = "daemon"
     """Shipkeeper itself."""
@@ -183,6 +189,13 @@ class Container:
     """The references of the images that it mounts."""
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
+    runtime: str = ""
+    """`HostConfig.Runtime`; empty for the engine's default."""
+    privileged: bool = False
+    gpu_requests: tuple[GpuRequest, ...] = ()
+    """What it asked for and, by its runtime, gets."""
+    gpu_image: bool = False
+    """Its environment says that the image was made for NVIDIA GPUs."""
     size_bytes: int | None = None
     """The writable layer; `None` until a slow lane has measured it."""
     inspected: bool = True
@@ -394,6 +407,8 @@ class Death:
     """True when no event told of it and a reconcile found it."""
     log_tail: tuple[str, ...] = ()
     """The last lines, already redacted."""
+    gpus: tuple[GpuHold, ...] = ()
+    """What it held of GPUs until then, as far as that was seen."""
     clock_set: timedelta = timedelta(0)
     """How far the wall clock was set since then, forward if positive: no part of its age."""
 
@@ -464,6 +479,11 @@ class Engine:
     """The socket of the containerd in use; empty where the engine does not tell it."""
     cgroup_driver: str = ""
     cgroup_version: str = ""
+    runtimes: tuple[str, ...] = ()
+    """The names of the runtimes that containers may ask for."""
+    default_runtime: str = ""
+    cdi_devices: tuple[str, ...] = ()
+    """The devices that it found through CDI (`nvidia.com/gpu=0`); older engines than 28.3 do not tell."""
     live_restore: bool = False
     swarm: bool = False
     """It is a node of a swarm, whose services refer to images, volumes and networks that no container shows."""
@@ -505,13 +525,14 @@ class Facts:
     """The last hour's, oldest first."""
     oom_kills: tuple[OomKill, ...] = ()
     """The last hour's, oldest first."""
+    gpus: Gpus = field(default_factory=Gpus)
     protection: Protection = field(default_factory=Protection)
     own_container_id: str = ""
     """The container that we run in; empty where we run in none."""
-    gpu_holders: frozenset[str] = frozenset()
-    """The ids of the containers whose processes hold memory of a GPU."""
     ignore: tuple[str, ...] = ()
     """Globs of the names of containers that the owner wants to hear nothing of."""
+    owner_label: str = ""
+    """The label of containers that names who is to be asked about them; empty for none."""
     state_fault: str = ""
     """Why our own state cannot be written to the disk; empty while it can."""
 

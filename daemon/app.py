@@ -24,7 +24,9 @@ from collectors.engine_api import Endpoint, EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
+from collectors.kernel_log import logged_xids
 from collectors.own_container import own_container_id
+from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox
@@ -54,6 +56,10 @@ from daemon.executor import Executor
 from daemon.exports import Exports
 from daemon.fingerprint import fingerprint
 from daemon.free_space import FreeSpace
+from daemon.gpu_account import GpuAccount
+from daemon.gpu_child import NvmlChild
+from daemon.gpu_seen import SeenGpus
+from daemon.gpu_watch import GpuWatch
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.idle import IdleTimes
@@ -112,6 +118,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "engine": timedelta(seconds=60),
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
+    "gpu": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
     "executor": timedelta(seconds=60),
@@ -188,6 +195,17 @@ class App:
             clock,
             self._wake,
             crew,
+        )
+        self._seen_gpus = SeenGpus(self.store, clock)
+        self.gpu = GpuWatch(
+            partial(NvmlChild, settings.gpu.interval, os.environ),
+            logged_xids,
+            clock,
+            self._wake,
+            crew,
+            interval=settings.gpu.interval,
+            enabled=settings.gpu.enabled and self._is_local(),
+            before=self._seen_gpus.gpus.values(),
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
@@ -316,6 +334,7 @@ class App:
             self.sender,
             self.watch,
             self.sampler,
+            self.gpu,
             self.engine,
             self.reader,
             self._jobs,
@@ -352,6 +371,7 @@ class App:
         self.engine.look()
         self._closing.callback(self.engine.close)
         self.sampler.sample_now()
+        self.gpu.look_once()
         self._closing.callback(self.watch.close)
         self.watch.cycle()
         self._prune()
@@ -428,6 +448,7 @@ class App:
             idle=idle,
             clock_steps=clock_steps,
             stock=self._stock,
+            gpus=GpuAccount(self.gpu, ProcessOwners(), self._seen_gpus, clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             unique_bytes=self.disks.unique_bytes,

@@ -39,6 +39,8 @@ from policies.build_cache import BuildCache
 from policies.catalogue import RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
+from policies.gpu_devices import GpuDevices
+from policies.gpu_usage import GpuUsage
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
 from policies.logs import LargeLogs
@@ -64,13 +66,17 @@ CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
     }
 )
 """Every policy that removes, by the name of its table. A new one is one line here."""
-JUDGES: Mapping[str, type[Policy]] = MappingProxyType({"logs": LargeLogs, "disk_pressure": DiskPressure})
+JUDGES: Mapping[str, type[Policy]] = MappingProxyType(
+    {"logs": LargeLogs, "disk_pressure": DiskPressure, "gpu_devices": GpuDevices, "gpu_usage": GpuUsage}
+)
 """The same of those that have settings and remove nothing."""
 OFF = frozenset({"images_unused"})
 """What somebody has to switch on."""
 
 _ALERT_TABLES = alert_tables(RULES)
 _POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
+_SHORTEST_GPU_INTERVAL = timedelta(seconds=1)
+_LONGEST_GPU_INTERVAL = timedelta(minutes=5)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
@@ -132,7 +138,23 @@ class Metrics(Section):
     """`[metrics]`: whose names are served beside our own, and which labels of containers."""
 
     cadvisor: bool = True
+    dcgm: bool = True
     labels: LabelNames = (COMPOSE_PROJECT, COMPOSE_SERVICE)
+
+
+class Gpu(Section):
+    """`[gpu]`: whether and how often GPUs are read, where there are any, and how they are spoken of."""
+
+    enabled: bool = True
+    interval: Duration = timedelta(seconds=5)
+    owner_label: str = "shipkeeper.owner"
+    idle_below_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not _SHORTEST_GPU_INTERVAL <= self.interval <= _LONGEST_GPU_INTERVAL:
+            raise ValueError('interval lies between "1s" and "5m"')
+        return self
 
 
 class Slack(Section):
@@ -189,6 +211,7 @@ class Settings(Section):
     log: Log = Log()
     web: Web = Web()
     metrics: Metrics = Metrics()
+    gpu: Gpu = Gpu()
     slack: Slack = Slack()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()

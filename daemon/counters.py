@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
+    from daemon.gpu_account import GpuCharge
     from daemon.store import Store
     from daemon.turns import Turn
 
@@ -22,18 +23,24 @@ DEATHS = "shipkeeper_container_deaths_total"
 OOM_KILLS = "shipkeeper_container_oom_kills_total"
 RESTARTS = "shipkeeper_container_restarts_total"
 HEALTH = "shipkeeper_container_health_transitions_total"
+GPU_ALLOCATED = "shipkeeper_container_gpu_allocated_seconds_total"
+GPU_SM = "shipkeeper_container_gpu_sm_seconds_total"
 DROPPED = "shipkeeper_container_names_dropped_total"
 HELP = {
     DEATHS: "Ends of a container's main process, by what ended it.",
     OOM_KILLS: "Processes of a container killed for memory, its main process or another.",
     RESTARTS: "Times a container was started again, by Docker's restart policy or otherwise.",
     HEALTH: "Times its health check came to say something else, by what it came to say.",
+    GPU_ALLOCATED: "Time for which it had a GPU: was given it, or held memory on it.",
+    GPU_SM: "Time of a GPU's multiprocessors that it used, all of them together.",
     DROPPED: "Containers counted as _other because too many names were kept apart already.",
 }
 REASONS = ("clean", "error", "oom", "signal", "api", "engine", "unknown")
 TRIGGERS = ("policy", "start")
 MOST_NAMES = 500
+MOST_GPUS = 64
 OVERFLOW = "_other"
+_OF_GPUS = frozenset({GPU_ALLOCATED, GPU_SM})
 _SIGNAL_CODES = range(129, 193)
 """128 and the number of the signal, of which Linux has 64; 255 is what `exit(-1)` makes."""
 
@@ -61,6 +68,9 @@ class Counters:
         """Those of them that have a health check."""
         self._dropped: set[Identity] = set()
         self._drops = 0
+        self._gpus = {_gpu_of(json.loads(labels)) for family, labels in self._values if family in _OF_GPUS}
+        self._pending: defaultdict[tuple[str, Identity, str, str], float] = defaultdict(float)
+        """Charged and not saved yet. A scrape shows only what a restart goes on from: less would look like a reset."""
         self._samples: Samples | None = None
 
     @classmethod
@@ -112,8 +122,24 @@ class Counters:
             if count := killed.get(container.id):
                 self._add(OOM_KILLS, _identity(container), count)
 
+    def charge(self, charges: Iterable[GpuCharge]) -> None:
+        """Add what containers had of GPUs: a new series shows at once, at 0, the seconds with the next `save`."""
+        for charge in charges:
+            gpu = charge.gpu_uuid, charge.profile
+            if gpu not in self._gpus and len(self._gpus) >= MOST_GPUS:  # ever other hardware in the life of the store
+                gpu = OVERFLOW, ""
+            self._gpus.add(gpu)
+            for family, seconds in ((GPU_ALLOCATED, charge.allocated_seconds), (GPU_SM, charge.sm_seconds)):
+                if seconds is not None:
+                    identity = _identity(charge.container)
+                    self._add(family, identity, 0, uuid=gpu[0], profile=gpu[1])
+                    self._pending[family, identity, *gpu] += seconds
+
     def save(self, connection: sqlite3.Connection, now: float) -> None:
         """Store what changed since the last save, inside the caller's transaction."""
+        for (family, identity, uuid, profile), amount in self._pending.items():
+            self._add(family, identity, amount, uuid=uuid, profile=profile)
+        self._pending.clear()
         connection.executemany(
             "INSERT OR REPLACE INTO counters (family, labels, value, touched) VALUES (?, ?, ?, ?)",
             [(family, labels, self._values[family, labels], now) for family, labels in sorted(self._changed)],
@@ -133,7 +159,7 @@ class Counters:
             self._samples = {family: tuple(samples) for family, samples in by_family.items()}
         return self._samples
 
-    def _add(self, family: str, identity: Identity, amount: int, **extra: str) -> None:
+    def _add(self, family: str, identity: Identity, amount: float, **extra: str) -> None:
         if identity not in self._known and len(self._known) >= MOST_NAMES:
             self._drop(identity)
             identity = (OVERFLOW, "", "")
@@ -160,7 +186,10 @@ class Counters:
 
 
 def _stored(row: sqlite3.Row) -> tuple[tuple[str, str], float]:
-    _labelled(json.loads(row["labels"]))  # raises here, where one spoiled row costs itself only
+    labels = json.loads(row["labels"])
+    _labelled(labels)  # raises here, where one spoiled row costs itself only
+    if row["family"] in _OF_GPUS:
+        _gpu_of(labels)
     return (row["family"], row["labels"]), row["value"]
 
 
@@ -170,6 +199,10 @@ def _identity(container: Container) -> Identity:
 
 def _labelled(labels: Mapping[str, str]) -> Identity:
     return labels["name"], labels["compose_project"], labels["compose_service"]
+
+
+def _gpu_of(labels: Mapping[str, str]) -> tuple[str, str]:
+    return labels["uuid"], labels["profile"]
 
 
 def reason_of(death: Death) -> str:

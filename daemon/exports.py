@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 from collectors.cadvisor import DataRoot, Machine
 from collectors.containers import ContainerCollector, View
+from collectors.dcgm import dcgm_families
 from collectors.engine_families import engine_families
+from collectors.facts import SourceName, Unknown
+from collectors.gpu_containers import container_gpu_families
+from collectors.gpu_families import gpu_families
 from collectors.host import Host
 from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
 from daemon.self_metrics import self_families
 from daemon.vitals import vital_families
-from daemon.web.exposition import NamedCollector
+from daemon.web.exposition import NamedCollector, NotReadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -83,6 +87,7 @@ class Exports:
             NamedCollector("docker_api", self._calls.families),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
+            NamedCollector("gpu", self._gpu_families),
             NamedCollector("host", self._host_families),
             NamedCollector("filesystems", self._disks.filesystem_families),
             NamedCollector("disk_usage", self._disks.usage_families),
@@ -122,6 +127,20 @@ class Exports:
 
     def _host_families(self) -> Iterable[Family]:
         return self._host.collect() if self._local else ()
+
+    def _gpu_families(self) -> Iterable[Family]:
+        """Give the GPUs of the last cycle; raises NotReadableError while NVML cannot be asked."""
+        snapshot, settings = self._watch.snapshot, self._configuration.settings
+        if snapshot is None:
+            return
+        facts = snapshot.facts
+        if isinstance(source := facts.sources[SourceName.GPU], Unknown):
+            raise NotReadableError(source.why)
+        yield from gpu_families(facts.gpus)
+        if snapshot.docker_known:
+            yield from container_gpu_families(facts.gpus, facts.containers)
+        if settings.metrics.dcgm:
+            yield from dcgm_families(facts.gpus, settings.host_name())
 
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
+from collectors.gpu_facts import GpuHold
 from daemon.ledger import Baseline, Mark
 from daemon.records import readable
 
@@ -185,6 +186,7 @@ def _dump_death(death: Death) -> str:
             "uptime_seconds": death.uptime.total_seconds() if death.uptime is not None else None,
             "inferred": death.inferred,
             "log_tail": death.log_tail,
+            "gpus": [_dump_hold(hold) for hold in death.gpus],
         }
     )
 
@@ -205,4 +207,21 @@ def _load_death(record: dict[str, Any]) -> Death:
         uptime=timedelta(seconds=uptime) if uptime is not None else None,
         inferred=record["inferred"],
         log_tail=tuple(record["log_tail"]),
+        # Records of the versions that knew nothing of GPUs have none.
+        gpus=tuple(_load_hold(record["container_id"], hold) for hold in record.get("gpus", ())),
+    )
+
+
+def _dump_hold(hold: GpuHold) -> list[Any]:
+    return [hold.gpu_uuid, hold.gpu_index, hold.memory_bytes, hold.at.isoformat()]
+
+
+def _load_hold(container_id: str, record: list[Any]) -> GpuHold:
+    uuid, index, memory_bytes, at = record
+    return GpuHold(
+        container_id=container_id,
+        gpu_uuid=uuid,
+        gpu_index=index,
+        memory_bytes=memory_bytes,
+        at=datetime.fromisoformat(at),
     )

@@ -22,9 +22,11 @@ from collectors.facts import (
     SubjectKind,
     Unknown,
 )
+from collectors.gpu_requests import effective
+from daemon.gpu_holds import GpuHolds
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
-from policies import ages, words
+from policies import ages, gpu_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collectors.storage_facts import Network, Volume
     from daemon.clock import Clock
     from daemon.clock_steps import ClockSteps
+    from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
     from daemon.idle import IdleTimes
     from daemon.last_use import LastUse
     from daemon.ledger import Baseline, Ledger
@@ -68,6 +71,8 @@ class Observation:
     """What the ledger must remember; `None` if Docker could not be read."""
     unsettled: bool
     """True if something will explain itself within a second: look again then."""
+    charges: tuple[GpuCharge, ...]
+    """What containers had of GPUs since the last sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,7 @@ class Eyes:
     clock_steps: ClockSteps
     stock: Callable[[], Stock]
     """What the slow lanes know of networks, volumes, build cache and logs."""
+    gpus: GpuAccount
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
@@ -106,7 +112,8 @@ class Observer:
         self._clock = clock
         self._rebooted = rebooted
         self._shown: dict[str, tuple[Container, Container]] = {}
-        self._quotes = True
+        self._manner = True, ""
+        self._gpu_holds = GpuHolds()
 
     @property
     def ready(self) -> bool:
@@ -127,7 +134,9 @@ class Observer:
             self._meet_idle(sight, stock)
             self._eyes.last_use.hear(sight.events)
             deaths, kills = self._befallen(sight, book)
-        facts = self._facts(book, stock)
+        containers = self._containers(quotes=book.log_lines > 0)
+        gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
+        facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
         return Observation(
@@ -136,6 +145,7 @@ class Observer:
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
+            charges=gpus.charges,
         )
 
     def _befallen(self, sight: Sight, book: Rulebook) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
@@ -154,6 +164,7 @@ class Observer:
         )
         if sight.complete:
             self._rebooted = False
+        deaths = self._gpu_holds.add(deaths)
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
         for death in deaths:
@@ -187,7 +198,7 @@ class Observer:
             free = (each for each in stock.volumes if each.dangling and each.name not in used)
             idle.meet(SubjectKind.VOLUME, {each.key: _NO_TIME for each in free if ("volume", each.name) not in touched})
 
-    def _facts(self, book: Rulebook, stock: Stock) -> Facts:
+    def _facts(self, book: Rulebook, containers: tuple[Container, ...], gpus: GpuLook, stock: Stock) -> Facts:
         now = self._clock.now()
         deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
@@ -197,10 +208,11 @@ class Observer:
                 SourceName.DOCKER: self._eyes.lookout.docker,
                 SourceName.IMAGES: self._eyes.lookout.images,
                 SourceName.FILESYSTEMS: filesystems_source,
+                SourceName.GPU: gpus.source,
                 **stock.sources,
             },
             engine=self._eyes.engine.engine,
-            containers=self._containers(quotes=book.log_lines > 0),
+            containers=containers,
             images=tuple(self._eyes.inventory.images.values()),
             filesystems=filesystems,
             build_records=stock.build_records,
@@ -210,9 +222,11 @@ class Observer:
             clock_set_ago=self._eyes.clock_steps.set_ago,
             deaths=deaths,
             oom_kills=kills,
+            gpus=gpus.gpus,
             protection=book.protection,
             own_container_id=self._eyes.own_container_id,
             ignore=book.ignore,
+            owner_label=book.owner_label,
             state_fault=self._eyes.state_fault() or "",
         )
 
@@ -222,8 +236,9 @@ class Observer:
 
         One that stays the same stays the same object: a scrape renders its labels only once.
         """
-        sizes, before = self._eyes.sizes(), self._shown if quotes == self._quotes else {}
-        self._shown, self._quotes = {}, quotes
+        manner = quotes, self._eyes.engine.engine.default_runtime
+        sizes, before = self._eyes.sizes(), self._shown if manner == self._manner else {}
+        self._shown, self._manner = {}, manner
         for id_, source in self._eyes.inventory.containers.items():
             known, stopped_for = before.get(id_), self._stopped_for(source)
             if (
@@ -232,7 +247,8 @@ class Observer:
                 or known[1].size_bytes != sizes.get(id_)
                 or known[1].stopped_for != stopped_for
             ):
-                known = source, _as_shown(source, sizes.get(id_), stopped_for, quotes=quotes)
+                seen = replace(source, size_bytes=sizes.get(id_), stopped_for=stopped_for)
+                known = source, _as_shown(seen, *manner)
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
@@ -278,14 +294,13 @@ class Observer:
         return Known(sample.at), sample.filesystems
 
 
-def _as_shown(
-    container: Container, size_bytes: int | None, stopped_for: timedelta | None, *, quotes: bool
-) -> Container:
+def _as_shown(container: Container, quotes: bool, default_runtime: str) -> Container:  # noqa: FBT001
+    requests = effective(container.gpu_requests, container.runtime, default_runtime)
+    if requests != container.gpu_requests:
+        container = replace(container, gpu_requests=requests)
     if container.health is not None and container.health.last_output and not quotes:
         container = replace(container, health=replace(container.health, last_output=""))
-    if size_bytes is None and stopped_for is None:
-        return container
-    return replace(container, size_bytes=size_bytes, stopped_for=stopped_for)
+    return container
 
 
 def _end(container: Container) -> str:
@@ -298,4 +313,5 @@ def _account(death: Death) -> str:
     lived = f" after {words.duration(death.uptime)}" if death.uptime is not None else ""
     killed = ", killed for memory" if death.oom else ""
     missed = ", found later" if death.inferred else ""
-    return f"{words.exit_code(death.exit_code)}{lived}{killed} · {INTENTS[death.intent]}{missed}"
+    held = f", held {gpu_words.held(death.gpus)}" if death.gpus else ""
+    return f"{words.exit_code(death.exit_code)}{lived}{killed}{held} · {INTENTS[death.intent]}{missed}"

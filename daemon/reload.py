@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIXED: tuple[KeyPath, ...] = (("state",), ("control",), ("docker",), ("web", "listen"))
+FIXED: tuple[KeyPath, ...] = (
+    ("state",),
+    ("control",),
+    ("docker",),
+    ("web", "listen"),
+    ("gpu", "enabled"),
+    ("gpu", "interval"),
+)
 """Tables and keys that count from the next start on: files, sockets and threads hang on them."""
 
 

@@ -11,7 +11,11 @@ from daemon.redact import Redactor
 from policies.bounds import PLAIN
 from policies.deaths import Crashes
 from policies.engine import EngineDown
+from policies.gpu_containers import ContainerGpus
+from policies.gpu_refused import GpuRefused
+from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
+from policies.nvml import NvmlUnavailable
 from policies.own_state import StateUnsaved
 
 if TYPE_CHECKING:
@@ -49,6 +53,10 @@ class Rulebook:
     protection: Protection
     ignore: tuple[str, ...]
     """Globs of container names that no alert may speak of."""
+    owner_label: str
+    """The label of containers that names their owner; empty for none."""
+    gpu_idle_below: float
+    """The share of a GPU's multiprocessor time below which a container counts as idle."""
     log_lines: int
     """0 if nothing that a container writes may leave this host: neither its log nor its probes' output."""
     redact: Redactor
@@ -62,6 +70,10 @@ class Rulebook:
             "deaths": Crashes(),
             "health": ContainerHealth(),
             "engine": EngineDown(),
+            "gpu_xids": GpuXids(),
+            "gpu_containers": ContainerGpus(),
+            "gpu_refused": GpuRefused(),
+            "nvml": NvmlUnavailable(),
             "own_state": StateUnsaved(),
         }
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
@@ -77,6 +89,8 @@ class Rulebook:
             rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},
             protection=settings.protection(),
             ignore=settings.alerts.ignore,
+            owner_label=settings.gpu.owner_label,
+            gpu_idle_below=settings.gpu.idle_below_percent / 100,
             log_lines=settings.alerts.log_lines,
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,

@@ -16,7 +16,7 @@ from daemon.decide import Decision, decide
 from daemon.history import Unsaved
 from daemon.pace import Pace
 from daemon.snapshot import Snapshot
-from policies import words
+from policies import gpu_words, words
 from policies.policy import Condition, ConditionState, Occurrence
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ SOON = timedelta(seconds=5)
 """While an alert clears, while Docker cannot be read, and after a cycle that failed."""
 UNSETTLED = timedelta(seconds=1)
 SAVE_EVERY = timedelta(minutes=1)
+_NEAR = timedelta(minutes=1)
 _CLOSING = timedelta(seconds=7)
 FRESH = timedelta(seconds=60)
 """What the last cycle knew is given out for so long; an idle cycle comes every 15 s."""
 MUTE_ENDS = frozenset({ContainerState.REMOVING})
 """A container on its way out is no longer there for its alerts."""
 _DOCKER = frozenset({SourceName.DOCKER})
+_GPU = frozenset({SourceName.GPU})
 _TIMED = frozenset({SourceName.DOCKER, SourceName.FILESYSTEMS})
 """What the alerts with timers are judged by."""
 
@@ -193,6 +195,7 @@ class Watch:
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
+        self._counters.charge(observation.charges)
         if observation.facts.known(_DOCKER):
             self._counters.turn(self._turns.look(observation.facts.containers))
         self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
@@ -236,6 +239,7 @@ class Watch:
             [_redacted(finding, book.redact) for finding in decision.findings],
             ran_alerts=decision.judged,
             present=present,
+            gpus=_gpus_here(facts),
             now=facts.now,
             elapsed=self._elapsed(facts),
             rules=book.rules,
@@ -292,10 +296,15 @@ class Watch:
         self._saved = self._clock.monotonic()
 
     def _pause(self, observation: Observation) -> timedelta:
-        phases = {state.phase for state in self._alerts.values()}
-        if observation.unsettled or Phase.PENDING in phases:
+        if observation.unsettled or any(self._due(state) for state in self._alerts.values()):
             return UNSETTLED
-        return SOON if Phase.CLEARING in phases or not observation.facts.known(_DOCKER) else IDLE
+        waits = any(state.phase in {Phase.PENDING, Phase.CLEARING} for state in self._alerts.values())
+        return SOON if waits or not observation.facts.known(_DOCKER) else IDLE
+
+    def _due(self, state: AlertState) -> bool:
+        """Tell whether a pending alert may be told within a minute: what waits for longer is not looked at as often."""
+        rule = self._book.rules.get(state.alert)
+        return state.phase is Phase.PENDING and rule is not None and rule.hold - state.timer <= _NEAR
 
     def _log_too_many(self, decision: Decision) -> None:
         """Say once of each policy that it selects too much to act by itself."""
@@ -319,8 +328,18 @@ class Watch:
         self._would_remove = untold | {removal.object.id: removal.policy for removal in decision.removals}
 
 
+def _gpus_here(facts: Facts) -> frozenset[str] | None:
+    """Give the keys of the GPUs that this host has; `None` while that is not known, or while one is missing."""
+    if not facts.known(_GPU) or len(facts.gpus.devices) < facts.gpus.seen:
+        return None
+    return frozenset(
+        {gpu_words.subject(gpu).key for gpu in facts.gpus.devices} | {gpu_words.GPUS.key, gpu_words.NVML.key}
+    )
+
+
 def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:
     """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
     if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
-        return replace(finding, reason=redact.text(finding.reason))
+        details = tuple(redact.text(line) for line in finding.details)
+        return replace(finding, reason=redact.text(finding.reason), details=details)
     return finding

@@ -57,7 +57,26 @@ RULES: tuple[AlertRule, ...] = (
         folded_into=("container-restart-loop", "engine-down"),
     ),
     AlertRule(
-        name="container-start-failed", title="could not start", hold=NOW, clear=NOW, folded_into=("engine-down",)
+        name="container-start-failed",
+        title="could not start",
+        hold=NOW,
+        clear=NOW,
+        folded_into=("container-gpu-refused", "engine-down"),
+    ),
+    AlertRule(name="container-gpu-refused", title="got no GPU", hold=NOW, clear=NOW, folded_into=("engine-down",)),
+    AlertRule(
+        name="container-gpu-lost",
+        title="lost its GPU",
+        hold=timedelta(seconds=30),
+        clear=timedelta(minutes=1),
+        folded_into=("engine-down",),
+    ),
+    AlertRule(
+        name="container-gpu-missing",
+        title="runs without a GPU",
+        hold=timedelta(minutes=1),
+        clear=NOW,
+        folded_into=("engine-down",),
     ),
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
     AlertRule(name="disk-low", title="is filling", hold=timedelta(seconds=30), clear=timedelta(minutes=5)),
@@ -75,6 +94,40 @@ RULES: tuple[AlertRule, ...] = (
         clear=timedelta(minutes=5),
         folded_into=("engine-down",),
     ),
+    AlertRule(name="gpu-lost", title="is lost", hold=timedelta(seconds=30), clear=timedelta(minutes=1)),
+    AlertRule(
+        name="gpu-xid",
+        title="reported a fault",
+        hold=NOW,
+        clear=timedelta(minutes=30),
+        folded_into=("gpu-lost",),
+    ),
+    AlertRule(
+        name="gpu-xid-app",
+        title="reported a program's error",
+        hold=NOW,
+        clear=timedelta(minutes=30),
+        folded_into=("gpu-lost", "gpu-xid"),
+    ),
+    AlertRule(
+        name="gpu-thermal",
+        title="runs hot",
+        hold=timedelta(minutes=5),
+        clear=timedelta(minutes=10),
+        folded_into=("gpu-lost",),
+    ),
+    AlertRule(name="gpu-ecc", title="has failing memory", hold=NOW, clear=NOW, folded_into=("gpu-lost",)),
+    AlertRule(
+        name="gpu-idle", title="is held without use", hold=NOW, clear=timedelta(minutes=5), folded_into=("gpu-lost",)
+    ),
+    AlertRule(
+        name="gpu-memory-orphan",
+        title="has memory that nobody owns",
+        hold=timedelta(minutes=15),
+        clear=timedelta(minutes=5),
+        folded_into=("gpu-lost",),
+    ),
+    AlertRule(name="nvml-unavailable", title="does not answer", hold=timedelta(minutes=5), clear=NOW),
     AlertRule(name="state-unsaved", title="cannot save its state", hold=timedelta(seconds=60), clear=NOW),
 )
 

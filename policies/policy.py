@@ -40,7 +40,8 @@ class Condition:
     What one policy found for one subject just now; yielded for every subject looked at.
 
     `value` and `limit` are numbers in base units where the alert has them. `reason` is a clause in words
-    that reads on after the alert's title ("healthy again", "11.4 GiB (9 %) left").
+    that reads on after the alert's title ("healthy again", "11.4 GiB (9 %) left"). `details` are lines of
+    their own, the most important first: who is affected, what else is known.
     """
 
     alert: str
@@ -48,6 +49,7 @@ class Condition:
     severity: Severity
     state: ConditionState
     reason: str
+    details: tuple[str, ...] = ()
     value: float | None = None
     limit: float | None = None
 
@@ -66,6 +68,7 @@ class Occurrence:
     at: datetime
     key: str
     reason: str
+    details: tuple[str, ...] = ()
     death: Death | None = None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from collectors.facts import COMPOSE_PROJECT, Container, ContainerState
+from collectors.facts import COMPOSE_PROJECT, Container, ContainerState, SourceName, Unknown
 from policies import ages, caretakers, owner_labels, references
 from policies.users import Users, short
 
@@ -41,7 +41,7 @@ class Guard:
     def why_protected(self, thing: Container | Image) -> str | None:
         """Say why this may not be removed; None when nothing speaks against it."""
         if isinstance(thing, Container):
-            return _in_use(thing) or _unread(thing) or self._container(thing)
+            return _in_use(thing) or _unread(thing) or self._on_gpu(thing) or self._container(thing)
         return self.users.of_image(thing) or self._image(thing)
 
     def why_volume(self, name: str, labels: Mapping[str, str], idle: timedelta | None) -> str | None:
@@ -75,6 +75,14 @@ class Guard:
             return None
         return owner_labels.ttl(container.labels)
 
+    def _on_gpu(self, container: Container) -> str | None:
+        """Say so if processes of it still hold memory of a GPU, as those stuck in its driver do, or may hold some."""
+        if any(use.container_id == container.id and use.processes for use in self.facts.gpus.use):
+            return "in use: its processes hold memory of a GPU"
+        if container.gpu_requests and isinstance(self.facts.sources.get(SourceName.GPU), Unknown):
+            return "protected: whether it still holds memory of a GPU cannot be read"
+        return None
+
     def _container(self, container: Container) -> str | None:
         idle = ages.since_end(container, self.facts.now)
         if reason := self._by_owner("containers", container.labels, idle, [container.name]):
@@ -85,7 +93,7 @@ class Guard:
             return reason
         if container.restart_policy.name in {"always", "unless-stopped"}:
             return f"protected: a service that somebody stopped (restart policy {container.restart_policy.name})"
-        return "protected: its processes hold memory of a GPU" if container.id in self.facts.gpu_holders else None
+        return None
 
     def _image(self, image: Image) -> str | None:
         idle = ages.unused_for(image, self.facts.now)

@@ -39,7 +39,9 @@ class Step:
         for notice in self.notices:
             state = notice.state
             what = {NoticeKind.FIRED: "firing", NoticeKind.ESCALATED: f"raised to {state.severity}"}.get(notice.kind)
-            yield _line(state, what or "resolved", state.reason if what else state.resolution)
+            yield _line(
+                state, what or "resolved", " · ".join((state.reason, *state.details)) if what else state.resolution
+            )
         for state in self.quiet:
             yield _line(state, "ended untold", state.resolution)
 
@@ -79,7 +81,7 @@ class _Round:
     """What holds for all alerts of one step."""
 
     ran_alerts: frozenset[str]
-    present: frozenset[str] | None
+    present: Mapping[SubjectKind, frozenset[str] | None]
     now: datetime
     elapsed: timedelta
     rules: Mapping[str, AlertRule]
@@ -87,7 +89,8 @@ class _Round:
 
     def gone(self, subject: Subject) -> bool:
         """Tell whether the subject is known to exist no longer."""
-        return subject.kind is SubjectKind.CONTAINER and self.present is not None and subject.key not in self.present
+        present = self.present.get(subject.kind)
+        return present is not None and subject.key not in present
 
 
 def step(  # noqa: PLR0913  a pure function of the whole round: each argument has its own source
@@ -96,6 +99,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     *,
     ran_alerts: frozenset[str],
     present: frozenset[str] | None,
+    gpus: frozenset[str] | None = None,
     now: datetime,
     elapsed: timedelta,
     rules: Mapping[str, AlertRule],
@@ -106,12 +110,13 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
 
     `states` are by fingerprint: all active ones, and what is remembered of those `concerned`. `ran_alerts` are the
     alerts whose policies ran; of the others nothing is known. `present` holds the keys of the containers that
-    exist, or is `None` while Docker cannot tell. `elapsed` is the time since the last round as far as it counts
-    for timers; the wall clock `now` only dates things. An alert without a rule is switched off.
+    exist, or is `None` while Docker cannot tell; `gpus` those of the GPUs that this host has, lost ones among them,
+    or is `None` while that is not known. `elapsed` is the time since the last round as far as it counts for timers;
+    the wall clock `now` only dates things. An alert without a rule is switched off.
     """
     this = _Round(
         ran_alerts=ran_alerts,
-        present=present,
+        present={SubjectKind.CONTAINER: present, SubjectKind.GPU: gpus},
         now=now,
         elapsed=max(elapsed, _ZERO),
         rules=rules,
@@ -266,6 +271,7 @@ def _begin(state: AlertState, found: _Found, rule: AlertRule, now: datetime) -> 
         resolved_at=None,
         count=0,
         reason="",
+        details=(),
         resolution="",
         value=None,
         limit=None,
@@ -283,6 +289,7 @@ def _describe(state: AlertState, found: _Found) -> AlertState:
             subject=condition.subject,
             severity=_severity(state, condition.severity),
             reason=condition.reason,
+            details=condition.details,
             value=condition.value,
             limit=condition.limit,
         )
@@ -293,6 +300,7 @@ def _describe(state: AlertState, found: _Found) -> AlertState:
             subject=newest.subject,
             severity=_severity(state, newest.severity),
             reason=newest.reason,
+            details=newest.details,
             count=state.count + len(found.news),
         )
     if found.death and (found.news or found.bad):
@@ -346,17 +354,26 @@ def _fold(
     Silence what another alert speaks for: of it only the occurrences are noted.
 
     What people know of already is not ended by an engine that is down: it is unknown until the engine is back.
+    A speaker that is pending may yet end untold, so it only holds back what would be told for the first time.
     """
-    speaking = {(state.alert, state.subject.kind, state.subject.key) for state in moved.values() if state.phase.active}
-    of_engine = {alert for alert, kind, _ in speaking if kind is SubjectKind.ENGINE}
+    speaking = {
+        (state.alert, state.subject.kind, state.subject.key): state.phase
+        for state in moved.values()
+        if state.phase.active
+    }
+    of_engine = {alert: phase for (alert, kind, _), phase in speaking.items() if kind is SubjectKind.ENGINE}
     after = dict(moved)
     for key, state in moved.items():
         if not state.phase.active:
             continue
         subject = state.subject
         for speaker in rules[state.alert].folded_into:
-            silenced = speaker in of_engine and not before[key].phase.told
-            if silenced or (speaker, subject.kind, subject.key) in speaking:
+            phase = speaking.get((speaker, subject.kind, subject.key))
+            if phase is None and speaker in of_engine and not before[key].phase.told:
+                phase = of_engine[speaker]
+            if phase is Phase.PENDING:
+                after[key] = state if before[key].phase.told else before[key]
+            elif phase is not None:
                 after[key] = _folded(before[key], state, speaker)
                 break
     return after

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collectors.facts import SubjectKind
 from daemon.alerts.state import NoticeKind, compose_of
-from policies import words
+from policies import gpu_words, words
 from policies.catalogue import BY_NAME
 from policies.policy import Severity
 
@@ -119,11 +120,15 @@ def _title(states: Sequence[AlertState], kind: NoticeKind) -> str:
     first, others = states[0], len(states) - 1
     title = _clause(first)
     if others:
-        title += f", and {words.count(others, f'more {first.subject.kind}')}{_of_project(first)}"
+        title += f", and {words.count(others, f'more {_noun(first)}')}{_of_project(first)}"
         return f"{title} · resolved" if kind is NoticeKind.RESOLVED else title
     if kind is NoticeKind.RESOLVED:
         return f"{title} · {_resolved(first)}"
     return f"{title}: {first.reason}" if _in_title(first) else title
+
+
+def _noun(state: AlertState) -> str:
+    return "GPU" if state.subject.kind is SubjectKind.GPU else state.subject.kind.value
 
 
 def _in_title(state: AlertState) -> bool:
@@ -138,14 +143,18 @@ def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
     if kind is NoticeKind.ESCALATED:
         yield f"Raised to {state.severity}."
     yield " · ".join(_facts(state, "" if _in_title(state) else state.reason))
+    yield from state.details
     if state.death:
+        if state.death.gpus:
+            yield f"It held {gpu_words.held(state.death.gpus)} until then."
         yield f"image {state.death.image} · container {state.death.container_id[:12]}"
         yield _restart_words(state.death.restart_policy)
 
 
 def _list(states: Sequence[AlertState], kind: NoticeKind) -> Iterable[str]:
     for state in states[:MOST_LISTED]:
-        said = _resolved(state) if kind is NoticeKind.RESOLVED else " · ".join((state.reason, *_times(state)))
+        news = (state.reason, *_times(state), *state.details[:1])
+        said = _resolved(state) if kind is NoticeKind.RESOLVED else " · ".join(news)
         yield f"{state.subject.name}: {said}"
     yield from _also([state.subject.name for state in states[MOST_LISTED:]])
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pydantic import TypeAdapter
 
 from collectors.facts import Death, RestartPolicy, Subject, SubjectKind
+from collectors.gpu_facts import GpuHold  # noqa: TC001  pydantic reads the annotation at run time
 from policies.policy import Severity  # noqa: TC001  pydantic reads the annotation at run time
 
 
@@ -47,6 +48,7 @@ class LastDeath:
     memory_limit_bytes: int | None
     restart_policy: RestartPolicy
     log_tail: tuple[str, ...]
+    gpus: tuple[GpuHold, ...] = ()
 
     @classmethod
     def of(cls, death: Death) -> LastDeath:
@@ -61,6 +63,7 @@ class LastDeath:
             memory_limit_bytes=death.memory_limit_bytes,
             restart_policy=death.restart_policy,
             log_tail=death.log_tail,
+            gpus=death.gpus,
         )
 
 
@@ -103,6 +106,8 @@ class AlertState:
     """Whatever occurred up to then was counted, though it no longer stands in `seen`."""
     reason: str = ""
     """Why it is bad, or was."""
+    details: tuple[str, ...] = ()
+    """What else is said of that, a line each."""
     resolution: str = ""
     """Why it ended."""
     value: float | None = None

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class NotReadableError(Exception):
+    """Raised by a collector whose source is known to be out of reach, which was said where that was found out."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedCollector:
     """A source of families under the name that `shipkeeper_collector_up` gives it."""
@@ -66,6 +70,8 @@ class Exposition:
             names = [family.name for family in families]
             if len(taken.union(names)) < len(taken) + len(names):
                 raise ValueError(f"the collector {collector.name} repeats a metric name")  # noqa: TRY301  one boundary
+        except NotReadableError:
+            return None
         except Exception:  # the scrape wrapper: a collector that fails costs its own series only
             log.exception("the collector %s failed", collector.name)
             return None

@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from tests.bench import latency, memory, scrape, start
+from tests.bench import gpu_reader, gpu_series, latency, memory, scrape, start
 from tests.bench.figures import table
 from tests.bench.fleet import start_fleet
 from tests.bench.host import Host
@@ -76,6 +76,8 @@ def _synthetic(containers: int, webhook_url: str) -> Iterator[Chapter]:
         held = memory.measure(subject, f"with {containers * 10} containers", memory.AIM_AT_1000_MIB)
     yield scrape.chapter(f"scrape of {containers * 10} synthetic containers", many, [scrape.growth(few, many)])
     yield held
+    yield gpu_series.measure()
+    yield gpu_reader.measure()
 
 
 def _machine(engine: PrivateEngine) -> str:

@@ -71,7 +71,7 @@ def measure(subject: Subject, host: Host) -> Costs:
     pause = Event()
     pause.wait(_SETTLE_SECONDS)
     page = gzip.decompress(subject.page())  # the first one finds the cgroups
-    files, registry, families = _files_of_a_scrape(host), _registry_of(page), _families_of(page)
+    files, registry, families = _files_of_a_scrape(host), registry_of(page), _families_of(page)
     idle = _spent_ms(subject.cpu_seconds, lambda: pause.wait(_IDLE_SECONDS)) / _IDLE_SECONDS
     cpu, wall, floor, ours, plain = [], [], [], [], []
     for _ in range(ROUNDS):
@@ -169,7 +169,8 @@ class _Parsed(Collector):
         yield from self._metrics
 
 
-def _registry_of(page: bytes) -> CollectorRegistry:
+def registry_of(page: bytes) -> CollectorRegistry:
+    """Give what the Prometheus library would have to hold to show this page."""
     registry = CollectorRegistry()
     registry.register(_Parsed(page))
     return registry

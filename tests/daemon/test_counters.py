@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,7 +11,10 @@ from collectors.facts import Container, Death, HealthStatus, Intent
 from daemon.counters import (
     DEATHS,
     DROPPED,
+    GPU_ALLOCATED,
+    GPU_SM,
     HEALTH,
+    MOST_GPUS,
     MOST_NAMES,
     OOM_KILLS,
     REASONS,
@@ -19,6 +23,7 @@ from daemon.counters import (
     families,
     reason_of,
 )
+from daemon.gpu_account import GpuCharge
 from daemon.store import Store
 from daemon.turns import Turn
 from tests.fakes.clock import FakeClock
@@ -50,6 +55,12 @@ def saved(counters: Counters, store: Store) -> None:
 
 def crash(name: str = "web", **changes: object) -> Death:
     return death(name, **changes)  # type: ignore[arg-type]  # the caller names fields of Death
+
+
+def charge(name: str = "web", gpu: str = "GPU-1", **changes: Any) -> GpuCharge:
+    """Give what a container had of a GPU: 15 s, of which it worked 3."""
+    plain = GpuCharge(container=container(name), gpu_uuid=gpu, profile="", allocated_seconds=15.0, sm_seconds=3.0)
+    return replace(plain, **changes)
 
 
 def test_every_series_of_a_container_begins_at_zero() -> None:
@@ -193,6 +204,46 @@ def test_a_scrape_shows_every_family() -> None:
     only: list[Container] = [container('odd"name')]
     counters.meet(only)
     shown = {family.name: family for family in families(counters.samples())}
-    assert set(shown) == {DEATHS, OOM_KILLS, RESTARTS, HEALTH, DROPPED}
+    assert set(shown) == {DEATHS, OOM_KILLS, RESTARTS, HEALTH, GPU_ALLOCATED, GPU_SM, DROPPED}
     assert all(family.kind == "counter" for family in shown.values())
     assert 'name="odd\\"name"' in shown[OOM_KILLS].samples[0][0]
+
+
+def test_what_a_container_had_of_a_gpu_shows_once_it_is_stored_and_goes_on_after_a_restart(store: Store) -> None:
+    before = Counters.load(store)
+    before.charge([charge(allocated_seconds=0.0, sm_seconds=0.0)])
+    assert (value(before, "web", family=GPU_ALLOCATED), value(before, "web", family=GPU_SM)) == (0, 0)
+    before.charge([charge(), charge("mig", profile="1g.10gb", sm_seconds=None)])
+    assert value(before, "web", family=GPU_ALLOCATED) == 0, "a restart would take it back, which looks like a reset"
+    saved(before, store)
+    assert (value(before, "web", family=GPU_ALLOCATED), value(before, "web", family=GPU_SM)) == (15, 3)
+    assert value(before, "mig", family=GPU_SM) is None
+    after = Counters.load(store)
+    after.charge([charge(container=container("web", id="f" * 64))])
+    saved(after, store)
+    assert dict(after.samples()[GPU_ALLOCATED]) == {
+        '{name="web",compose_project="",compose_service="",uuid="GPU-1",profile=""}': 30,
+        '{name="mig",compose_project="",compose_service="",uuid="GPU-1",profile="1g.10gb"}': 15,
+    }
+
+
+def test_what_a_failed_transaction_did_not_charge_the_next_one_does(store: Store) -> None:
+    counters = Counters({})
+    counters.charge([charge()])
+
+    def half(connection: sqlite3.Connection) -> None:
+        counters.save(connection, 0.0)
+        raise sqlite3.IntegrityError
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(half)
+    counters.charge([charge()])
+    saved(counters, store)
+    assert value(Counters.load(store), "web", family=GPU_SM) == 6
+
+
+def test_ever_other_gpus_are_bounded() -> None:
+    counters = Counters({})
+    for number in range(3 * MOST_GPUS):
+        counters.charge([charge(gpu=f"GPU-{number}")])
+    assert len(counters.samples()[GPU_ALLOCATED]) == MOST_GPUS + 1

@@ -38,7 +38,7 @@ from daemon.self_metrics import self_families
 from daemon.snapshot import Snapshot
 from daemon.vitals import Vitals, vital_families
 from daemon.web.access import AccessStats
-from daemon.web.exposition import Exposition, NamedCollector, process_registry
+from daemon.web.exposition import Exposition, NamedCollector, NotReadableError, process_registry
 from daemon.web.server import WebStats
 from policies.containers import ExitedContainers
 from policies.disk_causes import causes
@@ -47,6 +47,7 @@ from tests.daemon.alerts.build import BAD, OOM, UNHEALTHY, Story, condition, dea
 from tests.fakes.cgroup_tree import CgroupTree
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.fleet import mixed_fleet
+from tests.fakes.gpu_hosts import a_gpu_host, gpu_page, some_charges
 from tests.policies.build import exited, facts, image
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def counted(fleet: Sequence[Container]) -> Samples:
     counters = Counters({})
     counters.meet(fleet)
     counters.count([replace(death(NOW, name="etl"), oom=True)], [], {})
+    counters.charge(some_charges(fleet))
     return counters.samples()
 
 
@@ -209,6 +211,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("docker_api", a_few_calls().families),
         NamedCollector("containers", ContainerCollector(tree.reader, lambda: a_view(tree, fleet)).collect),
         NamedCollector("counters", lambda: counter_families(counted(fleet))),
+        NamedCollector("gpu", lambda: gpu_page(a_gpu_host(fleet))),
         NamedCollector("host", Host(tree.proc).collect),
         NamedCollector("filesystems", disks),
         NamedCollector("disk_usage", disk_usage),
@@ -251,7 +254,7 @@ def test_every_metric_has_its_row_in_the_documentation_and_the_other_way_round()
         for line in golden.read_text().splitlines()
         if line.startswith("# TYPE ")
     }
-    row = re.compile(r"^\| `((?:shipkeeper|container|machine)_\w+)` \| (\w+) \|", flags=re.MULTILINE)
+    row = re.compile(r"^\| `((?:shipkeeper|container|machine|DCGM)_\w+)` \| (\w+) \|", flags=re.MULTILINE)
     documented = set(row.findall(DOCS.read_text()))
     assert documented == emitted
 
@@ -281,6 +284,20 @@ def test_a_failing_collector_costs_its_own_series_only(caplog: pytest.LogCapture
     assert found["shipkeeper_collector_up{'collector': 'broken'}"] == 0
     assert found["shipkeeper_collector_up{'collector': 'good'}"] == 1
     assert "the disk is gone" in caplog.text
+
+
+def blind() -> Iterator[Family]:
+    yield Family("half", "gauge", "Never seen.", [("", 1)])
+    raise NotReadableError("the driver hangs")
+
+
+def test_a_collector_whose_source_is_out_of_reach_is_down_and_says_nothing_at_each_scrape(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = names(Exposition([NamedCollector("gpu", blind)], CollectorRegistry(), FakeClock()).document())
+    assert found["shipkeeper_collector_up{'collector': 'gpu'}"] == 0
+    assert "half{}" not in found
+    assert caplog.text == ""
 
 
 def test_a_collector_that_takes_anothers_name_is_left_out() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, container_subject
+from collectors.gpu_facts import GpuHold
 from daemon import history
 from daemon.history import MOST_KEPT, MOST_UNSAVED, Unsaved
 from daemon.ledger import Baseline, Mark
@@ -43,6 +45,21 @@ deaths = st.builds(
     inferred=st.booleans(),
     log_tail=st.lists(st.text(max_size=20), max_size=3).map(tuple),
 )
+holds = st.builds(
+    GpuHold,
+    container_id=st.just(""),
+    gpu_uuid=st.text(max_size=10),
+    gpu_index=st.integers(0, 15),
+    memory_bytes=st.none() | st.integers(0, 2**40),
+    at=moments,
+)
+
+
+def with_holds(end: Death, held: list[GpuHold]) -> Death:
+    return replace(end, gpus=tuple(replace(each, container_id=end.container_id) for each in held))
+
+
+deaths = st.builds(with_holds, deaths, st.lists(holds, max_size=2))
 kills = st.builds(
     OomKill,
     container_id=st.text("0123456789abcdef", min_size=64, max_size=64),
@@ -73,6 +90,14 @@ def test_what_is_stored_comes_back_as_it_was(end: Death, kill: OomKill) -> None:
         save(unsaved, store)
         assert history.deaths_since(store, datetime(2012, 1, 1, tzinfo=UTC), CLOCK) == (end,)
         assert history.kills_since(store, datetime(2012, 1, 1, tzinfo=UTC)) == (kill,)
+
+
+def test_a_death_of_a_version_that_knew_nothing_of_gpus_is_read(store: Store) -> None:
+    unsaved = Unsaved()
+    unsaved.add([death()], [], None)
+    save(unsaved, store)
+    store.write(lambda inside: inside.execute("UPDATE deaths SET record = json_remove(record, '$.gpus')"))
+    assert history.deaths_since(store, LONG_AGO, CLOCK) == (death(),)
 
 
 def test_a_baseline_comes_back_whole_and_replaces_the_one_before(store: Store) -> None:

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collectors.facts import ContainerState, Death, EngineState, Intent, Known, SourceName, Unknown
+from collectors.gpu_facts import GpuRequest, GpuRequestSource
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND, Options, WatchPost, framed
 from tests.fakes.clock import NOW
+from tests.fakes.gpus import GIB, a_gpu, a_process, in_container, write_processes
 from tests.lab.scripted_engine import HTML, NOISE, ScriptedEngine
 
 if TYPE_CHECKING:
@@ -397,6 +400,30 @@ def test_a_container_being_removed_is_still_there(post: WatchPost) -> None:
     web.state = "removing"
     [shown] = post.look(LATER).facts.containers
     assert shown.state is ContainerState.REMOVING
+
+
+def test_the_environment_asks_for_gpus_only_where_the_engines_default_runtime_reads_it(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    web.inspect_extra = {"Config": {"Env": ["NVIDIA_VISIBLE_DEVICES=all"]}}  # and no runtime is named
+    [seen] = post.look().facts.containers
+    assert seen.gpu_requests == ()
+    post.view.engine = replace(post.view.engine, default_runtime="nvidia")
+    [seen] = post.look().facts.containers
+    assert seen.gpu_requests == (GpuRequest(source=GpuRequestSource.ENVIRONMENT, all=True),)
+
+
+def test_gpus_are_part_of_the_facts_and_known_by_themselves(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    write_processes(post.folder / "proc", {7: in_container([web.id])})
+    post.gpus.show(a_gpu(0, a_process(7, GIB)))
+    facts = post.look().facts
+    assert isinstance(facts.sources[SourceName.GPU], Known)
+    assert [(use.container_id, use.memory_bytes) for use in facts.gpus.use] == [(web.id, GIB)]
+    post.gpus.fail("the reader hangs")
+    facts = post.look().facts
+    assert facts.sources[SourceName.GPU] == Unknown("the reader hangs", NOW)
+    assert (facts.gpus.devices, facts.gpus.seen) == ((), 1)
+    assert isinstance(facts.sources[SourceName.DOCKER], Known)
 
 
 @pytest.mark.parametrize("api_version", ["1.41", "1.44", "1.48", "1.51"])

@@ -17,9 +17,10 @@ from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, E
 from daemon import history
 from daemon.alerts import outbox
 from daemon.alerts.state import Phase
-from daemon.counters import DEATHS
+from daemon.counters import DEATHS, GPU_ALLOCATED, GPU_SM
 from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, WatchPost
 from tests.fakes.clock import NOW
+from tests.fakes.gpus import a_gpu, a_process, in_container, write_processes
 from tests.lab.waiting import wait_until
 from tests.policies.build import GIB, filesystem
 
@@ -476,3 +477,35 @@ def test_a_storm_of_ends_is_counted_to_the_last(post: WatchPost) -> None:
     assert Counter(death.name for death in post.stored_deaths()) == Counter(container.name for container in fleet)
     assert post.watch.snapshot is not None
     assert sum(value for _, value in post.watch.snapshot.counters[DEATHS]) == 200
+
+
+def charged(post: WatchPost, family: str) -> float:
+    """Give the seconds that the page shows for the only container."""
+    assert post.watch.snapshot is not None
+    return sum(value for _, value in post.watch.snapshot.counters.get(family, ()))
+
+
+def test_what_is_charged_for_gpus_goes_on_through_a_restart_and_a_recreation_and_never_back(
+    post: WatchPost,
+) -> None:
+    trainer = post.engine.add("trainer")
+    write_processes(post.folder / "proc", {7: in_container([trainer.id])})
+    shown = []
+    for _ in range(10):
+        post.gpus.show(a_gpu(0, a_process(7, GIB, 0.5)))
+        post.cycle(15 * SECOND)
+        shown.append(charged(post, GPU_ALLOCATED))
+    assert shown[0] == 0
+    assert shown[-1] >= 120
+    assert charged(post, GPU_SM) == shown[-1] / 2
+    post.remove(trainer)
+    recreated = post.engine.containers["f" * 64] = replace(trainer, id="f" * 64)
+    after = post.restarted()
+    write_processes(after.folder / "proc", {8: in_container([recreated.id])})
+    for _ in range(10):
+        after.gpus.show(a_gpu(0, a_process(8, GIB, 0.5)))
+        after.cycle(15 * SECOND)
+        shown.append(charged(after, GPU_ALLOCATED))
+    after.close()
+    assert shown == sorted(shown)
+    assert shown[-1] >= 240

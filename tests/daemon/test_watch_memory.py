@@ -62,7 +62,7 @@ class CalmObserver:
             protection=Protection(),
             ignore=(),
         )
-        return Observation(facts=facts, deaths=(), kills=(), baseline=None, unsettled=False)
+        return Observation(facts=facts, deaths=(), kills=(), baseline=None, unsettled=False, charges=())
 
 
 class SpokenPolicy:

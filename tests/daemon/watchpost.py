@@ -13,10 +13,13 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
+from collectors.process_owner import ProcessOwners
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
 from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
+from daemon.gpu_account import GpuAccount
+from daemon.gpu_seen import SeenGpus
 from daemon.idle import IdleTimes
 from daemon.last_use import LastUse
 from daemon.ledger import Ledger
@@ -42,6 +45,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
 from tests.fakes.events import FakeEvents
+from tests.fakes.gpus import FakeGpuEyes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,6 +106,8 @@ class Options:
             rules=BY_NAME,
             protection=Protection(),
             ignore=(),
+            owner_label="shipkeeper.owner",
+            gpu_idle_below=0.01,
             log_lines=self.log_lines,
             redact=Redactor(),
             group_wait=timedelta(0),
@@ -129,6 +135,8 @@ class WatchPost:
         self.idle = IdleTimes(self.store, self.clock, lambda: self.sightings.watched)
         self.clock_steps = ClockSteps(self.store, self.clock, lambda: self.sightings.watched)
         self.stock = Stock()
+        self.gpus = FakeGpuEyes(self.clock)
+        self.owners = ProcessOwners(folder / "proc")
         self.away = absence.load(self.store, self.clock)
         self.steady = steady.load(self.store, self.clock)
         self.last_use = LastUse(self.store, self.steady)
@@ -238,6 +246,7 @@ class WatchPost:
                 idle=self.idle,
                 clock_steps=self.clock_steps,
                 stock=lambda: self.stock,
+                gpus=GpuAccount(self.gpus, self.owners, SeenGpus(self.store, self.clock), self.clock),
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
                 unique_bytes=lambda: self.unique_bytes,

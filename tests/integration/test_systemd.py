@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab.nvml import FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.stall import bury, stall, threads
 from tests.lab.systemd import SHARED, Guest
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 UNIT = "shipkeeper.service"
 DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "systemd"
+METRICS = "http://127.0.0.1:9817/metrics"
 PROGRAM = Path(sys.executable).with_name("shipkeeper")
 DROP_IN = f"""
 [Service]
@@ -131,6 +134,18 @@ def test_the_unit_is_sound_and_its_exposure_at_most_two(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_drop_in_for_gpus_is_sound(tmp_path: Path) -> None:
+    unit = tmp_path / "shipkeeper.service"
+    unit.write_text((DEPLOY / "shipkeeper.service").read_text().replace("/opt/shipkeeper/bin/shipkeeper", "/bin/true"))
+    drop_in = tmp_path / "shipkeeper.service.d" / "gpu.conf"
+    drop_in.parent.mkdir()
+    for active in ((DEPLOY / "gpu.conf").read_text(), re.sub(r"(?m)^#(?=\w)", "", (DEPLOY / "gpu.conf").read_text())):
+        drop_in.write_text(active)
+        verify = ["systemd-analyze", "verify", "--recursive-errors=yes", str(unit)]
+        done = subprocess.run(verify, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 def test_it_is_ready_as_its_own_user_and_says_how_the_host_is(service: Service) -> None:
     state = service.state()
@@ -208,6 +223,23 @@ def test_a_secret_can_come_as_a_credential(guest: Service) -> None:
     assert guest.said("this terminal or journal, and Slack")
     guest.guest.run("systemctl", "stop", UNIT)
     guest.configure("", "credential.conf")
+
+
+@pytest.mark.slow
+def test_gpus_are_read_behind_all_that_the_unit_forbids(guest: Service) -> None:
+    FakeNvml(guest.guest.shared / "driver", FakeGpu())
+    guest.configure((DEPLOY / "gpu.conf").read_text(), "gpu.conf")
+    guest.configure(f"[Service]\nEnvironment=LD_LIBRARY_PATH={SHARED}/driver", "driver.conf")
+    guest.start()
+    page = f"import urllib.request as r; print(r.urlopen('{METRICS}').read().decode())"
+    wait_until(
+        lambda: "shipkeeper_gpu_up{" in guest.guest.run(sys.executable, "-c", page),
+        "the GPU on the page",
+        60,
+    )
+    guest.guest.run("systemctl", "stop", UNIT)
+    for name in ("gpu.conf", "driver.conf"):
+        guest.configure("", name)
 
 
 @pytest.mark.slow

@@ -80,6 +80,11 @@ def promtool() -> Path:
     return prometheus().with_name("promtool")
 
 
+def cache() -> Path:
+    """Give the folder of what the lab keeps from one run to the next."""
+    return Path(os.environ.get("SHIPKEEPER_CACHE") or REPOSITORY / ".cache").absolute()
+
+
 def _on_path() -> Binaries:
     dockerd, busybox = shutil.which("dockerd"), shutil.which("busybox")
     if dockerd is None:
@@ -98,7 +103,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     It is made beside its final place and renamed: whoever finds it finds it whole, and of two processes that
     want it at once the second waits for the first.
     """
-    folder = Path(os.environ.get("SHIPKEEPER_CACHE") or REPOSITORY / ".cache").absolute() / name
+    folder = cache() / name
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from tests.lab import binaries
 from tests.lab.binaries import REPOSITORY, Suite
 from tests.lab.disks import mount_small_disk
 from tests.lab.errors import LabError
+from tests.lab.gpu_runtime import pretend_gpus
 from tests.lab.images import IMAGE, busybox_tar
 from tests.lab.namespace import MountNamespace
 from tests.lab.sweep import MARK, cgroup_parent, sweep
@@ -51,7 +52,8 @@ class PrivateEngine:
     neither iptables nor sysctls are touched. Everything lies in `folder`, which it makes and
     deletes. With `data_root_image_mb` the data-root is an ext4 file system of that size. When the block
     ends, in whatever way, and even when this process is killed, all of it goes: processes, mounts, loop
-    devices, cgroups, files.
+    devices, cgroups, files. With `gpus` it gives containers that ask for one of so many GPUs what they ask for,
+    which is nothing.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class PrivateEngine:
         folder: Path | None = None,
         arguments: Sequence[str] = (),
         data_root_image_mb: int | None = None,
+        gpus: int = 0,
     ) -> None:
         self.suite = suite
         self.folder = folder or Path(tempfile.gettempdir()) / f"shipkeeper-lab-{uuid.uuid4().hex[:8]}"
@@ -72,6 +75,7 @@ class PrivateEngine:
         """An environment variable: a program that carries it is killed when the engine's remains are swept away."""
         self._arguments = tuple(arguments)
         self._image_mb = data_root_image_mb
+        self._gpus = gpus
         self._binaries: binaries.Binaries | None = None
         self._janitor: subprocess.Popen[bytes] | None = None
         self._namespace: MountNamespace | None = None
@@ -313,6 +317,8 @@ class PrivateEngine:
         self._binaries = found
         self._namespace = MountNamespace(found.root, self.folder, found.busybox)
         self._namespace.open()
+        if self._gpus:
+            pretend_gpus(Path(f"/proc/{self._namespace.pid}/root"), found.busybox, self._gpus)
         self._containerd = self._spawn("containerd", self._containerd_command(), self._containerd_socket)
 
     def _spawn(self, program: str, command: list[str], listens_on: Path) -> subprocess.Popen[bytes]:

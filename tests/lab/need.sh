@@ -20,6 +20,8 @@ lab)
     need systemd-container command -v systemd-nspawn
     need systemd-sysv test -e /sbin/init
     need dbus command -v dbus-daemon
+    need gcc command -v gcc
+    need libc6-dev test -e /usr/include/stdio.h
     ;;
 slow)
     need mmdebstrap command -v mmdebstrap

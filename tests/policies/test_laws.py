@@ -25,23 +25,35 @@ from collectors.facts import (
     SubjectKind,
     container_subject,
 )
+from collectors.gpu_facts import Gpus
 from daemon.decide import decide
 from policies.catalogue import BY_NAME
 from policies.containers import ExitedContainers
 from policies.deaths import Crashes
 from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
+from policies.gpu_containers import ContainerGpus
+from policies.gpu_devices import GpuDevices
+from policies.gpu_refused import GpuRefused
+from policies.gpu_usage import GpuUsage
+from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
 from policies.logs import LargeLogs
+from policies.nvml import NvmlUnavailable
 from policies.own_state import StateUnsaved
 from policies.policy import Condition, Occurrence, Policy, Removal
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
+from tests.policies.build_gpu import any_gpus
 
 UNUSED = UnusedImages(unused_for=timedelta(hours=24), keep_last_per_repository=1)
 CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages(), UNUSED)
-JUDGES: tuple[Policy, ...] = (Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved())
+OF_GPUS: tuple[Policy, ...] = (GpuDevices(), GpuXids(), GpuUsage(), ContainerGpus(), GpuRefused(), NvmlUnavailable())
+JUDGES: tuple[Policy, ...] = (
+    *(Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved()),
+    *OF_GPUS,
+)
 POLICIES = CLEANUPS + JUDGES
 
 NAMES = [f"c{n}" for n in range(4)]
@@ -144,6 +156,7 @@ def hosts(draw: st.DrawFn) -> Facts:
         filesystems=draw(st.lists(filesystems, max_size=1)),
         deaths=sorted(draw(st.lists(deaths, max_size=9)), key=lambda each: each.finished_at),
         oom_kills=draw(st.lists(oom_kills, max_size=2)),
+        gpus=draw(st.just(Gpus()) | any_gpus()),
         protection=Protection(
             containers=draw(st.sampled_from([(), (), ("c0",), ("*",)])),
             images=draw(st.sampled_from([(), (), ("app",), ("i*",)])),
@@ -181,6 +194,7 @@ def test_no_container_goes_that_is_alive_protected_a_service_or_too_young(world:
         assert each.labels.get("shipkeeper.keep-until") in {None, "2020-01-01T00:00:00Z"}
         assert each.restart_policy.name in {"no", "on-failure"}
         assert "*" not in world.protection.containers
+        assert not any(use.container_id == each.id and use.processes for use in world.gpus.use)
         assert each.name not in world.protection.containers
         assert ended.year >= 2013
         assert world.now - ended >= timedelta(hours=1)
@@ -233,7 +247,7 @@ def test_every_subject_is_judged_once_for_each_alert_that_the_policy_names(world
         assert {each.alert for each in found} <= set(policy.alerts)
         assert all(each.reason for each in found)
     present = {each.subject.key for each in world.containers}
-    for policy in (Crashes(), ContainerHealth()):
+    for policy in (Crashes(), ContainerHealth(), ContainerGpus(), GpuRefused()):
         for alert in policy.alerts:
             judged = {
                 each.subject.key for each in policy.decide(world) if isinstance(each, Condition) and each.alert == alert

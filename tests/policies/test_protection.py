@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.facts import Container, Engine, EngineState, Image, Protection, RestartPolicy
+from collectors.facts import (
+    Container,
+    ContainerState,
+    Engine,
+    EngineState,
+    Image,
+    Protection,
+    RestartPolicy,
+    SourceName,
+    Unknown,
+)
 from policies.protection import Guard
 from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image
+from tests.policies.build_gpu import ALL_GPUS, gpu, gpus, reserved, use
 
 UNTIL = "shipkeeper.keep-until"
 TTL = "shipkeeper.ttl"
@@ -32,6 +45,23 @@ def test_nothing_protects_a_plain_container_that_ended() -> None:
 
 def test_what_docker_cannot_inspect_is_protected() -> None:
     assert (why(exited(ago=9 * DAY, inspected=False)) or "").startswith("protected: Docker cannot inspect it")
+
+
+def test_a_container_whose_processes_hold_memory_of_a_gpu_is_in_use_though_it_ended() -> None:
+    stuck = exited(ago=9 * DAY, state=ContainerState.DEAD)
+    world = facts(containers=[stuck], gpus=gpus(gpu(), use=(use(stuck),)))
+    assert Guard.of(world).why_protected(stuck) == "in use: its processes hold memory of a GPU"
+    freed = facts(containers=[stuck], gpus=gpus(gpu(), use=(reserved(stuck),)))
+    assert Guard.of(freed).why_protected(stuck) is None
+
+
+def test_while_gpus_cannot_be_read_a_container_that_asked_for_one_is_kept() -> None:
+    ended, plain = exited("asked", ago=9 * DAY, gpu_requests=(ALL_GPUS,)), exited("plain", ago=9 * DAY)
+    world = facts(containers=[ended, plain])
+    unread = replace(world, sources={**world.sources, SourceName.GPU: Unknown("the driver hangs", NOW)})
+    assert Guard.of(world).why_protected(ended) is None
+    assert (Guard.of(unread).why_protected(ended) or "").startswith("protected: whether it still holds memory")
+    assert Guard.of(unread).why_protected(plain) is None
 
 
 @pytest.mark.parametrize("value", ["true", "yes", "", "0", "no", "falsch"])
@@ -218,12 +248,6 @@ def test_shipkeeper_does_not_remove_itself() -> None:
     assert Guard.of(facts(containers=[own], own_container_id=own.id)).why_protected(own) == (
         "protected: Shipkeeper itself"
     )
-
-
-def test_a_container_whose_processes_hold_memory_of_a_gpu_is_protected() -> None:
-    trainer = exited("trainer", ago=90 * DAY)
-    guard = Guard.of(facts(containers=[trainer], gpu_holders=frozenset({trainer.id})))
-    assert guard.why_protected(trainer) == "protected: its processes hold memory of a GPU"
 
 
 @pytest.mark.parametrize(

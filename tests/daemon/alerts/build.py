@@ -34,6 +34,7 @@ RULES = {
 
 TRAINER = container_subject("trainer-3", {})
 ENGINE = Subject(SubjectKind.ENGINE, "docker", "Docker Engine")
+GPU = Subject(SubjectKind.GPU, "GPU-8f6c2d1e-5b0a-4c3e-9a77-1f0e2d3c4b5a", "GPU 2")
 ROOT = Subject(SubjectKind.FILESYSTEM, "/", "/")
 
 
@@ -107,6 +108,7 @@ class Story:
         self.rules = rules
         self.now = NOW
         self.present: frozenset[str] | None = None
+        self.gpus: frozenset[str] | None = None
 
     def round(
         self, *findings: Condition | Occurrence, after: float = 0, ran: frozenset[str] | None = None
@@ -127,6 +129,7 @@ class Story:
                 findings,
                 ran_alerts=frozenset(self.rules) if ran is None else ran,
                 present=self.present,
+                gpus=self.gpus,
                 now=self.now,
                 elapsed=timedelta(seconds=after),
                 rules=self.rules,

@@ -8,6 +8,7 @@ import pytest
 from collectors.facts import container_subject
 from daemon.alerts.lifecycle import MOST_SEEN
 from daemon.alerts.state import RECORD, Phase, compose_of
+from policies.catalogue import BY_NAME
 from policies.policy import Severity
 from tests.daemon.alerts.build import (
     BAD,
@@ -16,6 +17,7 @@ from tests.daemon.alerts.build import (
     DISK,
     DOWN,
     ENGINE,
+    GPU,
     LOOP,
     OK,
     OOM,
@@ -263,6 +265,54 @@ def test_what_is_still_bad_after_the_speaker_is_told_then() -> None:
     story.round(condition(OK, DOWN, ENGINE), sick, after=5)
     assert story.round(condition(OK, DOWN, ENGINE), sick, after=10) == [(DOWN, "resolved")]
     assert story.round(condition(OK, DOWN, ENGINE), sick, after=60) == [(UNHEALTHY, "fired")]
+
+
+def test_a_speaker_that_is_pending_holds_back_and_one_that_ends_untold_swallows_nothing() -> None:
+    story = Story({"gpu-lost": BY_NAME["gpu-lost"], "gpu-xid": BY_NAME["gpu-xid"]})
+    error, lost = occurrence("gpu-xid", GPU), condition(BAD, "gpu-lost", GPU)
+    assert story.round(error, lost) == []
+    assert story.round(error, lost, after=29) == []
+    assert story.round(error, condition(OK, "gpu-lost", GPU), after=0.5) == [("gpu-xid", "fired")]
+
+
+def test_what_a_speaker_held_back_is_part_of_it_once_it_is_told() -> None:
+    story = Story({"gpu-lost": BY_NAME["gpu-lost"], "gpu-xid": BY_NAME["gpu-xid"]})
+    error, lost = occurrence("gpu-xid", GPU), condition(BAD, "gpu-lost", GPU)
+    story.round(error, lost)
+    assert story.round(error, lost, after=30) == [("gpu-lost", "fired")]
+    well = condition(OK, "gpu-lost", GPU)
+    assert story.round(error, well, after=15) == []
+    assert story.round(error, well, after=60) == [("gpu-lost", "resolved")]
+    assert story.round(error, well, after=15) == [], "it was told with the loss"
+
+
+def test_a_pending_speaker_does_not_end_what_people_know_of() -> None:
+    story = Story({"gpu-lost": BY_NAME["gpu-lost"], "gpu-ecc": BY_NAME["gpu-ecc"]})
+    failing, lost = condition(BAD, "gpu-ecc", GPU), condition(BAD, "gpu-lost", GPU)
+    assert story.round(failing) == [("gpu-ecc", "fired")]
+    assert story.round(failing, lost, after=15) == []
+    assert story.phase("gpu-ecc") is Phase.FIRING
+    assert story.round(lost, after=30) == [("gpu-lost", "fired")]
+    assert story.phase("gpu-ecc") is Phase.INACTIVE
+
+
+def test_a_gpu_that_is_not_there_after_a_reboot_resolves_its_alerts() -> None:
+    story = Story({"gpu-lost": BY_NAME["gpu-lost"]})
+    story.round(condition(BAD, "gpu-lost", GPU))
+    assert story.round(condition(BAD, "gpu-lost", GPU), after=30) == [("gpu-lost", "fired")]
+    story.round(after=15)
+    assert story.state("gpu-lost").unknown, "while one is missing nobody knows which are there"
+    story.gpus = frozenset({"GPU-another"})
+    story.round(after=15)
+    assert story.round(after=60) == [("gpu-lost", "resolved")]
+    assert story.state("gpu-lost").resolution == "it was removed"
+
+
+def test_the_journal_says_whom_it_affects() -> None:
+    found = replace(condition(BAD, "gpu-ecc", GPU), details=("Containers on it: trainer-3", "NVIDIA H100"))
+    story = Story({"gpu-ecc": BY_NAME["gpu-ecc"]})
+    [line] = story.step(found).journal()
+    assert line == "alert gpu-ecc firing: GPU 2 on gpu-host-2 · it is bad · Containers on it: trainer-3 · NVIDIA H100"
 
 
 def test_what_was_told_before_the_engine_went_down_is_resolved_when_it_is_well_after() -> None:

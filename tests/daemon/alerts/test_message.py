@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +17,11 @@ from daemon.alerts.console import ConsoleSink
 from daemon.alerts.message import Message, compose, summary
 from daemon.alerts.slack import blocks_of
 from daemon.alerts.state import Notice, NoticeKind
-from policies.policy import Severity
+from policies.catalogue import BY_NAME
+from policies.gpu_devices import GpuDevices
+from policies.gpu_usage import GpuUsage
+from policies.gpu_xids import GpuXids
+from policies.policy import Condition, Occurrence, Severity
 from tests.daemon.alerts import build
 from tests.daemon.alerts.build import (
     BAD,
@@ -34,6 +39,13 @@ from tests.daemon.alerts.build import (
     occurrence,
 )
 from tests.fakes.clock import NOW
+from tests.policies.build import container, facts
+from tests.policies.build_gpu import faulty, gpu, hold, idle, reserved, use, xid
+from tests.policies.build_gpu import gpus as some_gpus
+
+if TYPE_CHECKING:
+    from collectors.gpu_facts import Gpus
+    from policies.policy import Policy
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "messages"
 LOG = (
@@ -107,6 +119,49 @@ def engine_down() -> Message:
     return compose_of(Story().step(condition(BAD, DOWN, ENGINE, severity=Severity.CRITICAL, reason="hung")).notices)
 
 
+def on_gpus(policy: Policy, alert: str, gpus: Gpus) -> Message:
+    """Say what a policy finds of these GPUs, once it has stood for long enough."""
+    labels = {"com.docker.compose.project": "nlp", "com.docker.compose.service": "trainer"}
+    trainer = container("nlp-trainer-3", labels={**labels, "shipkeeper.owner": "vision team"})
+    world = facts(containers=[trainer, container("notebook")], gpus=gpus, owner_label="shipkeeper.owner")
+    story = Story({alert: BY_NAME[alert]})
+    found = [each for each in policy.decide(world) if isinstance(each, Condition | Occurrence) and each.alert == alert]
+    first = story.step(*found).notices
+    return compose_of(first or story.step(*found, after=3600).notices)
+
+
+TRAINER, NOTEBOOK = container("nlp-trainer-3"), container("notebook")
+
+
+def gpu_lost() -> Message:
+    lost = faulty(2, xids=(xid(79),))
+    gpus = some_gpus(lost, use=(reserved(NOTEBOOK),), last_held=(hold(TRAINER, size=65_819_000_000),))
+    return on_gpus(GpuDevices(), "gpu-lost", gpus)
+
+
+def gpu_xid() -> Message:
+    hit = replace(gpu(2), xids=(xid(48),))
+    return on_gpus(GpuXids(), "gpu-xid", some_gpus(hit, use=(use(TRAINER, memory_bytes=65_819_000_000),)))
+
+
+def gpu_idle() -> Message:
+    uses = (idle(TRAINER, memory_bytes=65_819_000_000), reserved(NOTEBOOK))
+    return on_gpus(GpuUsage(), "gpu-idle", some_gpus(gpu(2), use=uses))
+
+
+def gpus_lost() -> Message:
+    lost = [faulty(index) for index in (2, 3)]
+    gpus = some_gpus(*lost, last_held=(hold(TRAINER, 2), hold(TRAINER, 3)))
+    return on_gpus(GpuDevices(), "gpu-lost", gpus)
+
+
+def killed_with_gpus() -> Message:
+    kill = occurrence(OOM)
+    assert kill.death is not None
+    held = (hold(TRAINER, 0, size=1024**3), hold(TRAINER, 2, size=65_819_000_000))
+    return compose_of(Story().step(replace(kill, death=replace(kill.death, gpus=held))).notices)
+
+
 def trial() -> Message:
     return message.trial(HOST)
 
@@ -121,6 +176,11 @@ EXAMPLES = (
     filling,
     escalated,
     engine_down,
+    gpu_lost,
+    gpus_lost,
+    gpu_xid,
+    gpu_idle,
+    killed_with_gpus,
     trial,
 )
 

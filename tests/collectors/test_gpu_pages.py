@@ -1,0 +1,79 @@
+"""The pages of hosts with GPUs, as they are to look."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from collectors.dcgm import dcgm_families
+from collectors.families import render
+from collectors.gpu_containers import container_gpu_families
+from collectors.gpu_facts import Gpus
+from collectors.gpu_families import gpu_families
+from collectors.gpu_use import share
+from tests.fakes.gpu_hosts import a_split_one, eight_gpus, gpu_page, one_lost_of_two
+from tests.fakes.gpus import a_gpu, a_process, a_sample
+from tests.policies.build import container
+
+if TYPE_CHECKING:
+    from tests.fakes.gpu_hosts import GpuHost
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+HOSTS = {
+    "gpus-8-with-20-processes": lambda: eight_gpus(containers=4),
+    "gpu-split-by-mig": a_split_one,
+    "gpus-2-one-lost": one_lost_of_two,
+}
+
+
+def text(host: GpuHost) -> str:
+    return render(gpu_page(host)).decode()
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_page_of_a_host_is_the_golden_one(name: str) -> None:
+    page, golden = text(HOSTS[name]()), GOLDEN / f"{name}.txt"
+    if os.environ.get("GOLDEN") == "write":
+        golden.write_text(page)
+    assert page == golden.read_text()
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_promtool_has_nothing_to_say_of_our_own_names(name: str) -> None:
+    ours = render(family for family in gpu_page(HOSTS[name]()) if family.name.startswith("shipkeeper_"))
+    checked = subprocess.run(["promtool", "check", "metrics"], input=ours, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_no_series_names_a_process() -> None:
+    assert "pid=" not in text(eight_gpus(containers=4))
+
+
+def test_of_a_lost_gpu_nothing_is_told_but_that_it_is_lost_and_who_asked_for_it() -> None:
+    lost = {line.partition("{")[0] for line in text(one_lost_of_two()).splitlines() if 'gpu="1"' in line}
+    assert lost == {
+        "shipkeeper_gpu_up",
+        "shipkeeper_gpu_info",
+        "shipkeeper_gpu_xid_errors_total",
+        "shipkeeper_gpu_xid_last_timestamp_seconds",
+        "shipkeeper_container_gpu_requested",
+        "DCGM_FI_DEV_XID_ERRORS",
+    }
+
+
+def test_a_host_without_gpus_has_no_series() -> None:
+    nothing = Gpus()
+    assert not [*gpu_families(nothing), *container_gpu_families(nothing, [container()]), *dcgm_families(nothing, "h")]
+
+
+def test_where_processes_cannot_be_matched_it_says_so_and_shows_no_zero() -> None:
+    sample = a_sample(a_gpu(0, a_process(1)))
+    shares = share(sample, None, [])
+    blind = Gpus(devices=sample.gpus, use=shares.use, held=shares.held, attributable=False)
+    shown = {family.name: list(family.samples) for family in gpu_families(blind)}
+    assert shown["shipkeeper_gpu_attribution_available"] == [("", False)]
+    assert shown["shipkeeper_gpu_host_memory_bytes"] == shown["shipkeeper_gpu_unattributed_memory_bytes"] == []

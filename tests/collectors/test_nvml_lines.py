@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectors.gpu_facts import Gpu, GpuFault, GpuReadings
+from collectors.nvml_lines import LineError, Listing, Refusal, read_line
+
+GPU = {"index": 0, "uuid": "GPU-1", "readings": {}, "mig": False, "instances": [], "processes": []}
+SAMPLE = {"driver_version": "580", "listening_since": None, "gpus": [GPU], "xids": []}
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def told(**changes: object) -> bytes:
+    return json.dumps({**SAMPLE, "gpus": [{**GPU, **changes}]}).encode()
+
+
+def test_a_sample_is_read() -> None:
+    gpu = Gpu(uuid="GPU-1", index=0, readings=GpuReadings(), processes=())
+    assert read_line(json.dumps(SAMPLE).encode()) == Listing(
+        driver_version="580", listening_since=None, gpus=(gpu,), xids=()
+    )
+
+
+def test_a_refusal_is_read() -> None:
+    assert read_line(b'{"error":18,"why":"mismatch"}') == Refusal(18, "mismatch")
+
+
+def test_a_gpu_that_failed_on_the_way_shows_nothing_of_what_was_read_before() -> None:
+    said = read_line(told(fault="lost", processes=[[1, "compute", 5, 0, None]]))
+    assert isinstance(said, Listing)
+    assert said.gpus == (Gpu(uuid="GPU-1", index=0, fault=GpuFault.LOST),)
+
+
+def test_an_action_that_only_a_newer_driver_knows_is_not_told() -> None:
+    said = read_line(told(readings={"recovery_action": 99}))
+    assert isinstance(said, Listing)
+    assert said.gpus[0].readings == GpuReadings()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"error":"x","why":""}',
+        b"\xff",
+        b"[" * 100_000,
+        told(index="0"),
+        told(index=True),
+        told(fault="gone"),
+        told(readings={"utilisation": 1}),
+        told(readings={"power_watts": "70"}),
+        told(readings={"ecc_errors": {"corrected": 1}}),
+        told(processes=[[1, "compute", 5, 0]]),
+        told(processes=[[1, "idle", 5, 0, None]]),
+        told(instances=[{"uuid": "MIG-1"}]),
+    ],
+    ids=repr,
+)
+def test_a_line_that_no_reader_of_this_build_writes_is_an_error(line: bytes) -> None:
+    with pytest.raises(LineError):
+        read_line(line)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.sampled_from([*SAMPLE, "error", "why"]), VALUES), VALUES, VALUES)
+def test_no_line_does_worse_than_an_error(value: dict[str, object], gpu: object, reading: object) -> None:
+    for each in (value, {**SAMPLE, "gpus": [gpu]}, {**SAMPLE, "gpus": [{**GPU, "readings": {"power_watts": reading}}]}):
+        with suppress(LineError):
+            read_line(json.dumps(each).encode())
