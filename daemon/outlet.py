@@ -34,15 +34,15 @@ class _Outlet(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._patience = patience
         self._stuck = False
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write all of it."""
         rest = memoryview(data).cast("B")
         length = len(rest)
+        poll = select.poll()  # one for each: two threads that print must not share it
+        poll.register(self.fileno(), select.POLLOUT)
         while rest:
-            self._stuck = not self._poll.poll(0 if self._stuck else self._patience * 1000)
+            self._stuck = not poll.poll(0 if self._stuck else self._patience * 1000)
             if self._stuck:
                 raise TimeoutError("nobody reads it")
             # So much a pipe takes at once when it takes anything at all.

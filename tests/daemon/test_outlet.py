@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -38,6 +39,15 @@ def drained(reading: int) -> bytes:
     return os.read(reading, 1 << 20)
 
 
+def filled(writing: int) -> None:
+    """Write into a pipe until nothing more goes in."""
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+
+
 def test_what_is_written_arrives_at_once_as_it_is() -> None:
     with a_pipe() as (reading, out):
         print("🔴 é \udc80", file=out)
@@ -53,6 +63,17 @@ def test_a_message_waits_while_the_pipe_is_full_and_goes_out_once_when_it_is_not
         drained(reading)
         assert sink.send(MESSAGE) == Sent()
         assert drained(reading).count("🔴".encode()) == 1
+
+
+def test_two_threads_may_wait_for_a_full_pipe_at_once() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "w", encoding="utf-8") as stream, ThreadPoolExecutor() as threads:
+        filled(writing)
+        out = outlet(stream, patience=30)
+        prints = [threads.submit(print, "x" * 999, file=out) for _ in range(2)]
+        assert not wait(prints, timeout=0.2).done
+        drained(reading)
+        assert [each.result() for each in prints] == [None, None]
 
 
 def test_a_log_that_nobody_reads_holds_nobody_up_and_goes_on_when_somebody_does() -> None:
@@ -121,11 +142,7 @@ def test_a_daemon_whose_reader_went_away_watches_on_and_ends_well(tmp_path: Path
 
 def test_a_daemon_whose_output_nobody_reads_watches_on_and_ends_well(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
+    filled(writing)
     with a_daemon(tmp_path, writing, writing) as daemon:
         os.close(writing)
         daemon.terminate()
