@@ -204,10 +204,11 @@ def _family(pid: int) -> Iterator[int]:
 
 def _rollup(pid: int) -> Iterator[tuple[str, int]]:
     """Yield the kinds of PSS of one process (`Pss`, `Pss_Anon`, `Pss_File`, …) with their KiB."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        kind, _, value = line.partition(":")
-        if kind.startswith("Pss"):
-            yield kind, int(value.split()[0])
+    with suppress(FileNotFoundError, ProcessLookupError):  # a child that has just ended shares no memory any more
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            kind, _, value = line.partition(":")
+            if kind.startswith("Pss"):
+                yield kind, int(value.split()[0])
 
 
 def _free_port() -> int:
