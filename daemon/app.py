@@ -105,7 +105,6 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.reading import MemoryMarks
-    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -505,14 +504,18 @@ def _endpoint(settings: Settings) -> Endpoint:
 def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
     slack = settings.slack
-    sinks: list[Sink] = []
-    if slack.has_bot:
-        sinks.append(SlackBotSink(slack.token, slack.channel, api_url=slack.api_url, here=slack.here))
-    elif slack.has_webhook:
-        sinks.append(SlackSink(slack.webhook_url, slack.here))
+    bots = {"slack": slack.channel, **{channel: channel for channel in settings.channels()}} if slack.has_bot else {}
     return (
         Route(sink=ConsoleSink(sys.stdout)),
-        *(Route(sink=sink, per_second=slack.max_per_second) for sink in sinks),
+        *([Route(sink=SlackSink(slack.webhook_url, slack.here), per_second=slack.max_per_second)] * slack.has_webhook),
+        *(
+            Route(
+                sink=SlackBotSink(slack.token, channel, name=name, api_url=slack.api_url, here=slack.here),
+                per_second=slack.max_per_second,
+                by_default=name == "slack",
+            )
+            for name, channel in bots.items()
+        ),
     )
 
 
