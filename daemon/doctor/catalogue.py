@@ -27,7 +27,7 @@ class Check:
 CHECKS: tuple[Check, ...] = (
     Check(
         "engine-reachable",
-        "does Docker run, and may this user talk to it",
+        "whether Docker runs, and whether this user may talk to it",
         "Without the engine nothing starts, and nobody can tell what still runs.",
         reach.reachable,
     ),
@@ -39,7 +39,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "daemon-json",
-        "the engine's settings: valid, known to this version, not set by a flag as well",
+        "whether the engine's settings are valid, known to this version, and not set by a flag as well",
         "A mistake in it does nothing to the engine that runs, and keeps the next one from starting.",
         daemon_json.daemon_json,
     ),

@@ -46,7 +46,7 @@ def gpu_driver(host: Host) -> Iterator[Finding]:
     gpus = host.gpus
     if not gpus.count and not gpus.driver:
         yield ok(_NONE_HERE)
-    elif not gpus.driver and isinstance(gpus.devices, Unseen):
+    elif not gpus.driver and (isinstance(gpus.devices, Unseen) or not gpus.devices):
         what = f"{words.count(gpus.on_pci_bus, 'NVIDIA GPU')} on the bus, and no driver of NVIDIA's is loaded"
         cure = (
             "sudo modprobe nvidia",
@@ -111,7 +111,10 @@ def _reads_cdi(host: Host) -> bool:
 
 def cdi(host: Host) -> Iterator[Finding]:
     """Judge whether CDI specifications that are there are read."""
-    if isinstance(host.gpus, Unseen) or not host.gpus.cdi_files:
+    if isinstance(host.gpus, Unseen):
+        yield unseen(host.gpus.why)
+        return
+    if not host.gpus.cdi_files:
         yield ok("there is no CDI specification of NVIDIA's here")
         return
     version = host.reach.version
@@ -119,7 +122,8 @@ def cdi(host: Host) -> Iterator[Finding]:
         yield ok(f"the engine reads {', '.join(host.gpus.cdi_files)}")
         return
     if version < _FIRST_CDI:
-        yield Finding(Level.NOTE, "there is a CDI specification, and this engine is too old to read any")
+        what = "there is a CDI specification, and this engine is too old to read any"
+        yield Finding(Level.NOTE, what, ("# install an engine from 25.0 on; up to then --gpus does the same",))
         return
     change = {"features": {"cdi": True}}
     yield Finding(

@@ -65,6 +65,9 @@ def service(host: Host) -> Iterator[Finding]:
 def access(host: Host) -> Iterator[Finding]:
     """Judge whether the user that the service runs as may talk to the engine."""
     ours, found = host.ourselves, unit(host, UNIT)
+    if isinstance(host.units, Unseen):
+        yield unseen(host.units.why)
+        return
     if remote(host) or not found or found.get("User", "root") in {"", "root"}:
         yield ok("the service runs as root, or not on this host")
         return
