@@ -30,8 +30,8 @@ _CDI_FOLDERS: Final = ("etc/cdi", "var/run/cdi")
 _CDI_KIND: Final = "nvidia.com/gpu"
 _CDI_BYTES: Final = 1 << 16
 _SAMPLE: Final = timedelta(seconds=5)
-_NO_LIBRARY: Final = 12
-"""NVML_ERROR_LIBRARY_NOT_FOUND."""
+_NOTHING_THERE: Final = frozenset({9, 12})
+"""NVML_ERROR_DRIVER_NOT_LOADED, which the bus and the kernel tell better, and NVML_ERROR_LIBRARY_NOT_FOUND."""
 
 
 def gpus(world: World) -> GpuHost:
@@ -68,7 +68,7 @@ def _driver(root: Path) -> str:
 
 
 def _devices(world: World) -> Seen[tuple[Gpu, ...]]:
-    """Take one sample by NVML, in a process of its own; where there is no such library there are no GPUs."""
+    """Take one sample by NVML, in a process of its own; without library or driver it shows none."""
     child = NvmlChild(timedelta(minutes=1), world.environ)
     try:
         line = child.line(_SAMPLE)
@@ -80,7 +80,7 @@ def _devices(world: World) -> Seen[tuple[Gpu, ...]]:
     finally:
         child.end()
     if isinstance(said, Refusal):
-        return () if said.code == _NO_LIBRARY else Unseen(f"NVML: {said.why}")
+        return () if said.code in _NOTHING_THERE else Unseen(f"NVML: {said.why}")
     return said.gpus
 
 

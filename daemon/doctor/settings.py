@@ -52,7 +52,7 @@ allow-direct-routing cri-containerd debug experimental icc init ip-forward ip-fo
 ipv6 live-restore no-new-privileges raw-logs rootless selinux-enabled tls tlsverify userland-proxy validate version help
 """
 _KEY_NAMES: Final = """
-api-cors-header bip bridge builder cgroup-parent config-file containerd containerd-namespace
+bip bridge builder cgroup-parent config-file containerd containerd-namespace
 containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd data-root debug default-cgroupns-mode
 default-gateway default-gateway-v6 default-ipc-mode default-runtime default-shm-size deprecated-key-path dns
 dns-search exec-root experimental fixed-cidr fixed-cidr-v6 group help host-gateway-ip icc init init-path ip ip-forward
@@ -77,13 +77,13 @@ REMOVED: Final[Mapping[str, tuple[tuple[int, int], str]]] = MappingProxyType(
         "cluster-store-opts": ((23, 0), "it belonged to the old kind of swarm"),
         "cluster-advertise": ((23, 0), "it belonged to the old kind of swarm"),
         "oom-score-adjust": ((25, 0), "set OOMScoreAdjust= in the unit of the service"),
+        "api-cors-header": ((28, 0), "let a proxy before the engine send that header"),
         "disable-legacy-registry": ((19, 0), "the old registries it meant are gone"),
     }
 )
 """Keys that engines from this version on refuse, with what to do instead."""
 DEPRECATED: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "api-cors-header": "deprecated since 27.0: let a proxy before the engine send that header",
         "allow-nondistributable-artifacts": "without effect since 28.0",
         "deprecated-key-path": "of an identity that nothing uses any more",
     }
@@ -93,6 +93,12 @@ KEYS: Final = _KNOWN | _NEW
 _FIRST_WITH_NEW: Final = (23, 0)
 
 
+_WHOLE: Final = frozenset(
+    {"builder", "cluster-store-opts", "default-network-opts", "default-ulimits", "features", "log-opts", "runtimes"}
+)
+"""Keys whose value is an object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a `daemon.json` says; `error` is why it cannot be read, `twice` names keys that stand in it twice."""
@@ -100,6 +106,19 @@ class Settings:
     values: Mapping[str, Any]
     error: str = ""
     twice: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> Mapping[str, Any]:
+        """
+        The settings as the engine names them.
+
+        Of an object under any other key than those that hold one it takes the keys within for settings: so `proxies`
+        works, and `log-opt` ends with "max-size" as no option.
+        """
+        found: dict[str, Any] = {}
+        for name, value in self.values.items():
+            found |= value if isinstance(value, dict) and name not in _WHOLE else {name: value}
+        return found
 
 
 def parse(text: str | None) -> Settings:

@@ -55,7 +55,7 @@ def _edited(host: Host, path: str, *what: str) -> tuple[str, ...]:
 
 def _refused(host: Host, path: str, found: Settings) -> Iterator[Finding]:
     version = host.reach.version
-    for name in found.values:
+    for name in found.named:
         why = settings.refused(name, version)
         if not why:
             continue
@@ -70,7 +70,7 @@ def _refused(host: Host, path: str, found: Settings) -> Iterator[Finding]:
 
 
 def _misspelled(host: Host, path: str, found: Settings) -> Iterator[Finding]:
-    for name, meant in settings.written_as_flag(found.values).items():
+    for name, meant in settings.written_as_flag(found.named).items():
         what = f'{path}: "{name}" has no effect: in this file it is called "{meant}"'
         yield Finding(Level.WARNING, what, _edited(host, path, f'rename "{name}" to "{meant}"'), _NOTHING)
     for name in found.twice:
@@ -79,7 +79,7 @@ def _misspelled(host: Host, path: str, found: Settings) -> Iterator[Finding]:
 
 
 def _in_both_places(host: Host, path: str, found: Settings) -> Iterator[Finding]:
-    both = (found.values.keys() & flags(host).keys()) - _FLAGS_ONLY_ONCE
+    both = (found.named.keys() & flags(host).keys()) - _FLAGS_ONLY_ONCE
     for name in sorted(both):
         yield Finding(
             Level.PROBLEM,
@@ -93,7 +93,7 @@ def _in_both_places(host: Host, path: str, found: Settings) -> Iterator[Finding]
 
 
 def _old(host: Host, path: str, found: Settings) -> Iterator[Finding]:
-    for name in found.values:
+    for name in found.named:
         if name in settings.DEPRECATED:
             why = settings.DEPRECATED[name]
         elif name in settings.REMOVED and not settings.refused(name, host.reach.version):

@@ -45,7 +45,7 @@ def gpu_driver(host: Host) -> Iterator[Finding]:
         return
     gpus = host.gpus
     if not gpus.count and not gpus.driver:
-        yield ok(_NONE_HERE)
+        yield unseen(gpus.devices.why) if isinstance(gpus.devices, Unseen) else ok(_NONE_HERE)
     elif not gpus.driver and (isinstance(gpus.devices, Unseen) or not gpus.devices):
         what = f"{words.count(gpus.on_pci_bus, 'NVIDIA GPU')} on the bus, and no driver of NVIDIA's is loaded"
         cure = (
@@ -71,7 +71,8 @@ def gpu_runtime(host: Host) -> Iterator[Finding]:
     if isinstance(host.gpus, Unseen):
         yield unseen(host.gpus.why)
     elif not host.gpus.count:
-        yield ok(_NONE_HERE)
+        devices = host.gpus.devices
+        yield unseen(devices.why) if isinstance(devices, Unseen) else ok(_NONE_HERE)
     elif host.reach.engine is None:
         yield unseen("the engine does not answer")
     elif ways := _ways(host, host.gpus, host.reach.engine):

@@ -136,19 +136,25 @@ def sinks(host: Host) -> Iterator[Finding]:
 
 def port(host: Host) -> Iterator[Finding]:
     """Judge whether our port is free for us, and whom it lets look."""
-    ours = host.ourselves
-    number = ours.listen.rpartition(":")[2]
-    if ours.status is None and ours.port_holder is not None:
-        whom = ours.port_holder or "a process that only root can see"
-        who = f"sudo ss -ltnp 'sport = :{number}'"
+    listen = host.ourselves.listen
+    found = [*_taken(host, listen), *_open(host, listen)]
+    yield from found or [ok(f"{listen} is for this host, or asks who is there")]
+
+
+def _taken(host: Host, listen: str) -> Iterator[Finding]:
+    holder = host.ourselves.port_holder
+    if host.ourselves.status is None and holder is not None:
+        who = f"sudo ss -ltnp 'sport = :{listen.rpartition(':')[2]}'"
         elsewhere = '# or [web] listen = "127.0.0.1:9818" in the configuration'
-        yield Finding(Level.PROBLEM, f"the port of {ours.listen} is taken by {whom}", (who, elsewhere))
-    if not ours.listen.startswith(_LOOPBACK) and not ours.web_protected:
-        what = f"everyone who reaches {ours.listen} may read the metrics, names of containers and images among them"
+        what = f"the port of {listen} is taken by {holder or 'a process that only root can see'}"
+        yield Finding(Level.PROBLEM, what, (who, elsewhere))
+
+
+def _open(host: Host, listen: str) -> Iterator[Finding]:
+    if not listen.startswith(_LOOPBACK) and not host.ourselves.web_protected:
+        what = f"everyone who reaches {listen} may read the metrics, names of containers and images among them"
         cure = ("# docs/web.md tells how: [web] config_file for TLS and passwords; or listen on 127.0.0.1",)
         yield Finding(Level.WARNING, what, cure)
-    else:
-        yield ok(f"{ours.listen} is for this host, or asks who is there")
 
 
 def _status(host: Host) -> Mapping[str, Any]:

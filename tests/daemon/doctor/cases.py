@@ -221,6 +221,14 @@ CASES = (
     Case(
         "daemon-json",
         _PROBLEM,
+        '"max-size": no such key',
+        'remove "max-size"',
+        _json('{"log-opt": {"max-size": "10m"}}'),
+        "the file has it under a key that is called log-opts",
+    ),
+    Case(
+        "daemon-json",
+        _PROBLEM,
         '"log-format": unknown to an engine as old as this one',
         "remove",
         _old('{"log-format": "json"}', "20.10.24"),
@@ -235,9 +243,9 @@ CASES = (
     Case(
         "daemon-json",
         _WARNING,
-        '"log-opt" has no effect: in this file it is called "log-opts"',
-        'rename "log-opt" to "log-opts"',
-        _json('{"log-opt": {"max-size": "10m"}}'),
+        '"registry-mirror" has no effect: in this file it is called "registry-mirrors"',
+        'rename "registry-mirror" to "registry-mirrors"',
+        _json('{"registry-mirror": ["https://mirror.example"]}'),
     ),
     Case(
         "daemon-json",
@@ -256,9 +264,9 @@ CASES = (
     Case(
         "daemon-json",
         _WARNING,
-        '"api-cors-header": deprecated since 27.0',
-        'remove "api-cors-header"',
-        _json('{"api-cors-header": "*"}'),
+        '"deprecated-key-path": of an identity that nothing uses any more',
+        'remove "deprecated-key-path"',
+        _json('{"deprecated-key-path": "/etc/docker/key.json"}'),
     ),
     Case(
         "daemon-json",

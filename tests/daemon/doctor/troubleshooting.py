@@ -24,10 +24,11 @@ _HEAD = """\
 
 says what is wrong with a Docker host, why that matters, and which lines to type. It needs neither root nor the daemon:
 what it may not look at it calls *not seen*, never well, and as root it sees more. It changes nothing. It ends with 0 if
-nothing is wrong, notes aside, with 1 if there is a problem or a warning, with 2 if it was called wrongly. `--json` is
-for programs: `{"ok", "findings": [{"check", "status", "what", "why", "cure"}]}`, where `status` is `fail` for a problem,
-`warn`, `note`, `skipped` for what was not seen, or `ok`; `cure` holds the lines. `--explain CHECK` says what one check
-looks at.
+nothing is wrong, notes aside, with 1 if there is a problem or a warning, with 2 if it was called wrongly.
+
+`--json` is for programs: `{"ok", "findings": [{"check", "status", "what", "why", "cure"}]}`, where `status` is `fail`
+for a problem, `warn`, `note`, `skipped` for what was not seen, or `ok`; `cure` holds the lines. `--explain CHECK` says
+what one check looks at.
 
 Below stands every check, what matters most first, with what it says of an example host; on yours the names and paths
 are your own. This page is made from the checks: `GOLDEN=write pytest tests/daemon/doctor` writes it anew.
