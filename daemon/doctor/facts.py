@@ -181,7 +181,8 @@ class Ourselves:
     """Somebody wrote down who may see its pages."""
     port_holder: str | None
     """Who listens on our port; `None` if nobody does, empty if that cannot be seen."""
-    slack: bool
+    sinks: bool
+    """The configuration names a place for alerts besides the log."""
     service_groups: frozenset[str] | None
     """The groups of the user `shipkeeper`; `None` if there is no such user."""
 

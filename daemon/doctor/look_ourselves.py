@@ -63,7 +63,7 @@ def ourselves(settings: Settings, file: str, problem: Seen[str], units: Seen[Any
         listen=settings.web.listen,
         web_protected=settings.web.config_file is not None,
         port_holder=_port_holder(settings.web.listen),
-        slack=bool(settings.slack.webhook_url.get_secret_value()),
+        sinks=settings.slack.has_bot or settings.slack.has_webhook,
         service_groups=groups_of(str(unit.get("User") or "shipkeeper")),
     )
 

@@ -127,7 +127,7 @@ def sinks(host: Host) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, what, ("shipkeeper alerts test",))
     if isinstance(ours.config_problem, Unseen) and not told:
         yield unseen("which sinks are configured stands in a file that this user may not read")
-    elif {sink["name"] for sink in told} <= {"console"} and not ours.slack:
+    elif {sink["name"] for sink in told} <= {"console"} and not ours.sinks:
         cure = ('# [slack] webhook_url_file = "/etc/shipkeeper/slack-webhook" in the configuration', _RESTART)
         yield Finding(Level.NOTE, "alerts go to the log alone", (*cure, "shipkeeper alerts test"))
     elif not failing:

@@ -613,7 +613,7 @@ CASES = (
         "shipkeeper alerts test",
         with_ours(status={"sinks": [{"name": "slack", "state": "down", "last_error": "no_service"}]}),
     ),
-    Case("sinks", _NOTE, "alerts go to the log alone", "webhook_url_file", with_ours(slack=False, status=None)),
+    Case("sinks", _NOTE, "alerts go to the log alone", "webhook_url_file", with_ours(sinks=False, status=None)),
     Case(
         "sinks",
         _UNSEEN,

@@ -121,7 +121,7 @@ WELL = Host(
         listen="127.0.0.1:9817",
         web_protected=False,
         port_holder="",
-        slack=True,
+        sinks=True,
         service_groups=frozenset({"shipkeeper"}),
     ),
 )
