@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from contextlib import suppress
 from datetime import timedelta
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from collectors.nvml_lines import Refusal, read_line
@@ -29,6 +31,8 @@ _TOOLS: Final = ("nvidia-container-runtime-hook", "nvidia-ctk", "nvidia-containe
 _CDI_FOLDERS: Final = ("etc/cdi", "var/run/cdi")
 _CDI_KIND: Final = "nvidia.com/gpu"
 _CDI_BYTES: Final = 1 << 16
+_BURYING_SECONDS: Final = 1.0
+_STEP_SECONDS: Final = 0.02
 _SAMPLE: Final = timedelta(seconds=5)
 _NOTHING_THERE: Final = frozenset({9, 12})
 """NVML_ERROR_DRIVER_NOT_LOADED, which the bus and the kernel tell better, and NVML_ERROR_LIBRARY_NOT_FOUND."""
@@ -79,9 +83,17 @@ def _devices(world: World) -> Seen[tuple[Gpu, ...]]:
         return Unseen(str(error))
     finally:
         child.end()
+        _bury(child)
     if isinstance(said, Refusal):
         return () if said.code in _NOTHING_THERE else Unseen(f"NVML: {said.why}")
     return said.gpus
+
+
+def _bury(child: NvmlChild) -> None:
+    """Wait for its end, though not for one that the driver holds in the kernel."""
+    never, ends_at = Event(), time.monotonic() + _BURYING_SECONDS
+    while not child.gone() and time.monotonic() < ends_at:
+        never.wait(_STEP_SECONDS)
 
 
 def _path(world: World) -> str:
