@@ -124,6 +124,21 @@ def _webhook_address(value: SecretStr) -> SecretStr:
     raise ValueError("needs the https:// address that Slack shows for the webhook")
 
 
+def _http_address(value: str) -> str:
+    """Take an address of the web without credentials in it, for those have keys of their own, or none at all."""
+    address = _split(value)
+    if not value or (
+        address and address.scheme in {"http", "https"} and address.hostname and "@" not in address.netloc
+    ):
+        return value
+    raise ValueError("needs an address that begins with http:// or https://, without a password in it")
+
+
+def _secret_address(value: SecretStr) -> SecretStr:
+    _http_address(value.get_secret_value())
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
 AbsolutePath = Annotated[Path | None, BeforeValidator(_absolute_path)]
@@ -135,6 +150,9 @@ Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Stric
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+"""An address that is a secret, for whoever knows it may post there."""
+HttpAddresses = Annotated[tuple[Annotated[str, AfterValidator(_http_address)], ...], Strict(strict=False)]
 
 
 class Section(BaseModel):

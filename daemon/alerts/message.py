@@ -49,6 +49,10 @@ class Message:
     log_tail: tuple[str, ...] = ()
     what_to_do: str = ""
     """The place in the documentation."""
+    kind: NoticeKind | None = None
+    """What of news it is; `None` if it only shows that messages arrive."""
+    states: tuple[AlertState, ...] = ()
+    """The alerts that it is about, for those sinks whose reader is a program."""
 
     @property
     def headline(self) -> str:
@@ -68,6 +72,8 @@ def compose(states: Sequence[AlertState], kind: NoticeKind, host: str) -> Messag
         ),
         log_tail=_log_tail(states, kind),
         what_to_do="" if kind is NoticeKind.RESOLVED else f"docs/alerts.md#{states[0].alert}",
+        kind=kind,
+        states=tuple(states),
     )
 
 
@@ -82,6 +88,7 @@ def missed_ends(missed: Missed, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in lines),
         what_to_do="docs/alerts.md#container-crashed",
+        kind=NoticeKind.SUMMARY,
     )
 
 
@@ -93,6 +100,7 @@ def week(digest: Digest, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in digest.lines()),
         what_to_do="docs/policies.md",
+        kind=NoticeKind.DIGEST,
     )
 
 
