@@ -76,10 +76,8 @@ def prometheus() -> Path:
 
 
 def alertmanager() -> Path:
-    """Give the Alertmanager server, this machine's or one unpacked. Raises `LabError`."""
-    installed = shutil.which("prometheus-alertmanager")
-    unpacked = "usr/bin/prometheus-alertmanager"
-    return Path(installed) if installed else cached("alertmanager", _unpack_alertmanager) / unpacked
+    """Give the tree of Alertmanager's package, unpacked: the server wants its templates at their place. `LabError`."""
+    return cached("alertmanager", _unpack_alertmanager)
 
 
 def promtool() -> Path:
@@ -150,7 +148,7 @@ def _unpack_alertmanager(root: Path) -> None:
     with _private_apt(Suite.BOOKWORM) as apt:
         apt.get("fetching Alertmanager of Debian bookworm (about 10 MB)", "download", "prometheus-alertmanager")
         for package in apt.archives():
-            _extract(package, root, "./usr/bin/prometheus-alertmanager")
+            _extract(package, root, "./usr/bin/prometheus-alertmanager", "./usr/share/prometheus")
 
 
 _SERVERS = {"prometheus": prometheus, "alertmanager": alertmanager}
