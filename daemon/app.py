@@ -31,13 +31,14 @@ from collectors.own_container import own_container_id
 from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
-from daemon.alerts import outbox
+from daemon.alerts import outbox, posts
 from daemon.alerts.alertmanager import PATH as ALERTS_PATH
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.http_call import Credentials, HttpCall
 from daemon.alerts.pusher import Pusher
 from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
+from daemon.alerts.slack_bot import SlackBotSink
 from daemon.alerts.webhook import WebhookSink
 from daemon.answers import Answers, Self
 from daemon.autopsy import Autopsy
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.reading import MemoryMarks
+    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -503,6 +505,7 @@ class App:
         now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
+        self.store.write(lambda connection: posts.prune(connection, now))
         self.store.write(lambda connection: runs.prune(connection, now))
 
     def _digest(self) -> None:
@@ -527,9 +530,14 @@ def _endpoint(settings: Settings) -> Endpoint:
 def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
     slack = settings.slack
+    sinks: list[Sink] = []
+    if slack.has_bot:
+        sinks.append(SlackBotSink(slack.token, slack.channel, api_url=slack.api_url, here=slack.here))
+    elif slack.has_webhook:
+        sinks.append(SlackSink(slack.webhook_url, slack.here))
     return (
         Route(sink=ConsoleSink(sys.stdout)),
-        *([Route(sink=SlackSink(slack.webhook_url), per_second=slack.max_per_second)] if settings.slack_told() else []),
+        *(Route(sink=sink, per_second=slack.max_per_second) for sink in sinks if settings.slack_told()),
         *([Route(sink=WebhookSink(_webhook(settings)))] if settings.webhook.url.get_secret_value() else []),
     )
 
