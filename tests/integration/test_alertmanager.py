@@ -140,9 +140,12 @@ def test_nothing_is_lost_or_told_twice_while_one_of_the_two_is_away(
     elsewhere: Receiver,
     alertmanager: Alertmanager,
 ) -> None:
-    web, db = (engine.add(name, health="healthy") for name in ("web", "db"))
+    web, db, later = (engine.add(name, health="healthy") for name in ("web", "db", "later"))
     turn(engine, web, "unhealthy")
     hook.wait(lambda requests: routed(requests) == [("firing", "web")])
+    # By the time that it has sent another one on it has also noted that it sent the first.
+    turn(engine, later, "unhealthy")
+    hook.wait(lambda requests: ("firing", "later") in routed(requests))
 
     # Alertmanager goes away, and forgets all but what it sent on.
     alertmanager.stop()
@@ -160,6 +163,7 @@ def test_nothing_is_lost_or_told_twice_while_one_of_the_two_is_away(
     hook.wait(lambda requests: ("resolved", "db") in routed(requests), 60)
     assert sorted(routed(hook.requests)) == [
         ("firing", "db"),
+        ("firing", "later"),
         ("firing", "web"),
         ("resolved", "db"),
         ("resolved", "web"),
