@@ -74,7 +74,7 @@ setup: $(SYNCED)
 
 lab: root setup
 	@tests/lab/need.sh lab
-	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus >/dev/null
+	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus alertmanager >/dev/null
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
