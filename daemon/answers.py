@@ -136,8 +136,9 @@ class Answers:
 
     def make_plan(self) -> Plan:
         """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
-        now, book = self._clock.now(), self._watch.book
-        decision = decide(book.policies, replace(self._snapshot().facts, now=now), book.bounds)
+        snapshot, book = self._snapshot(), self._watch.book
+        now = snapshot.now(self._clock.monotonic())
+        decision = decide(book.policies, replace(snapshot.facts, now=now), book.bounds)
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         return make_plan(proposals.verdicts(decision, book), book.mode, now, proposals.notes(decision, book))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import (
+    COMPOSE_PROJECT,
     Container,
     ContainerState,
     Death,
@@ -127,7 +128,6 @@ class Observer:
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
         sight, stock = self._eyes.lookout.look(), self._eyes.stock()
-        self._eyes.clock_steps.look()
         deaths: tuple[Death, ...] = ()
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
@@ -189,17 +189,21 @@ class Observer:
         stopped = {_end(each): ages.since_end(each, now) or _NO_TIME for each in containers if each.state in _STOPPED}
         idle.meet(SubjectKind.CONTAINER, stopped)
         touched = {(event.type, event.id) for event in sight.events}
+        projects = {each.compose_project for each in containers} - {""}
         if isinstance(stock.sources.get(SourceName.NETWORKS), Known):
             used = {name for each in containers for name in (*each.networks, each.network_mode)}
-            unused = (each.id for each in stock.networks if not {each.id, each.name} & used)
+            nobodys = (each for each in stock.networks if each.labels.get(COMPOSE_PROJECT) not in projects)
+            unused = (each.id for each in nobodys if not {each.id, each.name} & used)
             idle.meet(SubjectKind.NETWORK, {id_: _NO_TIME for id_ in unused if ("network", id_) not in touched})
         if isinstance(stock.sources.get(SourceName.VOLUMES), Known):
             used = {name for each in containers for name in each.volumes}
-            free = (each for each in stock.volumes if each.dangling and each.name not in used)
+            left = (each for each in stock.volumes if each.labels.get(COMPOSE_PROJECT) not in projects)
+            free = (each for each in left if each.dangling and each.name not in used)
             idle.meet(SubjectKind.VOLUME, {each.key: _NO_TIME for each in free if ("volume", each.name) not in touched})
 
     def _facts(self, book: Rulebook, containers: tuple[Container, ...], gpus: GpuLook, stock: Stock) -> Facts:
         now = self._clock.now()
+        self._eyes.clock_steps.look()  # after that: a step is in both, or in neither
         deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
         return Facts(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from collectors.engine_errors import EngineError, EngineProtocolError, EngineUnavailable
 from collectors.facts import ContainerState, DiskKind, SubjectKind
 from collectors.inventory import from_summary
+from daemon.grace import CLOCK_STEP
 from daemon.outcome import Answer, Outcome
 from policies.bounds import ask
 from policies.policy import Kept, Removal
@@ -57,8 +58,11 @@ class Recheck:
         snapshot = self._snapshot()
         if snapshot is None:
             return Answer(Outcome.UNREAD, "there is no picture of this host at present; the log says why")
+        now = snapshot.now(self._clock.monotonic())
+        if abs(self._clock.now() - now) > CLOCK_STEP:  # Docker may go by it, and how old things are is not known now
+            return Answer(Outcome.NOT_ELIGIBLE, "the clock was set a moment ago")
         try:
-            facts = self._refreshed(snapshot.facts, removal)
+            facts = self._refreshed(replace(snapshot.facts, now=now), removal)
         except EngineError as error:
             if isinstance(error, EngineUnavailable):
                 self.close()
@@ -79,11 +83,7 @@ class Recheck:
         if self._api is None:
             self._api = self._connect()
         api = self._api
-        facts = replace(
-            facts,
-            now=self._clock.now(),
-            containers=_containers(facts, api.containers()),
-        )
+        facts = replace(facts, containers=_containers(facts, api.containers()))
         return _REFRESHERS[removal.object.kind](facts, api, removal.object.id)
 
 

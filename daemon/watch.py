@@ -192,6 +192,7 @@ class Watch:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
         book = self._book  # once: another one may come meanwhile, and counts from the next cycle on
         observation = self._observer.observe(book)
+        taken_at = self._clock.monotonic()
         # Taken over before anything can fail: the observer tells it only once.
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
@@ -217,6 +218,7 @@ class Watch:
         self.cycles += 1
         snapshot = Snapshot(
             facts=observation.facts,
+            taken_at=taken_at,
             decision=decision,
             alerts=dict(self._alerts),
             counters=self._counters.samples(),

@@ -40,9 +40,11 @@ DAY = 24 * HOUR
 class Deck:
     """Rounds of the executor are done by `round` in the test's own thread, or by its own after `start`."""
 
-    def __init__(self, engine: ScriptedEngine, folder: Path, mode: Mode = "enforce") -> None:
+    def __init__(
+        self, engine: ScriptedEngine, folder: Path, mode: Mode = "enforce", post: WatchPost | None = None
+    ) -> None:
         self.engine = engine
-        self.post = WatchPost(engine, folder)
+        self.post = post or WatchPost(engine, folder)
         self.clock = self.post.clock
         self.adopt(mode=mode)
         self.crew = a_crew(self.clock)

@@ -118,7 +118,9 @@ def a_daemon() -> Iterator[Family]:
     """Give the families of a daemon that has something to tell under each of them."""
     story = Story()
     story.step(occurrence(OOM), condition(BAD, UNHEALTHY))
-    snapshot = Snapshot(facts=facts(), decision=decide({}, facts()), alerts=story.states, counters={}, complete=True)
+    snapshot = Snapshot(
+        facts=facts(), taken_at=0.0, decision=decide({}, facts()), alerts=story.states, counters={}, complete=True
+    )
     minute_ago = NOW - timedelta(minutes=1)
     reader = ReaderStats(
         connected=True,

@@ -21,7 +21,7 @@ def snapshot(*, docker: bool = True) -> Snapshot:
     source = Known(NOW) if docker else Unknown("gone", NOW)
     world = facts(containers=fleet, sources={SourceName.DOCKER: source})
     decision = Decision((), (), (), frozenset(), {})
-    return Snapshot(facts=world, decision=decision, alerts={}, counters={}, complete=True)
+    return Snapshot(facts=world, taken_at=0.0, decision=decision, alerts={}, counters={}, complete=True)
 
 
 def test_containers_are_counted_by_state() -> None:
