@@ -15,7 +15,6 @@ from daemon.plans import make_plan, to_json
 from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
-from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,8 +94,6 @@ class Answers:
         """Answer `shipkeeper status`."""
         snapshot = self._snapshot()
         book = self._watch.book
-        policy = book.policies.get("disk_pressure")
-        pressure = policy if isinstance(policy, DiskPressure) else None
         return {
             "version": self._self.version,
             "mode": book.mode,
@@ -105,7 +102,11 @@ class Answers:
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
             "filesystems": [
-                status.filesystem_json(filesystem, pressure, *self._disks.growth(filesystem))
+                status.filesystem_json(
+                    filesystem,
+                    book.pressure.level(filesystem, snapshot.facts) if book.pressure else None,
+                    *self._disks.growth(filesystem),
+                )
                 for filesystem in snapshot.facts.filesystems
             ],
             "disk_usage": [status.use_json(use) for use in self._disks.uses()],

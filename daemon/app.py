@@ -235,6 +235,8 @@ class App:
             ),
             clock,
         )
+        # For the executor's thread alone, as the recheck is.
+        measure = FreeSpace().of if self._is_local() else lambda _: None
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
@@ -242,11 +244,12 @@ class App:
                 lambda: self.watch.snapshot,
                 self._book,
                 clock,
+                measure,
             ),
             writer=partial(DockerWriter, endpoint, calls, clock),
             acting=ActingLock(endpoint),
             evidence=Evidence(files, examiner, lambda: self.watch.book.evidence_bytes, self._critical),
-            free_bytes=FreeSpace().of if self._is_local() else lambda _: None,
+            measure=measure,
             grace=Grace(clock, self.engine, self._grace),
             engine=self.engine,
             book=self._book,

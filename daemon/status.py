@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemon.reload import Standing
     from daemon.runs import Decision, Run
     from daemon.snapshot import Snapshot
-    from policies.disk_pressure import DiskPressure
+    from policies.gauges import Level
 
 
 def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
@@ -55,10 +55,9 @@ def engine_json(engine: Engine) -> dict[str, Any]:
 
 
 def filesystem_json(
-    filesystem: Filesystem, pressure: DiskPressure | None, rate: float | None = None, full_in: timedelta | None = None
+    filesystem: Filesystem, level: Level | None, rate: float | None = None, full_in: timedelta | None = None
 ) -> dict[str, Any]:
     """Give one filesystem with the level of disk pressure it is at, its growth, and when it will be full."""
-    level = pressure.level(filesystem) if pressure else None
     return {
         "mountpoint": filesystem.mountpoint,
         "roles": list(filesystem.roles),

@@ -226,7 +226,8 @@ class Watch:
         )
         self._published = (self._clock.monotonic(), snapshot)
         if snapshot.complete:
-            self._hand_over([each for each in decision.removals if each.policy not in decision.too_many])
+            aged = [each for each in decision.removals if each.policy not in decision.too_many]
+            self._hand_over([*aged, *decision.relief])
         return self._pause(observation)
 
     def _recall(self, concerned: set[str]) -> None:
