@@ -18,7 +18,7 @@ from policies import words
 from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from daemon.alerts.sender import Sender
     from daemon.autopsy import Autopsy
@@ -66,6 +66,7 @@ class Answers:
         executor: Executor,
         autopsy: Autopsy,
         digests: Digests,
+        silences: Callable[[], list[dict[str, Any]]],
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -79,6 +80,7 @@ class Answers:
         self._executor = executor
         self._autopsy = autopsy
         self._digests = digests
+        self._silences = silences
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -100,6 +102,7 @@ class Answers:
             ],
             "disk_usage": [status.use_json(use) for use in self._disks.uses()],
             "alerts": status.alerts_json(snapshot.alerts.values()),
+            "silences": self._silences(),
             "containers": status.containers_json(snapshot),
             "policies": [
                 {

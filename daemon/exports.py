@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collectors.engine_calls import EngineCalls
     from collectors.families import Family
     from daemon.alerts.sender import Sender
+    from daemon.alerts.silences import Silences
     from daemon.clock import Clock
     from daemon.crew import Crew
     from daemon.disks import Disks
@@ -61,6 +62,7 @@ class Exports:
         vitals: Callable[[], Vitals],
         crew: Crew,
         configuration: Configuration,
+        silences: Silences,
         local: bool,
     ) -> None:
         """Take `local` if the engine runs on this machine: else this machine's figures say nothing of it."""
@@ -76,6 +78,7 @@ class Exports:
         self._vitals = vitals
         self._crew = crew
         self._configuration = configuration
+        self._silences = silences
         self._local = local
         self._host = Host()
 
@@ -161,5 +164,6 @@ class Exports:
             failures=self._watch.failures,
             restarts=self._crew.restarts,
             configuration=self._configuration.standing,
+            silences=len(self._silences.in_force()),
             now=self._clock.now(),
         )

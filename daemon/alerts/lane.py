@@ -149,7 +149,7 @@ class Lane:
         return IDLE_SECONDS if at is None else max(0.0, (at - self._clock.now()).total_seconds())
 
     def _send(self, batch: Batch, sink: Sink) -> Outcome:
-        if not (batch.states or batch.missed or batch.digest):
+        if not (batch.states or batch.missed or batch.digest or batch.report):
             return Rejected("what it was about cannot be read any more")
         self._bucket.take()
         try:
@@ -164,6 +164,8 @@ class Lane:
             return message.missed_ends(batch.missed, self._host)
         if batch.digest:
             return message.week(batch.digest, self._host)
+        if batch.report:
+            return message.reported(batch.report, self._host)
         return message.compose(batch.states, batch.kind, self._host)
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import RestartPolicy
     from daemon.alerts.missed import Missed
+    from daemon.alerts.report import Report
     from daemon.alerts.state import AlertState
     from daemon.digest import Digest
 
@@ -96,6 +97,17 @@ def week(digest: Digest, host: str) -> Message:
     )
 
 
+def reported(report: Report, host: str) -> Message:
+    """Say what a report holds."""
+    return Message(
+        mark=_MARKS[report.severity],
+        title=words.plain(report.title),
+        host=words.plain(host),
+        lines=tuple(words.plain(line) for line in report.lines),
+        what_to_do=report.what_to_do,
+    )
+
+
 def trial(host: str) -> Message:
     """Give a message that only shows that messages arrive."""
     return Message(
@@ -142,6 +154,10 @@ def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
         return
     if kind is NoticeKind.ESCALATED:
         yield f"Raised to {state.severity}."
+    if kind is NoticeKind.FLAPPING:
+        yield "It comes and goes: nothing more is told of it until it has stayed as it is for half an hour."
+    if kind is NoticeKind.REMINDED:
+        yield f"It still fires, and nobody has acknowledged it: shipkeeper alerts ack {state.fingerprint[:8]}"
     yield " · ".join(_facts(state, "" if _in_title(state) else state.reason))
     yield from state.details
     if state.death:
