@@ -198,7 +198,8 @@ def _matchers(query: Mapping[str, str], *, window: bool) -> tuple[Matcher, ...]:
     if not texts and not window:
         raise ShipkeeperError(
             "a silence needs a condition, or it would be about everything\n"
-            "  cure: say what it is about, container=web-1 or 'project=~ci.*'; or make it a maintenance window: --window"
+            "  cure: name what it is about, as in container=web-1 or 'project=~ci.*'\n"
+            "        or make it a maintenance window, which may be about everything: --window"
         )
     return _read_all(texts)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from daemon.alerts.state import SHOWN_ID
 from daemon.lines import BAD, GOOD, WARNING, Line
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-SHOWN_ID = 8
-"""Characters of an id that are shown."""
 _STYLES = {"critical": BAD, "warning": WARNING}
 _ORDER = ("critical", "warning", "info")
 _WIDTH = 13

@@ -30,12 +30,13 @@ from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alert_answers import AlertAnswers
-from daemon.alerts import chronicle, outbox
+from daemon.alerts import chronicle, outbox, posts
 from daemon.alerts.acks import Acks
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.sender import Route, Sender
 from daemon.alerts.silences import Silences
 from daemon.alerts.slack import SlackSink
+from daemon.alerts.slack_bot import SlackBotSink
 from daemon.answers import Answers, Self
 from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.reading import MemoryMarks
+    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -492,6 +494,7 @@ class App:
         now = self._steady.now()
         self.store.write(lambda connection: history.prune(connection, now))
         self.store.write(lambda connection: outbox.prune(connection, now))
+        self.store.write(lambda connection: posts.prune(connection, now))
         self.store.write(lambda connection: runs.prune(connection, now))
         self.store.write(lambda connection: chronicle.prune(connection, now))
         self._acks.prune()
@@ -517,10 +520,15 @@ def _endpoint(settings: Settings) -> Endpoint:
 
 def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
-    slack, url = settings.slack, settings.slack.webhook_url
+    slack = settings.slack
+    sinks: list[Sink] = []
+    if slack.has_bot:
+        sinks.append(SlackBotSink(slack.token, slack.channel, api_url=slack.api_url, here=slack.here))
+    elif slack.has_webhook:
+        sinks.append(SlackSink(slack.webhook_url, slack.here))
     return (
         Route(sink=ConsoleSink(sys.stdout)),
-        *([Route(sink=SlackSink(url), per_second=slack.max_per_second)] if url.get_secret_value() else []),
+        *(Route(sink=sink, per_second=slack.max_per_second) for sink in sinks),
     )
 
 

@@ -20,10 +20,14 @@ def lines(settings: Settings, url: str, store: Store, version: str, only_observe
     if only_observes:
         yield f"            but this daemon only observes: {only_observes}"
     yield f"  metrics   {url}/metrics"
-    if settings.slack.webhook_url.get_secret_value():
+    if settings.slack.has_bot:
+        yield f"  alerts    this terminal or journal, and {settings.slack.channel} in Slack;"
+        yield "            `shipkeeper alerts test` sends a message to each"
+    elif settings.slack.has_webhook:
         yield "  alerts    this terminal or journal, and Slack; `shipkeeper alerts test` sends a message to each"
+        yield "            a webhook cannot edit a message: each change is one more; a bot can ([slack] token_file)"
     else:
-        yield "  alerts    this terminal or journal; for Slack name a file with a webhook: [slack] webhook_url_file"
+        yield "  alerts    this terminal or journal; for Slack name a file with a bot's token: [slack] token_file"
     lines_sent = settings.alerts.log_lines
     logs = f"the last {lines_sent} log lines of a crash, redacted" if lines_sent else "no log lines, no probe output"
     yield f"            they carry {logs} ([alerts] log_lines)"

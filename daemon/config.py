@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, Strict, field_validator, model_validator
 
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.derived_tables import (
@@ -25,6 +25,8 @@ from daemon.derived_tables import (
 from daemon.modes import Mode  # noqa: TC001  pydantic reads it
 from daemon.values import (
     AbsolutePath,
+    ApiAddress,
+    BotToken,
     Duration,
     EngineAddress,
     Globs,
@@ -33,6 +35,7 @@ from daemon.values import (
     Patterns,
     Section,
     Size,
+    SlackChannel,
     WebhookAddress,
 )
 from policies.build_cache import BuildCache
@@ -158,11 +161,36 @@ class Gpu(Section):
 
 
 class Slack(Section):
-    """`[slack]`: the webhook, by value or in a file; empty for no Slack. 0 messages a second means no limit."""
+    """`[slack]`: a bot's token with its channel, or a webhook; without both no Slack. 0 messages a second: no limit."""
 
+    token: BotToken = SecretStr("")
+    token_file: AbsolutePath = None
+    channel: SlackChannel = ""
+    api_url: ApiAddress = "https://slack.com/api/"
     webhook_url: WebhookAddress = SecretStr("")
     webhook_url_file: AbsolutePath = None
+    here: Annotated[tuple[Literal["critical", "warning", "info"], ...], Strict(strict=False)] = ()
     max_per_second: Annotated[float, Field(ge=0)] = 1.0
+
+    @property
+    def has_bot(self) -> bool:
+        """True if a bot posts."""
+        return bool(self.token.get_secret_value())
+
+    @property
+    def has_webhook(self) -> bool:
+        """True if a webhook does."""
+        return bool(self.webhook_url.get_secret_value())
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.has_bot and self.has_webhook:
+            raise ValueError("token and webhook_url exclude each other: everything would come twice; remove one")
+        if self.has_bot and not self.channel:
+            raise ValueError('a token needs the channel to post to, for example channel = "#alerts"')
+        if self.channel and not self.has_bot:
+            raise ValueError("channel needs a token; a webhook posts where it was made for and nowhere else")
+        return self
 
 
 class Alerts(Section):
@@ -276,9 +304,10 @@ class Settings(Section):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Give every text that no log may show: a webhook's address, and its path, which libraries log alone."""
+        """Give every text that no log may show: tokens, a webhook's address, its path, which libraries log alone."""
         url = self.slack.webhook_url.get_secret_value()
-        return tuple(text for text in (url, urlsplit(url).path) if len(text) >= _SHORTEST_SECRET)
+        secrets = (url, urlsplit(url).path, self.slack.token.get_secret_value())
+        return tuple(text for text in secrets if len(text) >= _SHORTEST_SECRET)
 
 
 def _first_folder(listed: str) -> Path | None:

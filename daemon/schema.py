@@ -130,6 +130,33 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
     ),
     (
+        """
+        CREATE TABLE posts(
+            id INTEGER PRIMARY KEY,
+            sink TEXT NOT NULL,
+            family TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            ts TEXT NOT NULL,
+            posted REAL NOT NULL,
+            edited REAL NOT NULL,
+            digest TEXT NOT NULL,
+            open INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX posts_family ON posts(sink, family, posted)",
+        "CREATE INDEX posts_open ON posts(sink, edited) WHERE open",
+        """
+        CREATE TABLE post_members(
+            post INTEGER NOT NULL,
+            fingerprint TEXT NOT NULL,
+            record TEXT NOT NULL,
+            PRIMARY KEY(post, fingerprint)
+        ) STRICT
+        """,
+        "CREATE INDEX post_members_of ON post_members(fingerprint)",
+        "CREATE TABLE pauses(sink TEXT PRIMARY KEY, until REAL NOT NULL) STRICT",
+    ),
+    (
         "CREATE TABLE silences(id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT",
         "CREATE TABLE acks(fingerprint TEXT PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL) STRICT",
         """

@@ -154,6 +154,7 @@ def sink_json(stats: SinkStats) -> dict[str, Any]:
     return {
         "name": stats.name,
         "state": stats.state,
+        "edits": stats.edits,
         "sent": stats.sent,
         "failed": stats.failed,
         "waiting": stats.depth,

@@ -86,6 +86,8 @@ def _week_line(week: Mapping[str, Any]) -> Line:
 
 def _sink_line(sink: Mapping[str, Any]) -> Line:
     text = f"{_said(sink['name'])} · {_said(sink['state'])} · {sink['sent']} sent, {sink['failed']} failed"
+    if sink["name"] == "slack" and not sink["edits"]:
+        text += " · by a webhook, which can neither edit nor answer"
     if sink["last_error"]:
         return Line(f"{text} · last: {_said(sink['last_error'])}", WARNING)
     return Line(text)

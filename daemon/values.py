@@ -124,6 +124,27 @@ def _webhook_address(value: SecretStr) -> SecretStr:
     raise ValueError("needs the https:// address that Slack shows for the webhook")
 
 
+def _api_address(value: str) -> str:
+    address = _split(value)
+    local = address and address.scheme == "http" and address.hostname in _LOOPBACK
+    if address and address.hostname and (address.scheme == "https" or local) and not address.query:
+        return value if value.endswith("/") else f"{value}/"
+    raise ValueError('needs the https:// address of Slack\'s Web API, "https://slack.com/api/"')
+
+
+def _bot_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if not token or re.fullmatch(r"xoxb-[0-9A-Za-z-]+", token):
+        return value
+    raise ValueError("needs the bot's token from the app's page OAuth & Permissions; it begins with xoxb-")
+
+
+def _channel(value: str) -> str:
+    if not value or re.fullmatch(r"#[^\s#@,]{1,80}|[CG][0-9A-Z]{5,}", value):
+        return value
+    raise ValueError('needs a channel by its name or id, for example "#alerts" or "C0123456789"')
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
 AbsolutePath = Annotated[Path | None, BeforeValidator(_absolute_path)]
@@ -134,6 +155,9 @@ LabelNames = Annotated[tuple[Annotated[str, AfterValidator(_label_name)], ...], 
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Strict(strict=False)]
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+ApiAddress = Annotated[str, AfterValidator(_api_address)]
+BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
+SlackChannel = Annotated[str, AfterValidator(_channel)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
 
 

@@ -23,7 +23,7 @@ from policies.policy import Severity
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from daemon.alerts.missed import Missed
     from daemon.alerts.report import Report
@@ -61,6 +61,9 @@ class Batch:
     ids: tuple[int, ...]
     kind: NoticeKind
     states: tuple[AlertState, ...]
+    rows: tuple[int, ...] = ()
+    """The row of each state."""
+    family: str = ""
     missed: Missed | None = None
     """What a summary tells of: it has no states."""
     digest: Digest | None = None
@@ -226,8 +229,9 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
         return Batch(ids=ids, kind=kind, states=(), digest=_digest(rows[0]["record"]))
     if kind is NoticeKind.REPORT:
         return Batch(ids=ids, kind=kind, states=(), report=_report(rows[0]["record"]))
-    states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
-    return Batch(ids=ids, kind=kind, states=tuple(states))
+    states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
+    family = first[0]["family"]
+    return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=family)
 
 
 def next_due(store: Store, sink: str) -> datetime | None:
@@ -247,32 +251,65 @@ def backlog(store: Store, sink: str) -> Backlog:
 # A row that was dropped while it was being sent stays dropped: hence `state = 'due'` in all of them.
 
 
-def mark_sent(store: Store, ids: Sequence[int], now: datetime) -> None:
-    """Note that these were delivered."""
+def mark_sent(
+    store: Store, ids: Sequence[int], now: datetime, note: Callable[[sqlite3.Connection, datetime], None] | None = None
+) -> None:
+    """Note that these were delivered, and in the same transaction what else there is to note of it."""
+
+    def action(connection: sqlite3.Connection) -> None:
+        connection.executemany(
+            "UPDATE outbox SET state = 'sent', attempts = attempts + 1, last_error = '', done = ?"
+            " WHERE id = ? AND state = 'due'",
+            [(now.timestamp(), one) for one in ids],
+        )
+        if note:
+            note(connection, now)
+
+    store.write(action)
+
+
+def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime, pausing: str = "") -> None:
+    """Note that these failed once more; they are due again at `not_before`, as all is of a sink that is `pausing`."""
+
+    def action(connection: sqlite3.Connection) -> None:
+        connection.executemany(
+            "UPDATE outbox SET attempts = attempts + 1, last_error = ?, not_before = ? WHERE id = ? AND state = 'due'",
+            [(why, not_before.timestamp(), one) for one in ids],
+        )
+        if pausing:
+            connection.execute(
+                "INSERT OR REPLACE INTO pauses(sink, until) VALUES (?, ?)", (pausing, not_before.timestamp())
+            )
+
+    store.write(action)
+
+
+def hold(store: Store, ids: Sequence[int], until: datetime) -> None:
+    """Let these wait, though nothing failed."""
     _mark(
         store,
-        "UPDATE outbox SET state = 'sent', attempts = attempts + 1, last_error = '', done = ?"
-        " WHERE id = ? AND state = 'due'",
-        [(now.timestamp(), one) for one in ids],
+        "UPDATE outbox SET not_before = ? WHERE id = ? AND state = 'due'",
+        [(until.timestamp(), one) for one in ids],
     )
 
 
-def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime) -> None:
-    """Note that these failed once more; they are due again at `not_before`."""
-    _mark(
-        store,
-        "UPDATE outbox SET attempts = attempts + 1, last_error = ?, not_before = ? WHERE id = ? AND state = 'due'",
-        [(why, not_before.timestamp(), one) for one in ids],
-    )
+def pause_of(store: Store, sink: str) -> datetime | None:
+    """Give the time until which this sink asked to be left alone, if it did and nobody replaced it since."""
+    rows = store.read("SELECT until FROM pauses WHERE sink = ?", (sink,))
+    return _moment(rows[0]["until"]) if rows else None
 
 
 def hurry(store: Store, sink: str, now: datetime) -> None:
-    """Make due now what this sink has failed to take so far."""
-    _mark(
-        store,
-        "UPDATE outbox SET not_before = MIN(not_before, ?) WHERE sink = ? AND state = 'due' AND attempts > 0",
-        [(now.timestamp(), sink)],
-    )
+    """Make due now what this sink has failed to take so far, and forget that it asked to be left alone."""
+
+    def action(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE outbox SET not_before = MIN(not_before, ?) WHERE sink = ? AND state = 'due' AND attempts > 0",
+            (now.timestamp(), sink),
+        )
+        connection.execute("DELETE FROM pauses WHERE sink = ?", (sink,))
+
+    store.write(action)
 
 
 def mark_failed(store: Store, ids: Sequence[int], why: str, now: datetime) -> None:
@@ -289,6 +326,7 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
     """Give up what is no longer news, and forget what is over for a week, or too much; housekeeping calls it."""
     _give_up(connection, now)
     _forget_surplus(connection, now)
+    connection.execute("DELETE FROM pauses WHERE until < ?", (now.timestamp(),))
     before = (now - KEPT).timestamp()
     connection.execute("DELETE FROM outbox WHERE state != 'due' AND done < ?", (before,))
     # A state outlives its messages: it holds the number of the next episode, which must be a new one to them.

@@ -180,7 +180,9 @@ class Notice:
 
 
 SHORTEST_ID = 4
-"""Characters of a fingerprint that are enough for people to name an alert."""
+"""Characters of a fingerprint that are enough for people to name an alert,"""
+SHOWN_ID = 8
+"""and how many of them they are shown."""
 
 
 @lru_cache(maxsize=1024)  # asked in every cycle, of every alert that stands

@@ -97,8 +97,8 @@ STATUS: dict[str, Any] = {
         }
     ],
     "sinks": [
-        {"name": "console", "state": "ok", "sent": 3, "failed": 0, "last_error": None},
-        {"name": "slack", "state": "failing", "sent": 2, "failed": 1, "last_error": "no_service"},
+        {"name": "console", "state": "ok", "edits": False, "sent": 3, "failed": 0, "last_error": None},
+        {"name": "slack", "state": "failing", "edits": True, "sent": 2, "failed": 1, "last_error": "no_service"},
     ],
     "store": {"path": "/var/lib/shipkeeper/state.db", "degraded": None},
     "configuration": {"taken_at": "2026-11-23T12:00:00+00:00", "problem": None, "awaits_restart": []},

@@ -364,3 +364,28 @@ def test_a_users_own_daemon_has_its_socket_in_the_session_else_beside_its_state(
     environ: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
     assert load(None, environ).control_socket(environ, 1000, tmp_path / "absent") == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('token = "xoxp-1234567890"', "it begins with xoxb-"),
+        ('token = "xoxb-1234567890"', 'channel = "#alerts"'),
+        ('token = "xoxb-1234567890"\nchannel = "alerts"', 'needs a channel by its name or id, for example "#alerts"'),
+        ('channel = "#alerts"', "channel needs a token"),
+        (f'token = "xoxb-1234567890"\nchannel = "#a"\nwebhook_url = "{WEBHOOK}"', "exclude each other"),
+        ('api_url = "http://slack.com/api/"', "https://slack.com/api/"),
+        ('here = ["urgent"]', 'needs "critical", "warning" or "info"'),
+    ],
+)
+def test_a_slack_that_cannot_work_is_refused_with_the_cure(tmp_path: Path, text: str, words: str) -> None:
+    said = complaint(written(tmp_path, f"[slack]\n{text}\n", 0o600))
+    assert words in said
+    assert "1234567890" not in said
+
+
+def test_the_bot_s_token_is_read_from_a_credential_and_is_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "slack.token").write_text("xoxb-1234567890\n")
+    settings = load(written(tmp_path, '[slack]\nchannel = "#alerts"\n'), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert settings.slack.has_bot
+    assert "xoxb-1234567890" in settings.secrets()

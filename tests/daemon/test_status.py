@@ -91,6 +91,7 @@ def test_a_sink_without_an_error_says_so_by_null() -> None:
     )
     assert status.sink_json(stats) == {
         "name": "slack",
+        "edits": False,
         "state": "ok",
         "sent": 3,
         "failed": 1,
