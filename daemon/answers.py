@@ -40,6 +40,10 @@ NEWS_WITHIN = timedelta(seconds=10)
 """So long a caller that follows a run waits for the next object at most."""
 
 
+_PROBLEM = 1000
+"""Characters of what is wrong with the configuration, in one line."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Self:
     """What does not change while the daemon runs."""
@@ -173,7 +177,11 @@ class Answers:
     def test_sinks(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts test`: send a message everywhere, and say what came back."""
         trials = [self._sender.test_message(stats.name) for stats in self._sender.stats]
-        return [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
+        told = [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
+        if problem := self._configuration.standing.problem:
+            # A route that leads nowhere is in the file only: the daemon goes by the routes from before.
+            told.append({"sink": "configuration", "ok": False, "said": words.one_line(problem, _PROBLEM)})
+        return told
 
     def not_ready(self) -> str:
         """Say what is still waited for; empty once the daemon is ready."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
-from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_api import EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
@@ -105,7 +105,6 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.reading import MemoryMarks
-    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -163,7 +162,7 @@ class App:
         book = Rulebook.of(settings)
         self._clock = clock
         self._closing = ExitStack()
-        endpoint = _endpoint(settings)
+        endpoint = settings.docker.endpoint()
         self.beats = Heartbeats(DEADLINES, clock)
         self.crew = crew = Crew(self.beats, clock)
         self._started: list[Part] = []
@@ -495,24 +494,21 @@ class App:
             self.watch.wake()
 
 
-def _endpoint(settings: Settings) -> Endpoint:
-    docker = settings.docker
-    files = (docker.tls_ca_cert, docker.tls_client_cert, docker.tls_client_key)
-    ca, cert, key = (str(path) if path else "" for path in files)
-    return Endpoint(host=docker.host, tls_ca=ca, tls_cert=cert, tls_key=key)
-
-
 def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
     slack = settings.slack
-    sinks: list[Sink] = []
-    if slack.has_bot:
-        sinks.append(SlackBotSink(slack.token, slack.channel, api_url=slack.api_url, here=slack.here))
-    elif slack.has_webhook:
-        sinks.append(SlackSink(slack.webhook_url, slack.here))
+    bots = {"slack": slack.channel, **{channel: channel for channel in settings.channels()}} if slack.has_bot else {}
     return (
         Route(sink=ConsoleSink(sys.stdout)),
-        *(Route(sink=sink, per_second=slack.max_per_second) for sink in sinks),
+        *([Route(sink=SlackSink(slack.webhook_url, slack.here), per_second=slack.max_per_second)] * slack.has_webhook),
+        *(
+            Route(
+                sink=SlackBotSink(slack.token, channel, name=name, api_url=slack.api_url, here=slack.here),
+                per_second=slack.max_per_second,
+                by_default=name == "slack",
+            )
+            for name, channel in bots.items()
+        ),
     )
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping  # noqa: TC003  pydantic reads the annotation at run time
 from dataclasses import replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from collectors.engine_http import Endpoint
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
+from daemon.alerts.routing import RoutingRule
 from daemon.derived_tables import (
     AlertTables,
     CleanupSettings,
@@ -34,12 +39,14 @@ from daemon.values import (
     ListenAddress,
     Patterns,
     Section,
+    Severities,
     Size,
     SlackChannel,
     WebhookAddress,
+    is_channel,
 )
 from policies.build_cache import BuildCache
-from policies.catalogue import RULES
+from policies.catalogue import BY_NAME, RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.gpu_devices import GpuDevices
@@ -51,7 +58,6 @@ from policies.networks import UnusedNetworks
 from policies.volumes import UnusedVolumes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
     from policies.bounds import Bounds
@@ -109,6 +115,12 @@ class Docker(Section):
         if self.host.startswith("unix://") and (self.tls_ca_cert or self.tls_client_cert):
             raise ValueError("a unix socket has no TLS; remove the tls_ keys or name a tcp:// host")
         return self
+
+    def endpoint(self) -> Endpoint:
+        """Give it in the form that the collectors read."""
+        files = (self.tls_ca_cert, self.tls_client_cert, self.tls_client_key)
+        ca, cert, key = (str(path) if path else "" for path in files)
+        return Endpoint(host=self.host, tls_ca=ca, tls_cert=cert, tls_key=key)
 
 
 class Control(Section):
@@ -169,7 +181,7 @@ class Slack(Section):
     api_url: ApiAddress = "https://slack.com/api/"
     webhook_url: WebhookAddress = SecretStr("")
     webhook_url_file: AbsolutePath = None
-    here: Annotated[tuple[Literal["critical", "warning", "info"], ...], Strict(strict=False)] = ()
+    here: Severities = ()
     max_per_second: Annotated[float, Field(ge=0)] = 1.0
 
     @property
@@ -193,6 +205,41 @@ class Slack(Section):
         return self
 
 
+class RouteTable(Section):
+    """`[[alerts.routes]]`: where alerts go that fit everything that it names."""
+
+    severities: Severities = ()
+    alerts: Globs = ()
+    containers: Globs = ()
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    to: Annotated[tuple[str, ...], Strict(strict=False)]
+
+    def rule(self, slack_channel: str) -> RoutingRule:
+        """Give it in the form in which alerts are routed; Slack's own channel goes by the name of Slack."""
+        return RoutingRule(
+            severities=self.severities,
+            alerts=self.alerts,
+            containers=self.containers,
+            labels=self.labels,
+            to=tuple("slack" if place == slack_channel else place for place in self.to),
+        )
+
+    @field_validator("alerts")
+    @classmethod
+    def _known(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in BY_NAME):
+                raise ValueError(f"no alert is called {glob}; docs/alerts.md names them all")
+        return globs
+
+    @field_validator("to")
+    @classmethod
+    def _somewhere(cls, to: tuple[str, ...]) -> tuple[str, ...]:
+        if not to:
+            raise ValueError('leads nowhere; name a place, for example ["console"]')
+        return to
+
+
 class Alerts(Section):
     """`[alerts]`: what is told and what a message may carry; `log_lines = 0` keeps logs on this host."""
 
@@ -200,6 +247,7 @@ class Alerts(Section):
     ignore: Globs = ()
     log_lines: Annotated[int, Field(ge=0, le=100)] = 20
     redact: Patterns = ()
+    routes: Annotated[tuple[RouteTable, ...], Strict(strict=False)] = ()
     rules: Annotated[AlertTables, read_as(_ALERT_TABLES)] = _ALERT_TABLES()
 
 
@@ -245,6 +293,52 @@ class Settings(Section):
     protect: Protect = Protect()
     cleanup: Cleanup = Cleanup()
     policies: Annotated[PolicyTables, read_as(_POLICY_TABLES)] = _POLICY_TABLES()
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Self:
+        problems = [
+            (f"[[alerts.routes]] {number} to", f"{place} leads nowhere: {why}")
+            for number, route in enumerate(self.alerts.routes, start=1)
+            for place in route.to
+            if (why := self._lacks(place))
+        ]
+        before_last = enumerate(self.alerts.routes[:-1], start=1)
+        problems += [
+            (f"[[alerts.routes]] {number + 1}", f"is never reached: number {number} takes everything")
+            for number, route in before_last
+            if route.rule("").takes_all
+        ]
+        if problems:
+            raise PydanticCustomError("places", "routes lead nowhere", {"problems": problems})
+        return self
+
+    def _lacks(self, place: str) -> str:
+        """Say why no message can go there; empty if it can."""
+        if place in self.places():
+            return ""
+        if place == "slack":
+            return "there is neither a [slack] token nor a webhook_url"
+        if is_channel(place):
+            return "a channel needs a bot: set [slack] token"
+        return f"there is no such place; there are {', '.join(self.places())}, and channels of Slack like #alerts"
+
+    def places(self) -> tuple[str, ...]:
+        """Give the names of all sinks that messages can go to: each that is set up, and channels that routes name."""
+        named = dict.fromkeys(place for route in self.alerts.routes for place in route.to if is_channel(place))
+        slack = self.slack
+        return (
+            "console",
+            *(["slack"] if slack.has_bot or slack.has_webhook else []),
+            *(named if slack.has_bot else []),
+        )
+
+    def channels(self) -> tuple[str, ...]:
+        """Give the channels of Slack that routes name beside the one that is Slack's own."""
+        return tuple(place for place in self.places() if is_channel(place) and place != self.slack.channel)
+
+    def routing(self) -> tuple[RoutingRule, ...]:
+        """Give the routes in their order."""
+        return tuple(route.rule(self.slack.channel) for route in self.alerts.routes)
 
     def host_name(self) -> str:
         """Give the name of this machine in messages and labels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
@@ -139,8 +139,13 @@ def _bot_token(value: SecretStr) -> SecretStr:
     raise ValueError("needs the bot's token from the app's page OAuth & Permissions; it begins with xoxb-")
 
 
+def is_channel(text: str) -> bool:
+    """Tell whether this is how a channel of Slack is named: by its name with a #, or by its id."""
+    return re.fullmatch(r"#[^\s#@,]{1,80}|[CG][0-9A-Z]{5,}", text) is not None
+
+
 def _channel(value: str) -> str:
-    if not value or re.fullmatch(r"#[^\s#@,]{1,80}|[CG][0-9A-Z]{5,}", value):
+    if not value or is_channel(value):
         return value
     raise ValueError('needs a channel by its name or id, for example "#alerts" or "C0123456789"')
 
@@ -155,6 +160,7 @@ LabelNames = Annotated[tuple[Annotated[str, AfterValidator(_label_name)], ...], 
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Strict(strict=False)]
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+Severities = Annotated[tuple[Literal["critical", "warning", "info"], ...], Strict(strict=False)]
 ApiAddress = Annotated[str, AfterValidator(_api_address)]
 BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
 SlackChannel = Annotated[str, AfterValidator(_channel)]

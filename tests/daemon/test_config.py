@@ -389,3 +389,40 @@ def test_the_bot_s_token_is_read_from_a_credential_and_is_a_secret(tmp_path: Pat
     settings = load(written(tmp_path, '[slack]\nchannel = "#alerts"\n'), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.slack.has_bot
     assert "xoxb-1234567890" in settings.secrets()
+
+
+BOT = '[slack]\ntoken = "xoxb-1234567890"\nchannel = "#alerts"\n'
+
+
+@pytest.mark.parametrize(
+    ("above", "route", "words"),
+    [
+        ("", 'to = ["slack"]', "[[alerts.routes]] 1 to slack leads nowhere: there is neither a [slack] token"),
+        ("", 'to = ["#gpu"]', "[[alerts.routes]] 1 to #gpu leads nowhere: a channel needs a bot"),
+        ("", 'to = ["pager"]', "pager leads nowhere: there is no such place; there are console"),
+        ("", "to = []", "leads nowhere; name a place"),
+        ("", 'severities = ["critical"]', "[[alerts.routes]] 1 to is missing"),
+        ("", 'to = ["console"]\nalerts = ["gpu-lots"]', "no alert is called gpu-lots"),
+        ("", 'to = ["console"]\nseverity = "critical"', "[[alerts.routes]] 1 severity no such key"),
+        (BOT, 'to = ["#gpu"]\n[[alerts.routes]]\nto = ["console"]', "[[alerts.routes]] 2 is never reached"),
+    ],
+)
+def test_a_route_that_leads_nowhere_is_refused_with_the_cure(
+    tmp_path: Path, above: str, route: str, words: str
+) -> None:
+    said = complaint(written(tmp_path, f"{above}[[alerts.routes]]\n{route}\n", 0o600))
+    assert words in " ".join(said.split())
+
+
+def test_routes_lead_to_channels_and_the_bot_s_own_goes_by_the_name_of_slack(tmp_path: Path) -> None:
+    route = '[[alerts.routes]]\nseverities = ["critical"]\nto = ["#alerts", "#on-call", "console"]\n'
+    settings = load(written(tmp_path, f"{BOT}{route}", 0o600), {})
+    assert settings.places() == ("console", "slack", "#alerts", "#on-call")
+    assert settings.channels() == ("#on-call",)
+    assert [rule.to for rule in settings.routing()] == [("slack", "#on-call", "console")]
+
+
+def test_the_example_routes_of_the_sample_file_are_good(tmp_path: Path) -> None:
+    commented = SAMPLE.read_text().partition("# routes = []")[0].rpartition("For example:\n")[2]
+    example = "".join(line.removeprefix("#   ") for line in commented.splitlines(keepends=True))
+    assert len(load(written(tmp_path, BOT + example, 0o600), {}).alerts.routes) == 3
