@@ -12,6 +12,7 @@ from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
+from daemon.trouble import troubles_json
 from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
@@ -87,6 +88,7 @@ class Answers:
         book = self._watch.book
         policy = book.policies.get("disk_pressure")
         pressure = policy if isinstance(policy, DiskPressure) else None
+        turns = self._runs.turns()
         return {
             "version": self._self.version,
             "mode": book.mode,
@@ -101,13 +103,11 @@ class Answers:
             "disk_usage": [status.use_json(use) for use in self._disks.uses()],
             "alerts": status.alerts_json(snapshot.alerts.values()),
             "containers": status.containers_json(snapshot),
+            "troubles": troubles_json(snapshot.facts) if snapshot.docker_known else [],
+            "gpus": status.gpus_json(snapshot.facts),
+            "gpus_unknown": status.gpus_unknown(snapshot.facts),
             "policies": [
-                {
-                    "name": name,
-                    "enabled": True,
-                    "skipped": snapshot.decision.skipped.get(name),
-                    "halted": snapshot.decision.too_many.get(name),
-                }
+                status.policy_json(name, snapshot.decision, book, turns.get(name), self._clock.now())
                 for name in book.policies
             ],
             "week": [asdict(week) for week in self._digests.weeks()],
