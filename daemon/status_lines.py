@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from daemon.alert_lines import alert_lines, silence_lines
 from daemon.digest import PolicyWeek, in_words
 from daemon.disk_lines import disk_lines
 from daemon.lines import BAD, WARNING, Line
 from daemon.run_lines import cleanup_lines
-from daemon.terminal import alert_lines
 from policies import words
 
 if TYPE_CHECKING:
@@ -31,11 +31,16 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield from _labelled_block("filesystems", list(disk_lines(status)))
     yield from _labelled_block("gpus", list(_gpu_lines(status)), empty=False)
     yield from _labelled_block("alerts", list(alert_lines(status["alerts"])))
+    yield from _labelled_block(
+        "silences", list(silence_lines(status["silences"])) if status["silences"] else [], empty=False
+    )
     yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
     yield from _labelled_block("policies", list(_policy_lines(status["policies"])))
     if status["week"]:
         yield from _labelled_block("this week", [_week_line(each) for each in status["week"]])
     yield from _labelled_block("sinks", [_sink_line(each) for each in status["sinks"]])
+    if heartbeat := status["heartbeat"]:
+        yield _heartbeat_line(heartbeat)
     yield _store_line(status["store"])
     yield from _configuration_lines(status["configuration"])
 
@@ -117,6 +122,13 @@ def _next(policy: Mapping[str, Any]) -> str:
 
 def _week_line(week: Mapping[str, Any]) -> Line:
     return Line(_said(f"{week['policy']} · {in_words(PolicyWeek(**week))}"))
+
+
+def _heartbeat_line(heartbeat: Mapping[str, Any]) -> Line:
+    text = f"{heartbeat['sent']} sent, {heartbeat['failures']} failed"
+    if heartbeat["last_error"]:
+        return _labelled("heartbeat", f"{text} · last: {_said(heartbeat['last_error'])}", WARNING)
+    return _labelled("heartbeat", text)
 
 
 def _sink_line(sink: Mapping[str, Any]) -> Line:

@@ -12,6 +12,11 @@ ALERT: dict[str, Any] = {
     "since": "2026-11-23T16:02:11+00:00",
     "count": 4,
     "summary": "trainer-3 crashed",
+    "id": "8f3a1c2d4b5e6f70",
+    "silenced_by": None,
+    "acked_by": None,
+    "inhibited_by": None,
+    "flapping": False,
     "labels": {},
 }
 POLICY: dict[str, Any] = {
@@ -58,6 +63,7 @@ STATUS: dict[str, Any] = {
         {"kind": "build_cache", "mountpoint": None, "size_bytes": 1 << 30, "reclaimable_bytes": 0},
     ],
     "alerts": [ALERT],
+    "silences": [],
     "containers": {"running": 12, "exited": 3, "paused": 0},
     "cleanup": {"held_up": "the mode is observe", "running": False, "last_run": None},
     "troubles": [
@@ -112,6 +118,7 @@ STATUS: dict[str, Any] = {
         {"name": "console", "state": "ok", "edits": False, "sent": 3, "failed": 0, "last_error": None},
         {"name": "slack", "state": "failing", "edits": True, "sent": 2, "failed": 1, "last_error": "no_service"},
     ],
+    "heartbeat": {"sent": 190, "failures": 2, "last_success": None, "last_error": "HTTP 500"},
     "store": {"path": "/var/lib/shipkeeper/state.db", "degraded": None},
     "configuration": {"taken_at": "2026-11-23T12:00:00+00:00", "problem": None, "awaits_restart": []},
     "uptime_seconds": 11520.0,

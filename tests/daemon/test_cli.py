@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from collectors.facts import ObjectRef, SubjectKind
+from daemon.alert_lines import alert_lines
 from daemon.cli import daemon_command, main
 from daemon.control import ControlServer
 from daemon.plans import make_plan, to_json
 from daemon.status_lines import status_lines
-from daemon.terminal import alert_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
 from tests.daemon.answered import ALERT, STATUS
@@ -82,6 +82,12 @@ class Daemon:
                 autopsy=self.autopsy,
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
+                alerts_show=lambda _query: [],
+                alerts_history=lambda _query: [],
+                alerts_ack=lambda _query: [],
+                silences=lambda _query: [],
+                silence=lambda _query: {},
+                unsilence=lambda _query: {},
             ),
             a_crew(),
         )
@@ -162,7 +168,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "               notebook · 1.0 GiB · idle for 2 h",
         "               spare · reserved, not in use",
         "             GPU 1 · unknown · cannot be reached: lost",
-        "alerts       warning   trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
+        "alerts       warning   8f3a1c2d  trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
         "cleanup      not by itself: the mode is observe",
         "policies     containers · observe",
         f"             images_dangling · enforce · last {turn} · next as soon as there is something",
@@ -172,6 +178,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "this week    containers · would have removed 14 objects, 3.0 GiB; removed 3, 1.0 GiB measured",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",
+        "heartbeat    190 sent, 2 failed · last: HTTP 500",
         "store        /var/lib/shipkeeper/state.db",
     ]
 
@@ -366,7 +373,7 @@ def test_names_cannot_colour_or_forge_a_page() -> None:
 def test_the_worst_alert_comes_first() -> None:
     critical = {**ALERT, "severity": "critical", "summary": "etl keeps restarting", "count": 1}
     assert [line.text.split(" · ")[0] for line in alert_lines([ALERT, critical])] == [
-        "critical  etl keeps restarting",
-        "warning   trainer-3 crashed",
+        "critical  8f3a1c2d  etl keeps restarting",
+        "warning   8f3a1c2d  trainer-3 crashed",
     ]
     assert [line.text for line in alert_lines([])] == ["none"]

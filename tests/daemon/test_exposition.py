@@ -24,11 +24,13 @@ from collectors.facts import DiskKind, Engine, EngineState, Facts, Filesystem, K
 from collectors.families import Family
 from collectors.host import Host
 from daemon.alerts.lane import SinkStats
+from daemon.alerts.matchers import Matcher
 from daemon.app import App
 from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.config import Metrics
 from daemon.counters import OOM_KILLS, Counters
 from daemon.counters import families as counter_families
+from daemon.dead_mans_switch import SwitchStats, heartbeat_families
 from daemon.decide import Decision, decide
 from daemon.events import ReaderStats
 from daemon.jobs import JobStats
@@ -116,8 +118,11 @@ def disks() -> Iterator[Family]:
 def a_daemon() -> Iterator[Family]:
     """Give the families of a daemon that has something to tell under each of them."""
     story = Story()
+    story.silence(Matcher("alert", "=", OOM))
     story.step(occurrence(OOM), condition(BAD, UNHEALTHY))
-    snapshot = Snapshot(facts=facts(), decision=decide({}, facts()), alerts=story.states, counters={}, complete=True)
+    snapshot = Snapshot(
+        facts=facts(), taken_at=0.0, decision=decide({}, facts()), alerts=story.states, counters={}, complete=True
+    )
     minute_ago = NOW - timedelta(minutes=1)
     reader = ReaderStats(
         connected=True,
@@ -138,6 +143,7 @@ def a_daemon() -> Iterator[Family]:
         failures=0,
         restarts={"watch": 1},
         configuration=Standing(taken_at=minute_ago),
+        silences=1,
         now=NOW,
     )
 
@@ -218,6 +224,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
         NamedCollector("cleanup", lambda: chain(cleanup_families(a_decision()), image_families(an_idle_host()))),
         NamedCollector("self", a_daemon),
+        NamedCollector("heartbeat", lambda: heartbeat_families(SwitchStats(sent=190, failures=2, last_success=NOW))),
         NamedCollector("vitals", lambda: vital_families(A_CONDITION)),
     ]
     return Exposition(collectors, CollectorRegistry(), FakeClock()).document()
