@@ -19,33 +19,26 @@ import pytest
 from rich.cells import cell_len
 
 from daemon.control import ControlServer
-from daemon.verbs import verb_table
+from daemon.verbs import STATUS as PATH
+from daemon.verbs import Role, Verb
 from tests.daemon.answered import STATUS
 from tests.fakes.crew import a_crew
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
-    from typing import Any
-
-    from daemon.web.exchange import Request
 
 ENTERED, LEFT = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-PATIENCE = 40.0
+PATIENCE = 60.0
+TABLE = (Verb("GET", PATH, Role.VIEWER, lambda _: STATUS),)
 
 
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Path]:
     """Give the control socket of a daemon that answers."""
-
-    def other(_: Request) -> Mapping[str, Any]:
-        return {}
-
-    names = ("plan", "apply", "run", "audit", "autopsy", "alerts", "alerts_test")
-    table = verb_table(status=lambda _: STATUS, **dict.fromkeys(names, other))
-    server = ControlServer(tmp_path / "control.sock", table, a_crew())
+    server = ControlServer(tmp_path / "control.sock", TABLE, a_crew())
     server.start()
     yield tmp_path / "control.sock"
     server.close()
@@ -167,19 +160,14 @@ def test_without_a_terminal_it_prints_page_after_page_and_json_line_after_line(c
 
 @pytest.mark.slow
 def test_a_daemon_that_goes_away_is_said_and_waited_for(tmp_path: Path) -> None:
-    table = verb_table(
-        **dict.fromkeys(
-            ("status", "plan", "apply", "run", "audit", "autopsy", "alerts", "alerts_test"), lambda _: STATUS
-        )
-    )
     path = tmp_path / "control.sock"
-    first = ControlServer(path, table, a_crew())
+    first = ControlServer(path, TABLE, a_crew())
     first.start()
     with Terminal(path, 120, 40) as terminal:
         terminal.wait_for("gpu-host-2")
         first.close()
         terminal.wait_for("no daemon answers")
-        second = ControlServer(path, table, a_crew())
+        second = ControlServer(path, TABLE, a_crew())
         second.start()
         known = terminal.shown.count("gpu-host-2")
         terminal.wait_for("gpu-host-2", times=known + 1)
