@@ -12,6 +12,7 @@ from daemon.decide import decide
 from daemon.errors import ShipkeeperError
 from daemon.executor import OBSERVING
 from daemon.plans import make_plan, to_json
+from daemon.trouble import troubles_json
 from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
@@ -96,6 +97,7 @@ class Answers:
         """Answer `shipkeeper status`."""
         snapshot = self._snapshot()
         book = self._watch.book
+        turns = self._runs.turns()
         return {
             "version": self._self.version,
             "mode": book.mode,
@@ -115,13 +117,11 @@ class Answers:
             "alerts": status.alerts_json(snapshot.alerts.values()),
             "silences": self._silences(),
             "containers": status.containers_json(snapshot),
+            "troubles": troubles_json(snapshot.facts) if snapshot.docker_known else [],
+            "gpus": status.gpus_json(snapshot.facts),
+            "gpus_unknown": status.gpus_unknown(snapshot.facts),
             "policies": [
-                {
-                    "name": name,
-                    "enabled": True,
-                    "skipped": snapshot.decision.skipped.get(name),
-                    "halted": snapshot.decision.too_many.get(name),
-                }
+                status.policy_json(name, snapshot.decision, book, turns.get(name), self._clock.now())
                 for name in book.policies
             ],
             "week": [asdict(week) for week in self._digests.weeks()],

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,17 +26,24 @@ from daemon.doctor.catalogue import CHECKS, examine
 from daemon.doctor.observe import observe
 from daemon.doctor.world import World
 from daemon.errors import ShipkeeperError
+from daemon.lines import BAD, Line
+from daemon.live import show_live
 from daemon.loading import config_file, load
 from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
 from daemon.run_lines import run_lines, step_lines, went_well
-from daemon.terminal import show, status_lines
+from daemon.status_lines import status_lines
+from daemon.terminal import show
 from daemon.verbs import APPLY, AUDIT, AUTOPSY, AUTOPSY_LINES, PLAN, RUN, STATUS
 from daemon.web.access import Access
 from policies import words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daemon.doctor.catalogue import Check
+
+_WATCH_SECONDS = 2.0
 
 app = typer.Typer(
     name="shipkeeper",
@@ -159,10 +167,25 @@ def autopsy(
 
 
 @app.command()
-def status(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
-    """Show how the engine, the filesystems, the alerts and the daemon itself are."""
-    answer = ask(config or context.obj, "GET", STATUS)
-    if as_json:
+def status(
+    context: typer.Context,
+    seconds: Annotated[
+        float | None, typer.Argument(metavar="[SECONDS]", help="How often, with --watch; else every 2.", min=0.1)
+    ] = None,
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+) -> None:
+    """Show the engine, filesystems, containers in trouble, GPUs, alerts, cleanup, and the daemon itself."""
+    chosen = config or context.obj
+    if seconds is not None and not watch:
+        raise typer.BadParameter("belongs to --watch", param_hint="SECONDS")
+    answer = ask(chosen, "GET", STATUS)  # what is wrong with the way to the daemon ends this here
+    if watch:
+        every = seconds or _WATCH_SECONDS
+        show_live(partial(_watched_json, chosen) if as_json else partial(_watched, chosen, every), every)
+    elif as_json:
         echo_json(answer)
     else:
         show(status_lines(answer))
@@ -212,6 +235,24 @@ def daemon_command(config: Path | None, *options: str) -> list[str]:
     """Give the command of the daemon's own program; -P keeps modules of the current folder out of it."""
     configured = ["--config", str(config)] if config else []
     return [sys.executable, "-P", "-m", "daemon.app", *configured, *options]
+
+
+def _watched(config: Path | None, seconds: float) -> Sequence[Line]:
+    """Give the page of this moment; a daemon that is away is no reason to stop looking."""
+    head = Line(f"{SystemClock().now():%Y-%m-%d %H:%M:%S UTC} · every {seconds:g} s · Ctrl-C ends it")
+    try:
+        return [head, Line(""), *status_lines(ask(config, "GET", STATUS))]
+    except ShipkeeperError as error:
+        return [head, Line(""), *(Line(words.plain(line), BAD) for line in str(error).splitlines())]
+
+
+def _watched_json(config: Path | None) -> Sequence[Line]:
+    """Give the document of this moment in one line, and nothing while no daemon answers."""
+    try:
+        return [Line(json.dumps(ask(config, "GET", STATUS)))]
+    except ShipkeeperError as error:
+        typer.echo(f"shipkeeper: {words.plain(str(error))}", err=True)
+        return []
 
 
 def _check(name: str) -> Check:

@@ -17,6 +17,7 @@ from policies.policy import Removal
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
     from daemon.plans import Plan
     from daemon.steady import SteadyClock
@@ -79,6 +80,17 @@ class Run:
     words: str
     """Why it ended before the last object."""
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one policy did in the newest run in which it did anything; `at` is the end of its last object."""
+
+    at: datetime
+    objects: int
+    removed: int
+    freed_bytes: int | None
+    """As far as it was measured."""
 
 
 class Runs:
@@ -170,6 +182,25 @@ class Runs:
         """Give the newest run, or `None` before the first."""
         rows = self._store.read("SELECT * FROM runs ORDER BY id DESC LIMIT 1")
         return self._run(rows[0]) if rows else None
+
+    def turns(self) -> Mapping[str, Turn]:
+        """Give, by policy, what it did when it last did anything."""
+        rows = self._store.read(
+            "WITH newest AS (SELECT policy, MAX(run) AS run FROM steps WHERE outcome IS NOT NULL GROUP BY policy)"
+            " SELECT policy, MAX(at) AS at, COUNT(*) AS objects, SUM(outcome = ?) AS removed,"
+            " SUM(freed_bytes) AS freed FROM steps JOIN newest USING (policy, run)"
+            " WHERE outcome IS NOT NULL GROUP BY policy",
+            (Outcome.REMOVED,),
+        )
+        return {
+            row["policy"]: Turn(
+                at=self._as_shown(row["at"]),
+                objects=row["objects"],
+                removed=row["removed"],
+                freed_bytes=row["freed"],
+            )
+            for row in rows
+        }
 
     def decisions(self, since: datetime, after: int, at_most: int) -> list[Decision]:
         """Give the steps that ended at or after `since`, a wall time, and later than the entry `after`."""

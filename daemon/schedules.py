@@ -48,6 +48,12 @@ def trigger(schedule: str) -> CronTrigger:
         raise ValueError(f"is no schedule of cron: {error}") from error
 
 
+def next_time(schedule: str, now: datetime) -> datetime | None:
+    """Give the next time of a schedule after `now`; `None` for one that never comes."""
+    at: datetime | None = trigger(schedule).get_next_fire_time(None, now + _TICK)
+    return at
+
+
 def _days(part: str) -> Sequence[str]:
     """Read one part of the field of weekdays: `1-5`, `sun`, `*/2`."""
     found = _PART.fullmatch(part)
@@ -95,7 +101,7 @@ class Schedules:
                 continue
             else:
                 self._since[policy] = known.at
-            at = trigger(schedule).get_next_fire_time(None, now + _TICK) if schedule else None
+            at = next_time(schedule, now) if schedule else None
             self._next[policy] = _Next(schedule, at, ahead)
 
     def due(self, policy: str) -> bool:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from collectors.facts import EngineState
+from collectors.facts import EngineState, SourceName, Unknown
+from collectors.gpu_facts import GpuReadings
 from daemon.alerts.message import summary
+from daemon.schedules import next_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
-    from collectors.facts import DiskUse, Engine, Filesystem
+    from collectors.facts import DiskUse, Engine, Facts, Filesystem
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
     from daemon.dead_mans_switch import SwitchStats
+    from daemon.decide import Decision
     from daemon.reload import Standing
-    from daemon.runs import Decision, Run
+    from daemon.rulebook import Rulebook
+    from daemon.runs import Decision as Decided
+    from daemon.runs import Run, Turn
     from daemon.snapshot import Snapshot
     from policies.gauges import Level
 
@@ -96,6 +102,72 @@ def containers_json(snapshot: Snapshot) -> Mapping[str, int]:
     return dict(sorted(Counter(container.state.value for container in snapshot.facts.containers).items()))
 
 
+def gpus_json(facts: Facts) -> list[dict[str, Any]]:
+    """Give each GPU with the containers that hold or reserved something of it; null is what is not known."""
+    names = {container.id: container.name for container in facts.containers}
+    shown = []
+    for gpu in facts.gpus.devices:
+        readings = gpu.readings or GpuReadings()
+        uses = [use for use in facts.gpus.use if use.gpu_uuid == gpu.uuid]
+        shown.append(
+            {
+                "index": gpu.index,
+                "uuid": gpu.uuid or None,
+                "name": gpu.name or None,
+                "fault": gpu.fault.value if gpu.fault else None,
+                "utilization_ratio": readings.utilization_ratio,
+                "memory_used_bytes": readings.memory_used_bytes,
+                "memory_total_bytes": readings.memory_total_bytes,
+                "temperature_celsius": readings.temperature_celsius.get("gpu"),
+                "power_watts": readings.power_watts,
+                "containers": [
+                    {
+                        "name": names.get(use.container_id, use.container_id[:12]),
+                        "processes": use.processes,
+                        "memory_bytes": use.memory_bytes,
+                        "idle_seconds": int(use.idle_for.total_seconds()) if use.idle_for is not None else None,
+                    }
+                    for use in uses
+                ],
+            }
+        )
+    return shown
+
+
+def gpus_unknown(facts: Facts) -> str | None:
+    """Say why nothing is known of the GPUs; null where they are, or where there are none."""
+    source = facts.sources.get(SourceName.GPU)
+    return source.why if isinstance(source, Unknown) else None
+
+
+def policy_json(name: str, decision: Decision, book: Rulebook, turn: Turn | None, now: datetime) -> dict[str, Any]:
+    """
+    Give one policy as it stands; `mode` and what follows are null for one that removes nothing.
+
+    `next_at` is null for one that does not act by itself, or acts as soon as there is something.
+    """
+    cleans = name in book.bounds
+    mode, schedule = book.mode_of(name), book.bounds_of(name).schedule
+    at = next_time(schedule, now) if cleans and mode == "enforce" and schedule else None
+    return {
+        "name": name,
+        "enabled": True,
+        "skipped": decision.skipped.get(name),
+        "halted": decision.too_many.get(name),
+        "mode": mode if cleans else None,
+        "schedule": (schedule or None) if cleans else None,
+        "last": {
+            "at": turn.at.isoformat(),
+            "objects": turn.objects,
+            "removed": turn.removed,
+            "freed_bytes": turn.freed_bytes,
+        }
+        if turn
+        else None,
+        "next_at": at.astimezone(UTC).isoformat() if at else None,
+    }
+
+
 def run_json(run: Run) -> dict[str, Any]:
     """Give one cleanup run with every object that had its turn."""
     return {
@@ -125,7 +197,7 @@ def run_json(run: Run) -> dict[str, Any]:
     }
 
 
-def decision_json(decision: Decision) -> dict[str, Any]:
+def decision_json(decision: Decided) -> dict[str, Any]:
     """Give one decision of the audit; sizes are null where they are not known."""
     step = decision.step
     removal = step.removal

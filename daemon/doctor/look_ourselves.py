@@ -63,7 +63,7 @@ def ourselves(settings: Settings, file: str, problem: Seen[str], units: Seen[Any
         listen=settings.web.listen,
         web_protected=settings.web.config_file is not None,
         port_holder=_port_holder(settings.web.listen),
-        sinks=settings.slack.has_bot or settings.slack.has_webhook,
+        sinks=_tells_people(settings),
         service_groups=groups_of(str(unit.get("User") or "shipkeeper")),
     )
 
@@ -99,6 +99,12 @@ def _folder(path: Path) -> Folder | None:
     return Folder(
         path=str(path), owner=owner(found.st_uid), mode=found.st_mode & 0o7777, writable=os.access(path, os.W_OK)
     )
+
+
+def _tells_people(settings: Settings) -> bool:
+    """Tell whether alerts go anywhere besides the log."""
+    webhook, alertmanagers = settings.webhook.url.get_secret_value(), settings.alertmanager.urls
+    return settings.slack_told() or bool(webhook or alertmanagers)
 
 
 def _port_holder(listen: str) -> str | None:

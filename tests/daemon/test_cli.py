@@ -17,9 +17,10 @@ from daemon.alert_lines import alert_lines
 from daemon.cli import daemon_command, main
 from daemon.control import ControlServer
 from daemon.plans import make_plan, to_json
-from daemon.terminal import status_lines
+from daemon.status_lines import status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
+from tests.daemon.answered import ALERT, STATUS
 from tests.daemon.test_autopsy_lines import FOUND as AUTOPSY
 from tests.fakes.clock import NOW
 from tests.fakes.crew import a_crew
@@ -29,82 +30,6 @@ if TYPE_CHECKING:
 
     from daemon.web.exchange import Request
 
-ALERT: dict[str, Any] = {
-    "alert": "container-crashed",
-    "state": "firing",
-    "severity": "warning",
-    "subject": "trainer-3",
-    "since": "2026-11-23T16:02:11+00:00",
-    "count": 4,
-    "summary": "trainer-3 crashed",
-    "id": "8f3a1c2d4b5e6f70",
-    "silenced_by": None,
-    "acked_by": None,
-    "inhibited_by": None,
-    "flapping": False,
-    "labels": {},
-}
-STATUS: dict[str, Any] = {
-    "version": "0.1.0",
-    "mode": "observe",
-    "host": "gpu-host-2",
-    "docker": {
-        "up": True,
-        "state": "up",
-        "why": "",
-        "version": "28.0.1",
-        "api_version": "1.48",
-        "since": "2026-11-23T12:00:00+00:00",
-    },
-    "filesystems": [
-        {
-            "mountpoint": "/",
-            "roles": ["root", "data-root"],
-            "size_bytes": 128 << 30,
-            "used_bytes": 116 << 30,
-            "available_bytes": 12 << 30,
-            "free_ratio": 0.09,
-            "level": "act",
-            "read_only": False,
-            "growth_bytes_per_second": 695_000.0,
-            "full_in_seconds": 18_500,
-        }
-    ],
-    "disk_usage": [
-        {"kind": "images", "mountpoint": "/", "size_bytes": 61 << 30, "reclaimable_bytes": 38 << 30},
-        {"kind": "volumes", "mountpoint": "/", "size_bytes": 0, "reclaimable_bytes": 0},
-        {"kind": "container_logs", "mountpoint": "/", "size_bytes": 9 << 30, "reclaimable_bytes": None},
-        {"kind": "other", "mountpoint": "/", "size_bytes": 46 << 30, "reclaimable_bytes": None},
-        {"kind": "build_cache", "mountpoint": None, "size_bytes": 1 << 30, "reclaimable_bytes": 0},
-    ],
-    "alerts": [ALERT],
-    "silences": [],
-    "containers": {"running": 12, "exited": 3, "paused": 0},
-    "cleanup": {"held_up": "the mode is observe", "running": False, "last_run": None},
-    "policies": [
-        {"name": "containers", "enabled": True, "skipped": None},
-        {"name": "images_dangling", "enabled": False, "skipped": None},
-        {"name": "disk_pressure", "enabled": True, "skipped": "filesystems cannot be read"},
-    ],
-    "week": [
-        {
-            "policy": "containers",
-            "chosen": 14,
-            "size_bytes": 3 << 30,
-            "unmeasured": 0,
-            "removed": 3,
-            "freed_bytes": 1 << 30,
-        }
-    ],
-    "sinks": [
-        {"name": "console", "state": "ok", "edits": False, "sent": 3, "failed": 0, "last_error": None},
-        {"name": "slack", "state": "failing", "edits": True, "sent": 2, "failed": 1, "last_error": "no_service"},
-    ],
-    "heartbeat": {"sent": 190, "failures": 2, "last_success": None, "last_error": "HTTP 500"},
-    "store": {"path": "/var/lib/shipkeeper/state.db", "degraded": None},
-    "configuration": {"taken_at": "2026-11-23T12:00:00+00:00", "problem": None, "awaits_restart": []},
-    "uptime_seconds": 11520.0,
-}
 PLAN = to_json(
     make_plan(
         [
@@ -229,18 +154,27 @@ def shipkeeper(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 def test_status_is_a_short_page(shipkeeper: Shell) -> None:
     code, out, _ = shipkeeper("status")
     assert code == 0
+    turn = "2026-11-23 03:00 UTC: 3 of 4 removed"
     assert out.splitlines() == [
         "shipkeeper 0.1.0 on gpu-host-2 · observe · running for 3 h 12 min",
         "docker       up since 2026-11-23 12:00 UTC · 28.0.1, API 1.48",
         "containers   12 running, 3 exited",
+        "             etl exited 7 (error) · since 2026-11-23 16:02 UTC",
         "filesystems  / · act · 12.0 GiB (9 %) left of 128.0 GiB, full in about 5 h · root, data-root",
         "               images 61.0 GiB (38.0 GiB unused) · container logs 9.0 GiB · not Docker's 46.0 GiB",
         "               on a filesystem that is not known: build cache 1.0 GiB",
+        "gpus         GPU 0 · NVIDIA H100 · 97 % busy · 61.0 GiB of 80.0 GiB · 71 °C · 512 W",
+        "               trainer-3 · 60.0 GiB",
+        "               notebook · 1.0 GiB · idle for 2 h",
+        "               spare · reserved, not in use",
+        "             GPU 1 · unknown · cannot be reached: lost",
         "alerts       warning   8f3a1c2d  trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
-        "policies     containers · on",
-        "             images_dangling · off",
-        "             disk_pressure · skipped: filesystems cannot be read",
         "cleanup      not by itself: the mode is observe",
+        "policies     containers · observe",
+        f"             images_dangling · enforce · last {turn} · next as soon as there is something",
+        f"             networks · enforce · last {turn}, 1.0 GiB · next 2026-11-24 03:00 UTC",
+        "             volumes · halted: 12 of 14 volumes",
+        "             disk_pressure · skipped: filesystems cannot be read",
         "this week    containers · would have removed 14 objects, 3.0 GiB; removed 3, 1.0 GiB measured",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",

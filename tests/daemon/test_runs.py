@@ -189,3 +189,20 @@ def test_a_store_of_the_version_before_keeps_what_it_holds(tmp_path: Path) -> No
     assert now.read("SELECT * FROM runs") == []
     now.close()
     assert (tmp_path / "state.db.v1").exists()
+
+
+def test_what_a_policy_did_last_is_told_of_the_newest_run_in_which_it_did_anything(record: Record) -> None:
+    assert record.runs.turns() == {}
+    for names, freed in ((("a",), 5), (("b", "c"), 9)):
+        plan = record.plan(*names)
+        number = record.runs.begin(plan, "schedule")
+        for position, each in enumerate(plan.removals):
+            outcome = Outcome.REMOVED if each.object.name != "c" else Outcome.IN_USE
+            gain = freed if outcome is Outcome.REMOVED else None
+            record.runs.note(number, position, each, Answer(outcome, "", gain))
+        record.runs.end(number, RunState.DONE)
+    begun = record.plan("d")
+    record.runs.note(record.runs.begin(begun, "schedule"), 0, begun.removals[0], None)
+    (turn,) = record.runs.turns().values()
+    assert (turn.objects, turn.removed, turn.freed_bytes) == (2, 1, 9)
+    assert abs(turn.at - record.clock.now()) < DAY

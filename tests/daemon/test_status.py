@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from collectors.facts import ContainerState, DiskKind, DiskUse, Engine, EngineState, Known, SourceName, Unknown
+from collectors.gpu_facts import Gpu, GpuFault, GpuReadings, Gpus, GpuUse
 from daemon import status
 from daemon.alerts.lane import SinkStats
 from daemon.alerts.state import Phase
+from daemon.config import Settings
 from daemon.decide import Decision
+from daemon.rulebook import Rulebook
+from daemon.runs import Turn
 from daemon.snapshot import Snapshot
 from policies.gauges import Level
 from policies.policy import Severity
@@ -98,3 +102,51 @@ def test_a_sink_without_an_error_says_so_by_null() -> None:
         "waiting": 2,
         "last_error": None,
     }
+
+
+def test_gpus_are_shown_with_who_holds_them_and_null_for_what_is_not_known() -> None:
+    trainer = container("trainer")
+    known = Gpu(
+        uuid="GPU-1",
+        index=0,
+        name="NVIDIA H100",
+        readings=GpuReadings(utilization_ratio=0.5, memory_used_bytes=3, temperature_celsius={"gpu": 71.0}),
+    )
+    use = GpuUse(
+        container_id=trainer.id,
+        gpu_uuid="GPU-1",
+        requested=True,
+        processes=1,
+        memory_bytes=2,
+        sm_ratio=None,
+        idle_for=timedelta(hours=2),
+    )
+    lost = Gpu(uuid="", index=1, fault=GpuFault.LOST)
+    (first, second) = status.gpus_json(facts(containers=[trainer], gpus=Gpus(devices=(known, lost), use=(use,))))
+    assert (first["utilization_ratio"], first["memory_used_bytes"], first["memory_total_bytes"]) == (0.5, 3, None)
+    assert first["containers"] == [{"name": "trainer", "processes": 1, "memory_bytes": 2, "idle_seconds": 7200}]
+    assert (second["uuid"], second["fault"], second["utilization_ratio"]) == (None, "lost", None)
+    assert status.gpus_unknown(facts(sources={SourceName.GPU: Unknown("NVML is silent", NOW)})) == "NVML is silent"
+    assert status.gpus_unknown(facts()) is None
+
+
+def test_a_policy_tells_what_it_may_do_what_it_did_last_and_when_it_acts_next() -> None:
+    book = Rulebook.of(
+        Settings.model_validate(
+            {
+                "mode": "enforce",
+                "policies": {"networks": {"schedule": "0 3 * * *"}, "containers": {"mode": "observe"}},
+            }
+        )
+    )
+    turn = Turn(at=NOW, objects=4, removed=3, freed_bytes=None)
+    decision = Decision((), (), (), frozenset(), {"build_cache": "not read yet"}, {"containers": "too many"})
+    networks = status.policy_json("networks", decision, book, turn, NOW)
+    assert (networks["mode"], networks["schedule"]) == ("enforce", "0 3 * * *")
+    assert networks["last"] == {"at": NOW.isoformat(), "objects": 4, "removed": 3, "freed_bytes": None}
+    at = datetime.fromisoformat(networks["next_at"])
+    assert NOW < at <= NOW + timedelta(days=1)
+    containers = status.policy_json("containers", decision, book, None, NOW)
+    assert (containers["mode"], containers["halted"], containers["next_at"]) == ("observe", "too many", None)
+    assert status.policy_json("build_cache", decision, book, None, NOW)["skipped"] == "not read yet"
+    assert status.policy_json("deaths", decision, book, None, NOW)["mode"] is None
