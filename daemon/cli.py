@@ -34,7 +34,6 @@ app = typer.Typer(
     name="shipkeeper",
     help="The watchman of a Docker host: watches, measures, tells, and removes what nobody needs, if you let it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 alerts = typer.Typer(help="The alerts that are pending or firing, and the way to people.", no_args_is_help=True)
