@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import socket
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+from isal import igzip
 
 from daemon.errors import ShipkeeperError
 from daemon.web.exchange import Answer, Request, Response
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from daemon.web.access import Access, AccessStats
 
 _GZIP_FROM = 1024
-_GZIP_LEVEL = 3
+_GZIP_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class WebServer:
             return response
         return replace(
             response,
-            body=gzip.compress(response.body, _GZIP_LEVEL, mtime=0),
+            body=igzip.compress(response.body, _GZIP_LEVEL, mtime=0),
             headers=(*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")),
         )
 
