@@ -24,6 +24,11 @@ def packages_for(python: str, platform: str) -> Path:
     )
 
 
+def locked(*selection: str) -> str:
+    """Give the packages of the lock with their hashes, as pip reads them."""
+    return _uv("export", "--frozen", "--no-emit-project", "--no-header", "--no-annotate", *selection)
+
+
 def _install(folder: Path, python: str, platform: str) -> None:
     locked = _uv("export", "--locked", "--no-dev", "--no-emit-project", "--no-hashes")
     wanted = ("--python-version", python, "--python-platform", platform, "--only-binary", ":all:")
