@@ -23,7 +23,7 @@ SHARED = Path("/srv/lab")
 
 _BOOT_SECONDS = 60.0
 _PRIVATE = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private")
-_PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3")
+_PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3-venv", "ca-certificates")
 _HIERARCHIES = ("systemd", "unified")
 # A cgroup of its own: two guests in one would see each other's services. `-D /` itself is refused, a bind of it not.
 _BOOT = """
