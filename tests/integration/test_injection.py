@@ -33,7 +33,7 @@ REQUESTS = (
     b"GET /?next=%0d%0aSet-Cookie:a=b HTTP/1.1\r\nHost: x\r\nX-Forwarded-Host: evil.example.org\r\n\r\n",
     b"GET /-/healthy HTTP/1.1\r\nHost: evil.example.org\r\nX: a\r\n Set-Cookie: a=b\r\n\r\n",
     b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length:4\r\nTransfer-Encoding:chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n",
 )
 
 

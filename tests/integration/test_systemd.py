@@ -14,12 +14,12 @@ import pytest
 
 from daemon.keys import KEYS
 from tests.lab.binaries import REPOSITORY
+from tests.lab.checkout import for_debian_13, program
 from tests.lab.nvml import FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.stall import bury, stall, threads
 from tests.lab.systemd import SHARED, Guest, trixie
 from tests.lab.waiting import wait_until
-from tests.lab.wheels import packages_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,6 @@ UNIT = "shipkeeper.service"
 DEPLOY = REPOSITORY / "deploy" / "systemd"
 METRICS = "http://127.0.0.1:9817/metrics"
 PROGRAM = Path(sys.executable).with_name("shipkeeper")
-# What a copy of ours needs where neither our environment nor our Python is.
-COPIED = """\
-#!/bin/sh
-PYTHONPATH=/srv/lab/site:/srv/lab/ours exec python3 -P -m daemon.cli "$@"
-"""
 DROP_IN = f"""
 [Service]
 Environment=SHIPKEEPER_DOCKER__HOST=unix://{SHARED}/docker.sock
@@ -130,15 +125,8 @@ def link_program(guest: Guest) -> None:
 
 def copy_program(guest: Guest) -> None:
     """Give the guest a copy of ours, for its own Python."""
-    for name in ("collectors", "policies", "daemon"):
-        shutil.copytree(REPOSITORY / name, guest.shared / "ours" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    about = guest.shared / "ours/shipkeeper-0.dist-info"  # an installed program knows its version
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shipkeeper\nVersion: 0\n")
-    shutil.copytree(packages_for("3.13", "x86_64-manylinux_2_28"), guest.shared / "site")
-    program = guest.shared / "shipkeeper"
-    program.write_text(COPIED)
-    program.chmod(0o755)
+    for_debian_13(guest.shared / "ours")
+    program(guest.shared / "shipkeeper", SHARED / "ours")
     guest.shell(f"mkdir -p /opt/shipkeeper/bin; ln -s {SHARED}/shipkeeper /opt/shipkeeper/bin/shipkeeper")
 
 

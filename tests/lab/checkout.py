@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.lab.binaries import REPOSITORY
 from tests.lab.errors import LabError
+from tests.lab.wheels import packages_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,22 @@ def of_today(place: Path) -> Path:
     for name in _FILES:
         shutil.copy(REPOSITORY / name, place)
     return place
+
+
+def for_debian_13(place: Path) -> None:
+    """Lay our packages and `site`, what they need of others, into a folder, for the Python of Debian 13."""
+    for name in PACKAGES:
+        shutil.copytree(REPOSITORY / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(packages_for("3.13", "x86_64-manylinux_2_28"), place / "site")
+    about = place / "site/shipkeeper-0.dist-info"  # an installed program knows its version
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shipkeeper\nVersion: 0\n")
+
+
+def program(place: Path, runs_in: Path) -> None:
+    """Write the command `shipkeeper` for what `for_debian_13` laid into `runs_in`."""
+    place.write_text(f'#!/bin/sh\nPYTHONPATH={runs_in}:{runs_in}/site exec python3 -P -m daemon.cli "$@"\n')
+    place.chmod(0o755)
 
 
 def of_before(place: Path) -> Path:
