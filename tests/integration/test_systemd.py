@@ -307,8 +307,9 @@ def test_logs_and_filesystems_below_a_closed_data_root_are_measured(guest: Servi
     guest.start()
     wait_until(lambda: re.search(r"shipkeeper_container_log_bytes\{.*\} 1", guest.page()), "the size of the log", 120)
     assert f'mountpoint="{DATA_ROOT}/volumes"' in guest.page()
-    assert not guest.said("what container logs take is not known")
-    hidden = guest.guest.host_pid(int(guest.state()["MainPID"]))
+    pid = guest.state()["MainPID"]
+    assert "what container logs take is not known" not in str(guest.journal(f"_PID={pid}"))
+    hidden = guest.guest.host_pid(int(pid))
     assert Path(f"/proc/{hidden}/root/etc/shadow").read_text() == "", "what it has no use for, it does not see"
     guest.guest.run("systemctl", "stop", UNIT)
     guest.guest.run("umount", f"{DATA_ROOT}/volumes")
