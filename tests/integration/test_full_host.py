@@ -12,18 +12,17 @@ import pytest
 
 from tests.lab import machine
 from tests.lab.binaries import REPOSITORY, Suite, find
-from tests.lab.checkout import for_debian_13, program
+from tests.lab.checkout import for_debian_13, putting_it_to_use
 from tests.lab.images import busybox_tar
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 PATIENCE = timedelta(minutes=20)
 LAB = ("__init__.py", "lab/__init__.py", "lab/waiting.py", "lab/guest")
-RUN = """\
+RUN = f"""\
 set -e
 chmod 755 .
-mkdir -p /opt/shipkeeper/bin
-cp shipkeeper /opt/shipkeeper/bin/
+{putting_it_to_use(Path("/run/work"))}
 cp deploy/shipkeeper.service /etc/systemd/system/
 systemd-sysusers deploy/shipkeeper.sysusers.conf
 systemctl daemon-reload
@@ -37,7 +36,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Give what the machine noted, with the `page`."""
     inside, results = tmp_path_factory.mktemp("inside"), tmp_path_factory.mktemp("results")
     for_debian_13(inside)
-    program(inside / "shipkeeper", Path("/run/work"))
     for name in LAB:
         there = inside / "tests" / name
         there.parent.mkdir(parents=True, exist_ok=True)

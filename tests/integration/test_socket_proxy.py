@@ -46,7 +46,7 @@ def test_a_removal_that_the_proxy_forbids_is_told_and_nothing_goes(
     engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:
     done = engine.run(["true"], name="done")
-    keeper = DaemonUnderTest(tmp_path, engine, slack, '[policies.containers]\nexited_for = "0s"')
+    keeper = DaemonUnderTest(tmp_path, engine, slack, '[policies.containers]\nexited_for = "1s"')
     keeper.config.write_text(f'mode = "approve"\n{keeper.config.read_text()}')
     keeper.tap.allows = observing
     keeper.may_remove = {done}

@@ -14,7 +14,7 @@ import pytest
 
 from daemon.keys import KEYS
 from tests.lab.binaries import REPOSITORY
-from tests.lab.checkout import for_debian_13, program
+from tests.lab.checkout import for_debian_13, putting_it_to_use
 from tests.lab.nvml import FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.stall import bury, stall, threads
@@ -126,8 +126,7 @@ def link_program(guest: Guest) -> None:
 def copy_program(guest: Guest) -> None:
     """Give the guest a copy of ours, for its own Python."""
     for_debian_13(guest.shared / "ours")
-    program(guest.shared / "shipkeeper", SHARED / "ours")
-    guest.shell(f"mkdir -p /opt/shipkeeper/bin; ln -s {SHARED}/shipkeeper /opt/shipkeeper/bin/shipkeeper")
+    guest.shell(putting_it_to_use(SHARED / "ours"))
 
 
 @pytest.fixture(scope="module", params=["this machine", "Debian 13"])
@@ -318,10 +317,10 @@ def test_logs_and_filesystems_below_a_closed_data_root_are_measured(guest: Servi
 @pytest.mark.slow
 def test_a_stop_in_mid_cycle_is_clean(service: Service) -> None:
     wait_until(lambda: "Docker 28" in service.state()["StatusText"], "the engine to be seen", 30)
-    before = service.engine.count("/containers/json")
+    before = service.engine.count("/containers/*")
     service.engine.freeze()
-    service.engine.emit("start")
-    assert service.engine.wait(lambda: service.engine.count("/containers/json") > before, 30), "a cycle that waits"
+    service.engine.emit("start", next(iter(service.engine.containers)))
+    assert service.engine.wait(lambda: service.engine.count("/containers/*") > before, 30), "a cycle that waits"
     service.guest.run("systemctl", "stop", UNIT)
     service.engine.thaw()
     state = service.state()

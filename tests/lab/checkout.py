@@ -38,10 +38,15 @@ def for_debian_13(place: Path) -> None:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shipkeeper\nVersion: 0\n")
 
 
-def program(place: Path, runs_in: Path) -> None:
-    """Write the command `shipkeeper` for what `for_debian_13` laid into `runs_in`."""
-    place.write_text(f'#!/bin/sh\nPYTHONPATH={runs_in}:{runs_in}/site exec python3 -P -m daemon.cli "$@"\n')
-    place.chmod(0o755)
+def putting_it_to_use(place: Path) -> str:
+    """Give a script of sh that makes the command `shipkeeper` of what `for_debian_13` laid into `place`."""
+    return f"""
+    mkdir -p /usr/local/lib/python3.13/dist-packages
+    printf '{place}\\n{place}/site\\n' > /usr/local/lib/python3.13/dist-packages/shipkeeper.pth
+    mkdir -p /opt/shipkeeper/bin
+    printf '#!/bin/sh\\nexec python3 -P -m daemon.cli "$@"\\n' > /opt/shipkeeper/bin/shipkeeper
+    chmod 755 /opt/shipkeeper/bin/shipkeeper
+    """
 
 
 def of_before(place: Path) -> Path:
