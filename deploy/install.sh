@@ -19,7 +19,8 @@ completions=/usr/local/share
 patience=60 # seconds until a daemon that said it is ready has looked at this host
 
 dry=
-python=python3
+python=/usr/bin/python3
+[ -x "$python" ] || python=python3
 while [ $# -gt 0 ]; do
     case $1 in
     --dry-run) dry=yes ;;
@@ -132,6 +133,8 @@ found=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
 getent group docker >/dev/null || fail "there is no group docker, which the unit needs" "install Docker; or groupadd --system docker"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "$python is not there, or older than Python 3.11" "deploy/install.sh --python python3.12"
+[ -n "$dry" ] || runuser -u nobody -- "$python" -c '' 2>/dev/null ||
+    fail "only root may run $python, and the service is not root" "deploy/install.sh --python /usr/bin/python3"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$python cannot make environments" "apt-get install python3-venv"
 [ -L "$base/bin" ] || [ ! -e "$base/bin" ] || fail "$base/bin is in the way: this did not make it" "move it away"
 

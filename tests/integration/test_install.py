@@ -122,7 +122,7 @@ def test_the_lines_of_the_readme_lead_from_nothing_to_the_first_alert(docker: Pr
             host.guest.run("sh", "-c", f"cd {SHARED}/today && {line}")
         installed = time.monotonic() - begun
         docker.run(["sh", "-c", "exit 3"], name="first")
-        wait_until(lambda: "first exited 3" in host.journal(), "the first alert in the journal", PATIENCE)
+        wait_until(lambda: "🟠 first crashed" in host.journal(), "the first alert in the journal", PATIENCE)
         print(f"from nothing: installed after {installed:.0f} s, first alert after {time.monotonic() - begun:.0f} s")
         words = ". /usr/local/share/bash-completion/completions/shipkeeper; complete -p shipkeeper"
         assert "_shipkeeper_completion" in host.guest.run("bash", "-c", words)
@@ -205,8 +205,8 @@ def test_an_upgrade_loses_nothing_and_one_that_fails_is_taken_back(docker: Priva
         assert (after["since"], after["count"]) == (before["since"], before["count"])
         assert slack.delivered == []
         slack.heal()
-        slack.wait(lambda _: any("failing" in str(payload) for payload in slack.delivered), 10 * PATIENCE)
-        assert sum("failing exited 3" in str(payload.get("text")) for payload in slack.delivered) == 1
+        slack.wait(lambda _: any("failing crashed" in str(payload) for payload in slack.delivered), 10 * PATIENCE)
+        assert sum("failing crashed" in str(payload.get("text")) for payload in slack.delivered) == 1
         assert json.loads(host.guest.run("shipkeeper", "autopsy", "failing", "--json"))
     docker.clear()
 
