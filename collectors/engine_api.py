@@ -124,6 +124,10 @@ class EngineApi:
         """Give what the engine says of itself, as up since `since`."""
         return engine_parse.engine(self._json("/info"), self._said, since)
 
+    def whole_info(self) -> dict[str, Any]:
+        """Give the answer to `GET /info`, as Docker wrote it."""
+        return Fields(self._json("/info"), "info").document
+
     def forbidden_features(self) -> dict[str, str]:
         """Try everything that we will ask for: give what a proxy answers 403 to, with the reason."""
         forbidden = {}
@@ -166,9 +170,13 @@ class EngineApi:
         answer = self._transport.json(self._versioned(path), {"stream": 0, "one-shot": 1})
         return None if answer is None else engine_stats.reading(answer, container)
 
-    def images(self) -> tuple[Image, ...]:
-        """List the images that are tagged or dangling, without the layers between."""
-        return engine_parse.images(self._json("/images/json"))
+    def images(self, *, shared_sizes: bool = False) -> tuple[Image, ...]:
+        """
+        List the images that are tagged or dangling, without the layers between.
+
+        With `shared_sizes` the engine works out what each shares with others; before API 1.42 it does not.
+        """
+        return engine_parse.images(self._json("/images/json", {"shared-size": "1"} if shared_sizes else None))
 
     def image(self, image_id: str, summary: Image) -> Image | None:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""

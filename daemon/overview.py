@@ -27,7 +27,7 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
         "web": f"{settings.web.listen}: {web}",
         "control": str(settings.control_socket(environ, uid)),
         "state": str(settings.state_dir(environ, uid)),
-        "alerts to": "console, slack" if settings.slack.webhook_url.get_secret_value() else "console; slack is off",
+        "alerts to": _sinks(settings),
         "alerts on": _listed(told),
         "alerts off": _listed(BY_NAME.keys() - told.keys()),
         "log lines": f"{settings.alerts.log_lines} per alert" if settings.alerts.log_lines else "never leave this host",
@@ -36,6 +36,19 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
         "protected": _listed([*settings.protect.containers, *settings.protect.images]),
     }
     return (words.plain(f"{name:<13}{value}") for name, value in rows.items())
+
+
+def _sinks(settings: Settings) -> str:
+    slack = [_slack(settings)] if settings.slack_told() else []
+    webhook = ["webhook"] if settings.webhook.url.get_secret_value() else []
+    alertmanagers = [f"alertmanager {url}" for url in settings.alertmanager.urls]
+    return ", ".join(["console", *slack, *webhook, *alertmanagers]) + ("" if slack else "; slack is off")
+
+
+def _slack(settings: Settings) -> str:
+    if settings.slack.has_bot:
+        return f"slack as a bot in {settings.slack.channel}"
+    return "slack by a webhook, which can neither edit nor answer"
 
 
 def _listed(names: Iterable[str]) -> str:

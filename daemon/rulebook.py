@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from daemon.modes import lesser
 from daemon.redact import Redactor
+from policies import relief
 from policies.bounds import PLAIN
 from policies.deaths import Crashes
+from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_refused import GpuRefused
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collectors.facts import Protection
+    from daemon.alerts.routing import RoutingRule
     from daemon.config import Settings
     from daemon.modes import Mode
     from policies.bounds import Bounds
@@ -61,6 +64,8 @@ class Rulebook:
     """0 if nothing that a container writes may leave this host: neither its log nor its probes' output."""
     redact: Redactor
     group_wait: timedelta
+    routes: tuple[RoutingRule, ...] = ()
+    """Which sinks are told of which alert; what none of them takes goes to all that are told by default."""
 
     @classmethod
     def of(cls, settings: Settings) -> Rulebook:
@@ -94,11 +99,18 @@ class Rulebook:
             log_lines=settings.alerts.log_lines,
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,
+            routes=settings.routing(),
         )
 
     def mode_of(self, policy: str) -> Mode:
         """Give what a policy may do: its own mode or that of the whole, whichever does less."""
         return lesser(self.mode, self.bounds_of(policy).mode)
+
+    @property
+    def pressure(self) -> DiskPressure | None:
+        """The policy that judges how full the disks are; `None` where it is switched off."""
+        policy = self.policies.get(relief.NAME)
+        return policy if isinstance(policy, DiskPressure) else None
 
     def bounds_of(self, policy: str) -> Bounds:
         """Give what bounds a policy."""

@@ -129,4 +129,31 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT
         """,
     ),
+    (
+        """
+        CREATE TABLE posts(
+            id INTEGER PRIMARY KEY,
+            sink TEXT NOT NULL,
+            family TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            ts TEXT NOT NULL,
+            posted REAL NOT NULL,
+            edited REAL NOT NULL,
+            digest TEXT NOT NULL,
+            open INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX posts_family ON posts(sink, family, posted)",
+        "CREATE INDEX posts_open ON posts(sink, edited) WHERE open",
+        """
+        CREATE TABLE post_members(
+            post INTEGER NOT NULL,
+            fingerprint TEXT NOT NULL,
+            record TEXT NOT NULL,
+            PRIMARY KEY(post, fingerprint)
+        ) STRICT
+        """,
+        "CREATE INDEX post_members_of ON post_members(fingerprint)",
+        "CREATE TABLE pauses(sink TEXT PRIMARY KEY, until REAL NOT NULL) STRICT",
+    ),
 )

@@ -40,10 +40,10 @@ def test_every_make_target_that_the_pages_name_exists() -> None:
 
 def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    webhook, file = tmp_path / "slack-webhook", tmp_path / "shipkeeper.toml"
-    webhook.write_text("https://hooks.slack.com/services/T/B/x\n")
-    webhook.chmod(0o600)
-    file.write_text(example.replace("/etc/shipkeeper/slack-webhook", str(webhook)))
+    token, file = tmp_path / "slack-token", tmp_path / "shipkeeper.toml"
+    token.write_text("xoxb-0000-x\n")
+    token.chmod(0o600)
+    file.write_text(example.replace("/etc/shipkeeper/slack-token", str(token)))
     settings = load(file, {})
-    assert settings.slack.webhook_url.get_secret_value().endswith("/T/B/x")
+    assert settings.slack.token.get_secret_value() == "xoxb-0000-x"
     assert settings.alerts.ignore == ("ci-*",)

@@ -59,8 +59,6 @@ def test_what_the_containers_of_the_compose_file_are_given_is_there() -> None:
     folder = REPOSITORY / "deploy/compose"
     services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
     mounted = [each.split(":")[0] for service in services.values() for each in service["volumes"]]
-    files = [folder / place for place in mounted if place.startswith(".") and Path(place).suffix]
-    assert len(files) == 5
-    assert [file for file in files if not file.is_file()] == []
+    assert [place for place in mounted if place.startswith(".") and not (folder / place).exists()] == []
     done = subprocess.run([promtool(), "check", "config", folder / "prometheus.yml"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

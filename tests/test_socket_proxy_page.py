@@ -33,6 +33,7 @@ NOT_ASKING = {"connect", "close", "usage_by_kind"}
 READS: dict[str, Callable[[EngineApi], Any]] = {
     "ping": lambda api: api.ping(),
     "engine": lambda api: api.engine(NOW),
+    "whole_info": lambda api: api.whole_info(),
     "forbidden_features": lambda api: api.forbidden_features(),
     "containers": lambda api: api.containers(),
     "container": lambda api: api.container(ID),

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from daemon.alerts.sink import Outcome, Retry, Sent
+from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,5 +45,7 @@ def _lines(message: Message) -> Iterator[str]:
         yield f"   {line}"
     for line in message.log_tail:
         yield f"   │ {line}"
+    if small := [*(f"{each.what} {words.moment(each.at)}" for each in message.moments), *message.commands]:
+        yield f"   {' · '.join(small)}"
     if message.what_to_do:
         yield f"   What to do: {message.what_to_do}"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
-from daemon.alerts.state import NoticeKind, compose_of
+from daemon.alerts.state import NoticeKind, Phase, compose_of
 from policies import gpu_words, words
 from policies.catalogue import BY_NAME
 from policies.policy import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from collectors.facts import RestartPolicy
     from daemon.alerts.missed import Missed
@@ -27,9 +28,20 @@ MOST_NAMED = 40
 _NAMES_PER_LINE = 10
 
 _MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
+_OVER = "🟢"
+_TYPED_AS_IT_IS = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+"""A name that a shell takes for what it is."""
 _SHORT = 80
 """A reason up to so long stands in the title."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time that a message tells: "since" when."""
+
+    what: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,33 +54,78 @@ class Message:
 
     mark: str
     """One emoji for how bad it is."""
+    severity: Severity = Severity.INFO
+    over: bool = False
+    """True if nothing of it is wrong any more."""
     title: str
     host: str
     lines: tuple[str, ...]
     """The most important first."""
     log_tail: tuple[str, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    commands: tuple[str, ...] = ()
+    """What to type on the host to see more, or to do something about it."""
     what_to_do: str = ""
     """The place in the documentation."""
+    earlier: str = ""
+    """The address of a message that this one goes on from, if people can still read it."""
+    kind: NoticeKind | None = None
+    """What of news it is; `None` if it only shows that messages arrive."""
+    states: tuple[AlertState, ...] = ()
+    """The alerts that it is about, for those sinks whose reader is a program."""
 
     @property
     def headline(self) -> str:
         """The one line that says it all."""
         return f"{self.mark} {self.title} · {self.host}"
 
+    def calls(self, severities: Container[str]) -> bool:
+        """Tell whether people are to be called for it, who want to be for these severities."""
+        return not self.over and self.severity in severities
+
 
 def compose(states: Sequence[AlertState], kind: NoticeKind, host: str) -> Message:
     """Say one kind of news about one alert, or about several alerts of the same name in one message."""
-    mark = "🟢" if kind is NoticeKind.RESOLVED else _MARKS[max((s.severity for s in states), key=lambda s: s.rank)]
+    over = kind is NoticeKind.RESOLVED
+    severity = _worst(states)
     return Message(
-        mark=mark,
+        mark=_OVER if over else _MARKS[severity],
+        severity=severity,
+        over=over,
         title=words.plain(_title(states, kind)),
         host=words.plain(host),
         lines=tuple(
-            words.plain(line) for line in (_lines(states[0], kind) if len(states) == 1 else _list(states, kind))
+            words.plain(line) for line in (_lines(states[0], kind) if len(states) == 1 else _list(states, kind)) if line
         ),
         log_tail=_log_tail(states, kind),
-        what_to_do="" if kind is NoticeKind.RESOLVED else f"docs/alerts.md#{states[0].alert}",
+        moments=(Moment("since", min(state.since for state in states)),),
+        commands=() if over else _commands(states),
+        what_to_do="" if over else f"docs/alerts.md#{states[0].alert}",
+        kind=kind,
+        states=tuple(states),
     )
+
+
+def incident(states: Sequence[AlertState], host: str) -> Message:
+    """Say how the alerts of one message stand now, those that are over among them: what it is edited to."""
+    wrong = [state for state in states if state.phase.told]
+    over = [state for state in states if not state.phase.told]
+    if not wrong:
+        shown = compose(over, NoticeKind.RESOLVED, host)
+        ended = any(state.phase is Phase.RESOLVED for state in over)
+        return shown if ended else replace(shown, mark=_MARKS[shown.severity])
+    shown = compose(wrong, NoticeKind.FIRED, host)
+    if not over:
+        return shown
+    lines = (f"{_OVER} {state.subject.name}: {_resolved(state)}" for state in over[:MOST_LISTED])
+    more = _also([state.subject.name for state in over[MOST_LISTED:]], "also over: ")
+    return replace(shown, lines=(*shown.lines, *map(words.plain, (*lines, *more))))
+
+
+def change(states: Sequence[AlertState], kind: NoticeKind) -> str:
+    """Say one kind of news about alerts that stand in a message already, in a line each: what its thread gets."""
+    lines = [_change(state, kind) for state in states[:MOST_LISTED]]
+    return "\n".join(words.plain(line) for line in (*lines, *_also([s.subject.name for s in states[MOST_LISTED:]])))
 
 
 def missed_ends(missed: Missed, host: str) -> Message:
@@ -82,6 +139,7 @@ def missed_ends(missed: Missed, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in lines),
         what_to_do="docs/alerts.md#container-crashed",
+        kind=NoticeKind.SUMMARY,
     )
 
 
@@ -93,6 +151,7 @@ def week(digest: Digest, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in digest.lines()),
         what_to_do="docs/policies.md",
+        kind=NoticeKind.DIGEST,
     )
 
 
@@ -109,6 +168,28 @@ def trial(host: str) -> Message:
 def summary(state: AlertState) -> str:
     """Say one alert in one line: `trainer-3 crashed: exited 7 (error) after 3 h 12 min`."""
     return words.plain(f"{_clause(state)}: {state.reason}")
+
+
+def _change(state: AlertState, kind: NoticeKind) -> str:
+    match kind:
+        case NoticeKind.RESOLVED:
+            return f"{_OVER} {_clause(state)} · {_resolved(state)}"
+        case NoticeKind.ESCALATED:
+            return f"{_MARKS[state.severity]} {_clause(state)}, raised to {state.severity}: {state.reason}"
+        case _:
+            return f"{_MARKS[state.severity]} {_clause(state)}: {state.reason}"
+
+
+def _worst(states: Iterable[AlertState]) -> Severity:
+    return max((state.severity for state in states), key=lambda severity: severity.rank)
+
+
+def _commands(states: Sequence[AlertState]) -> tuple[str, ...]:
+    """Give what shows more: there is no button, for nothing would be behind it."""
+    first = states[0]
+    if first.death and _TYPED_AS_IT_IS.fullmatch(first.subject.name):
+        return (f"shipkeeper autopsy {first.subject.name}",)
+    return ("shipkeeper plan",) if first.subject.kind is SubjectKind.FILESYSTEM else ()
 
 
 def _clause(state: AlertState) -> str:
@@ -159,10 +240,10 @@ def _list(states: Sequence[AlertState], kind: NoticeKind) -> Iterable[str]:
     yield from _also([state.subject.name for state in states[MOST_LISTED:]])
 
 
-def _also(names: Sequence[str]) -> Iterable[str]:
+def _also(names: Sequence[str], also: str = "also ") -> Iterator[str]:
     """Name many in few lines."""
     for first in range(0, len(names), _NAMES_PER_LINE):
-        yield f"also {', '.join(names[first : first + _NAMES_PER_LINE])}"
+        yield f"{also}{', '.join(names[first : first + _NAMES_PER_LINE])}"
 
 
 def _facts(state: AlertState, reason: str) -> Iterable[str]:
@@ -171,7 +252,6 @@ def _facts(state: AlertState, reason: str) -> Iterable[str]:
     yield from _times(state)
     if compose := compose_of(state.subject):
         yield f"compose project {compose[0]}, service {compose[1]}"
-    yield f"since {words.moment(state.since)}"
 
 
 def _times(state: AlertState) -> Iterable[str]:
@@ -180,6 +260,8 @@ def _times(state: AlertState) -> Iterable[str]:
 
 
 def _resolved(state: AlertState) -> str:
+    if state.phase is Phase.INACTIVE:
+        return f"now {state.resolution}"
     # A wall clock that was set back meanwhile leaves no figure to tell.
     if state.fired_at is None or state.resolved_at is None or state.resolved_at < state.fired_at:
         return f"resolved: {state.resolution}"

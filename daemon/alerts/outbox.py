@@ -22,7 +22,7 @@ from policies.policy import Severity
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from daemon.alerts.missed import Missed
     from daemon.alerts.state import AlertState, Notice
@@ -59,6 +59,9 @@ class Batch:
     ids: tuple[int, ...]
     kind: NoticeKind
     states: tuple[AlertState, ...]
+    rows: tuple[int, ...] = ()
+    """The row of each state."""
+    family: str = ""
     missed: Missed | None = None
     """What a summary tells of: it has no states."""
     digest: Digest | None = None
@@ -95,6 +98,15 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
     for notice in notices:
         for sink in sinks:
             _post(connection, notice, sink, _wait_for(notice, group_wait), now)
+
+
+def told_of(connection: sqlite3.Connection, state: AlertState) -> tuple[str, ...]:
+    """Give the sinks that were told of this episode, or are about to be."""
+    rows = connection.execute(
+        "SELECT DISTINCT sink FROM outbox WHERE fingerprint = ? AND episode = ? ORDER BY sink",
+        (state.fingerprint, state.episode),
+    ).fetchall()
+    return tuple(row["sink"] for row in rows)
 
 
 def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence[str], now: datetime) -> None:
@@ -148,6 +160,16 @@ def _readable(store: Store, rows: Iterable[sqlite3.Row]) -> dict[str, AlertState
     return {key: state for key, state in states.items() if state}
 
 
+def standing(store: Store, since: datetime) -> tuple[AlertState, ...]:
+    """Give all alerts that people may know of: those that are on, and those that were resolved since then."""
+    rows = store.read(
+        "SELECT fingerprint, record FROM alert_states WHERE json_extract(record, '$.phase') IN ('firing', 'clearing')"
+        " OR updated >= ? AND json_extract(record, '$.phase') = 'resolved'",
+        (since.timestamp(),),
+    )
+    return tuple(_readable(store, rows).values())
+
+
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     """Give what this sink is to be told first, or `None` if nothing is due."""
     first = store.read(
@@ -170,8 +192,9 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
         return Batch(ids=ids, kind=kind, states=(), missed=_missed(rows[0]["record"]))
     if kind is NoticeKind.DIGEST:
         return Batch(ids=ids, kind=kind, states=(), digest=_digest(rows[0]["record"]))
-    states = [state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))]
-    return Batch(ids=ids, kind=kind, states=tuple(states))
+    states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
+    family = first[0]["family"]
+    return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=family)
 
 
 def next_due(store: Store, sink: str) -> datetime | None:
@@ -191,32 +214,65 @@ def backlog(store: Store, sink: str) -> Backlog:
 # A row that was dropped while it was being sent stays dropped: hence `state = 'due'` in all of them.
 
 
-def mark_sent(store: Store, ids: Sequence[int], now: datetime) -> None:
-    """Note that these were delivered."""
+def mark_sent(
+    store: Store, ids: Sequence[int], now: datetime, note: Callable[[sqlite3.Connection, datetime], None] | None = None
+) -> None:
+    """Note that these were delivered, and in the same transaction what else there is to note of it."""
+
+    def action(connection: sqlite3.Connection) -> None:
+        connection.executemany(
+            "UPDATE outbox SET state = 'sent', attempts = attempts + 1, last_error = '', done = ?"
+            " WHERE id = ? AND state = 'due'",
+            [(now.timestamp(), one) for one in ids],
+        )
+        if note:
+            note(connection, now)
+
+    store.write(action)
+
+
+def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime, pausing: str = "") -> None:
+    """Note that these failed once more; they are due again at `not_before`, as all is of a sink that is `pausing`."""
+
+    def action(connection: sqlite3.Connection) -> None:
+        connection.executemany(
+            "UPDATE outbox SET attempts = attempts + 1, last_error = ?, not_before = ? WHERE id = ? AND state = 'due'",
+            [(why, not_before.timestamp(), one) for one in ids],
+        )
+        if pausing:
+            connection.execute(
+                "INSERT OR REPLACE INTO pauses(sink, until) VALUES (?, ?)", (pausing, not_before.timestamp())
+            )
+
+    store.write(action)
+
+
+def hold(store: Store, ids: Sequence[int], until: datetime) -> None:
+    """Let these wait, though nothing failed."""
     _mark(
         store,
-        "UPDATE outbox SET state = 'sent', attempts = attempts + 1, last_error = '', done = ?"
-        " WHERE id = ? AND state = 'due'",
-        [(now.timestamp(), one) for one in ids],
+        "UPDATE outbox SET not_before = ? WHERE id = ? AND state = 'due'",
+        [(until.timestamp(), one) for one in ids],
     )
 
 
-def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime) -> None:
-    """Note that these failed once more; they are due again at `not_before`."""
-    _mark(
-        store,
-        "UPDATE outbox SET attempts = attempts + 1, last_error = ?, not_before = ? WHERE id = ? AND state = 'due'",
-        [(why, not_before.timestamp(), one) for one in ids],
-    )
+def pause_of(store: Store, sink: str) -> datetime | None:
+    """Give the time until which this sink asked to be left alone, if it did and nobody replaced it since."""
+    rows = store.read("SELECT until FROM pauses WHERE sink = ?", (sink,))
+    return _moment(rows[0]["until"]) if rows else None
 
 
 def hurry(store: Store, sink: str, now: datetime) -> None:
-    """Make due now what this sink has failed to take so far."""
-    _mark(
-        store,
-        "UPDATE outbox SET not_before = MIN(not_before, ?) WHERE sink = ? AND state = 'due' AND attempts > 0",
-        [(now.timestamp(), sink)],
-    )
+    """Make due now what this sink has failed to take so far, and forget that it asked to be left alone."""
+
+    def action(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE outbox SET not_before = MIN(not_before, ?) WHERE sink = ? AND state = 'due' AND attempts > 0",
+            (now.timestamp(), sink),
+        )
+        connection.execute("DELETE FROM pauses WHERE sink = ?", (sink,))
+
+    store.write(action)
 
 
 def mark_failed(store: Store, ids: Sequence[int], why: str, now: datetime) -> None:
@@ -233,6 +289,7 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
     """Give up what is no longer news, and forget what is over for a week, or too much; housekeeping calls it."""
     _give_up(connection, now)
     _forget_surplus(connection, now)
+    connection.execute("DELETE FROM pauses WHERE until < ?", (now.timestamp(),))
     before = (now - KEPT).timestamp()
     connection.execute("DELETE FROM outbox WHERE state != 'due' AND done < ?", (before,))
     # A state outlives its messages: it holds the number of the next episode, which must be a new one to them.

@@ -18,7 +18,7 @@ from collectors.families import Family, label_block, render
 from collectors.json_fields import Fields
 from daemon.alerts import message
 from daemon.alerts.console import ConsoleSink
-from daemon.alerts.slack import blocks_of
+from daemon.alerts.slack_blocks import blocks_of
 from daemon.alerts.state import NoticeKind
 from daemon.config import Log
 from daemon.logs import log_handler
@@ -30,6 +30,7 @@ from policies.policy import Kept, Removal
 from tests.daemon.alerts.build import BAD, UNHEALTHY, Story, compose, condition, occurrence
 from tests.daemon.watchpost import WatchPost
 from tests.lab.binaries import promtool
+from tests.lab.block_kit import foreign_markup
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.policies.build import NOW, container
 
@@ -69,7 +70,7 @@ def test_a_message_is_lines_of_printable_text_at_the_terminal(text: str) -> None
     ConsoleSink(paper).send(told)
     lines = paper.getvalue().split("\n")
     assert all(map(is_text, lines))
-    assert len(lines) == 1 + len(told.lines) + len(told.log_tail) + bool(told.what_to_do) + 1
+    assert len(lines) == 1 + len(told.lines) + len(told.log_tail) + bool(told.moments) + bool(told.what_to_do) + 1
 
 
 @given(HOSTILE)
@@ -79,8 +80,9 @@ def test_a_message_is_no_markup_in_slack(text: str) -> None:
         for part in (block.get("text"), *block.get("elements", ())):
             if part is None:
                 continue
-            assert not set(part["text"]) & {"<", ">"}
-            assert part["type"] == "plain_text" or part["text"].count("```") == 2
+            assert foreign_markup({"text": part["text"]}) == []
+            fences = 0 if block["type"] == "context" else 2
+            assert part["type"] == "plain_text" or part["text"].count("```") == fences
             assert all(is_text(line.replace("\u200b", "")) for line in part["text"].split("\n"))
 
 

@@ -196,7 +196,7 @@ def test_a_twin_that_could_not_read_the_file_is_not_copied_over_it(tmp_path: Pat
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mountpoint = tmp_path / "disk"
     mountpoint.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "shipkeeper-test", mountpoint], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "shipkeeper-test", mountpoint], check=True)
     yield mountpoint
     subprocess.run(["umount", mountpoint], check=True)
 

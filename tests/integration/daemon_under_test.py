@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from daemon.client import NoDaemonError, call
 from policies.catalogue import RULES
+from tests.lab.slack import TOKEN
 from tests.lab.tap import SocketTap
 from tests.lab.waiting import wait_until
 
@@ -43,7 +44,7 @@ level = "debug"
 [web]
 listen = "127.0.0.1:0"
 [slack]
-webhook_url = "{webhook_url}"
+{way}
 max_per_second = 0
 [alerts]
 group_wait = "0s"
@@ -82,16 +83,18 @@ class DaemonUnderTest:
     the build cache.
     """
 
-    def __init__(self, folder: Path, engine: WatchedEngine, slack: FakeSlack, more: str = "") -> None:
+    def __init__(self, folder: Path, engine: WatchedEngine, slack: FakeSlack, more: str = "", *, bot: str = "") -> None:
+        """Write its configuration; it tells Slack by the webhook, or as a bot in the channel `bot`."""
         self.folder = folder
         self.slack = slack
         self.log = folder / "output.log"
         self.config = folder / "shipkeeper.toml"
         self.tap = SocketTap(folder / "tap.sock", engine.socket)
         self.config.touch(mode=0o600)
-        self.config.write_text(
-            CONFIG.format(docker_host=self.tap.docker_host, folder=folder, webhook_url=slack.webhook_url, more=more)
-        )
+        way = f'webhook_url = "{slack.webhook_url}"'
+        if bot:
+            way = f'token = "{TOKEN}"\nchannel = "{bot}"\napi_url = "{slack.api_url}"'
+        self.config.write_text(CONFIG.format(docker_host=self.tap.docker_host, folder=folder, way=way, more=more))
         self._environment = {**_environment(), **engine.bond}
         self._process: subprocess.Popen[bytes] | None = None
         self._begun = 0
@@ -140,7 +143,7 @@ class DaemonUnderTest:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=self._environment,
+                env=self._environment | self._apart_from_this_disk(),
             )
 
     def end(self, timeout: float, asked_to: signal.Signals | None = None) -> int:
@@ -208,6 +211,11 @@ class DaemonUnderTest:
         """Give the ids of the objects whose removal it asked for, in order."""
         return [_removed_id(one) for one in self.tap.non_get]
 
+    def _apart_from_this_disk(self) -> dict[str, str]:
+        """Let a full disk of this machine remove nothing, unless the test is about full disks."""
+        about = "[policies.disk_pressure]" in self.config.read_text()
+        return {} if about else {"SHIPKEEPER_POLICIES__DISK_PRESSURE__MODE": "observe"}
+
     def _is_allowed(self, asked: Asked) -> bool:
         return _removed_id(asked) in self.may_remove
 
@@ -225,7 +233,7 @@ class DaemonUnderTest:
     @property
     def address(self) -> str:
         """Where its pages are, as `host:port`; empty as long as it has not said."""
-        said = re.findall(r"http://(127\.0\.0\.1:\d+)", self.log.read_bytes()[self._begun :].decode())
+        said = re.findall(r"http://(127\.0\.0\.1:\d+)/metrics", self.log.read_bytes()[self._begun :].decode())
         return said[-1] if said else ""
 
     def page(self, path: str) -> str:

@@ -64,9 +64,9 @@ def test_a_slow_answer_does_not_hold_up_others_or_the_end() -> None:
 
 def test_a_standing_fault_stays_until_it_is_healed(slack: FakeSlack) -> None:
     slack.fail_always(SERVER_ERROR)
-    assert [post(slack.webhook_url, {})[0] for _ in range(2)] == [500, 500]
+    assert [post(slack.webhook_url, {"text": "hello"})[0] for _ in range(2)] == [500, 500]
     slack.heal()
-    assert post(slack.webhook_url, {})[0] == OK.status
+    assert post(slack.webhook_url, {"text": "hello"})[0] == OK.status
 
 
 def test_what_slack_would_refuse_is_refused(slack: FakeSlack) -> None:
@@ -84,6 +84,6 @@ def test_waiting_in_vain_shows_what_came(slack: FakeSlack) -> None:
 def test_a_client_that_keeps_its_connection_does_not_hold_the_fake_open() -> None:
     with FakeSlack() as slack:
         client = http.client.HTTPConnection(urlsplit(slack.webhook_url).netloc)
-        client.request("POST", urlsplit(slack.webhook_url).path, b"{}")
+        client.request("POST", urlsplit(slack.webhook_url).path, b'{"text": "hello"}')
         assert client.getresponse().read() == b"ok"
     client.close()

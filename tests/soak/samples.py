@@ -21,7 +21,7 @@ _DATABASE_MIB = 64.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The daemon at one moment, so many seconds after the start of the soak."""
+    """The daemon at one moment, so many seconds after the start of the soak; descriptors and threads at rest."""
 
     at: float
     pss_bytes: int
@@ -56,6 +56,6 @@ def verdict(samples: Sequence[Sample], lives_aim: float) -> tuple[Figure, ...]:
 
 
 def _spread(values: Sequence[int]) -> float:
-    """Give how far the values lie from their median; what only one request holds for a moment does not count."""
+    """Give how far the values lie from their median; what is held for a moment does not count."""
     middle = quantile(values, 0.5)
     return float(max(quantile(values, 0.95) - middle, middle - min(values)))

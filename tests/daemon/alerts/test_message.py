@@ -15,7 +15,7 @@ import pytest
 from daemon.alerts import message
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.message import Message, compose, summary
-from daemon.alerts.slack import blocks_of
+from daemon.alerts.slack_blocks import blocks_of
 from daemon.alerts.state import Notice, NoticeKind
 from policies.catalogue import BY_NAME
 from policies.gpu_devices import GpuDevices

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from daemon.alerts.message import Message
 from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
-from daemon.alerts.slack import SlackSink, blocks_of
+from daemon.alerts.slack import SlackSink
+from daemon.alerts.slack_blocks import blocks_of
 from tests.lab.slack import RESET, Reply, slow
 
 if TYPE_CHECKING:
