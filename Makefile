@@ -5,6 +5,7 @@ CACHE  := $(CURDIR)/.cache
 BIN    := $(CURDIR)/.venv/bin
 UV     := $(CACHE)/uv/bin/uv
 SYNCED := $(CACHE)/synced
+EXPORT := $(UV) export --quiet --frozen --no-emit-project --no-header --no-annotate
 
 # Tests spend half of their time waiting. A selection runs in one process: there -s and --pdb do what they say.
 WORKERS ?= $(if $(ARGS),0,3)
@@ -17,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test slow bench dashboards gpu-check soak hosts check lint format root setup lab clean
+.PHONY: help run demo test slow bench dashboards gpu-check soak hosts check lint format requirements root setup lab clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -64,10 +65,15 @@ lint: setup ## check format, style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck deploy/*.sh tests/lab/*.sh .ci/run
 
 format: setup ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+requirements: setup ## write the locked packages down for pip, which deploy/install.sh uses
+	$(EXPORT) --no-dev --output-file deploy/requirements.txt
+	$(EXPORT) --only-group build --output-file deploy/requirements-build.txt
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "a private engine needs root; type: sudo make $(MAKECMDGOALS)" >&2; exit 1; }

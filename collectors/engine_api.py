@@ -285,8 +285,8 @@ class EngineApi:
 
 
 def _escaped(id_: str) -> str:
-    """Make an id safe for a path: one that came with an event is text from outside."""
-    return quote(id_, safe=":")
+    """Make an id safe for a path: one that came with an event is text from outside. One of dots alone is nobody's."""
+    return quote(id_, safe=":") if id_.strip(".") else _ABSENT
 
 
 def _api_version(text: str) -> tuple[int, int]:

@@ -49,7 +49,6 @@ app = typer.Typer(
     name="shipkeeper",
     help="The watchman of a Docker host: watches, measures, tells, and removes what nobody needs, if you let it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(alerts, name="alerts")

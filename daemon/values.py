@@ -96,7 +96,9 @@ def _engine_address(value: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    """Take an address apart; None for one that cannot be: its error would show it."""
+    """Take an address apart; None for one that cannot be: its error would show it. A line break would end a header."""
+    if not url.isprintable() or " " in url:
+        return None
     try:
         parts = urlsplit(url)
         reachable = parts.port != 0

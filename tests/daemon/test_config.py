@@ -329,6 +329,7 @@ def test_control_characters_of_a_value_do_not_reach_the_terminal(tmp_path: Path)
 def test_slack_may_be_a_plain_http_server_on_this_machine_only() -> None:
     load(None, {"SHIPKEEPER_SLACK__WEBHOOK_URL": "http://127.0.0.1:8000/hook"})
     assert "needs the https://" in complaint(None, {"SHIPKEEPER_SLACK__WEBHOOK_URL": "http://slack.example/"})
+    assert "needs the https://" in complaint(None, {"SHIPKEEPER_SLACK__WEBHOOK_URL": f"{WEBHOOK}\r\nX-Evil: 1"})
 
 
 def test_a_complaint_without_a_file_speaks_of_the_environment() -> None:

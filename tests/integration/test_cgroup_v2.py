@@ -16,8 +16,8 @@ from tests.collectors.test_captured_host import CAPTURED
 from tests.daemon.metrics_list import SEEN, names_of, names_seen
 from tests.lab import machine
 from tests.lab.binaries import REPOSITORY, Suite, find, promtool
+from tests.lab.checkout import for_debian_13
 from tests.lab.images import busybox_tar
-from tests.lab.wheels import packages_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 MIB = 1 << 20
 PATIENCE = timedelta(minutes=20)
-OURS = ("collectors", "policies", "daemon")
 LAB = ("__init__.py", "lab/__init__.py", "lab/waiting.py", "lab/guest")
 RUN = """\
 set -e
@@ -57,16 +56,11 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     inside, results = tmp_path_factory.mktemp("inside"), tmp_path_factory.mktemp("results")
-    for name in OURS:
-        shutil.copytree(REPOSITORY / name, inside / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for_debian_13(inside)
     for name in LAB:
         there = inside / "tests" / name
         there.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (REPOSITORY / "tests" / name).is_dir() else shutil.copy)(REPOSITORY / "tests" / name, there)
-    shutil.copytree(packages_for("3.13", "x86_64-manylinux_2_28"), inside / "site")
-    about = inside / "site/shipkeeper-0.dist-info"  # an installed program knows its version
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shipkeeper\nVersion: 0\n")
     busybox = find(Suite.SID)
     (inside / "bb.tar").write_bytes(busybox_tar(busybox.root / busybox.busybox.lstrip("/")))
     (inside / "run.sh").write_text(RUN)

@@ -1,9 +1,10 @@
-"""The shipped unit under a real systemd."""
+"""The shipped unit under a real systemd: this machine's, and that of Debian 13."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemon.keys import KEYS
+from tests.lab.binaries import REPOSITORY
+from tests.lab.checkout import for_debian_13, putting_it_to_use
 from tests.lab.nvml import FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.stall import bury, stall, threads
-from tests.lab.systemd import SHARED, Guest
+from tests.lab.systemd import SHARED, Guest, trixie
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNIT = "shipkeeper.service"
-DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "systemd"
+DEPLOY = REPOSITORY / "deploy" / "systemd"
 METRICS = "http://127.0.0.1:9817/metrics"
 PROGRAM = Path(sys.executable).with_name("shipkeeper")
 DROP_IN = f"""
@@ -30,10 +34,8 @@ Environment=SHIPKEEPER_DOCKER__HOST=unix://{SHARED}/docker.sock
 # Only for the test: it is not to wait for a minute after the deadline of the heartbeat.
 WatchdogSec=6
 """
-CREDENTIAL = f"""
-[Service]
-LoadCredential=slack.webhook_url:{SHARED}/webhook
-"""
+DATA_ROOT = "/var/lib/docker"
+LOG_BYTES = 1 << 20
 
 
 class Service:
@@ -44,16 +46,12 @@ class Service:
         self.engine = engine
 
     def install(self) -> None:
-        """Install the unit as a person would, from the files as they are."""
-        open_up = " ".join(f"'{folder}'" for folder in PROGRAM.resolve().parents)
-        interpreter = " ".join(f"'{folder}'" for folder in Path(sys.executable).resolve().parents)
+        """Install the unit as a person would, from the files as they are; the program is there already."""
+        shutil.copytree(DEPLOY, self.guest.shared / "deploy")
         self.guest.shell(
             f"""
-            chmod o+x {open_up} {interpreter}  # only in the guest: its account has to reach this checkout
-            mkdir -p /opt/shipkeeper/bin
-            ln -s '{PROGRAM}' /opt/shipkeeper/bin/shipkeeper
-            cp '{DEPLOY}/shipkeeper.service' /etc/systemd/system/
-            systemd-sysusers '{DEPLOY}/shipkeeper.sysusers.conf'
+            cp {SHARED}/deploy/shipkeeper.service /etc/systemd/system/
+            systemd-sysusers {SHARED}/deploy/shipkeeper.sysusers.conf
             getent group docker || groupadd docker
             chgrp docker {SHARED}/docker.sock
             chmod 660 {SHARED}/docker.sock
@@ -102,17 +100,46 @@ class Service:
         """Tell whether an entry of the journal holds these words."""
         return any(words in entry["MESSAGE"] for entry in self.journal())
 
+    def page(self) -> str:
+        """Scrape it; empty as long as it does not answer."""
+        ask = f"import urllib.request as r; print(r.urlopen('{METRICS}').read().decode())"
+        return self.guest.run("python3", "-c", ask, check=False)
+
     def came_back(self) -> bool:
         """Tell whether it was started again and is ready."""
         state = self.state()
         return state["NRestarts"] == "1" and state["ActiveState"] == "active"
 
 
-@pytest.fixture(scope="module")
-def guest() -> Iterator[Service]:
+def link_program(guest: Guest) -> None:
+    """Let the guest run this checkout, in our own environment."""
+    folders = " ".join(f"'{folder}'" for start in (PROGRAM, Path(sys.executable)) for folder in start.resolve().parents)
+    guest.shell(
+        f"""
+        chmod o+x {folders}  # only in the guest: its account has to reach them
+        mkdir -p /opt/shipkeeper/bin
+        ln -s '{PROGRAM}' /opt/shipkeeper/bin/shipkeeper
+        """
+    )
+
+
+def copy_program(guest: Guest) -> None:
+    """Give the guest a copy of ours, for its own Python."""
+    for_debian_13(guest.shared / "ours")
+    guest.shell(putting_it_to_use(SHARED / "ours"))
+
+
+@pytest.fixture(scope="module", params=["this machine", "Debian 13"])
+def guest(request: pytest.FixtureRequest) -> Iterator[Service]:
     """Give one guest for all of these tests, the unit installed."""
-    with Guest() as systemd, ScriptedEngine(systemd.shared / "docker.sock") as engine:
-        engine.add("web")
+    own = request.param == "this machine"
+    with (
+        Guest() if own else Guest(trixie()) as systemd,
+        ScriptedEngine(systemd.shared / "docker.sock") as engine,
+    ):
+        web = engine.add("web")
+        web.inspect_extra["LogPath"] = f"{DATA_ROOT}/containers/{web.id}/{web.id}-json.log"
+        (link_program if own else copy_program)(systemd)
         service = Service(systemd, engine)
         service.install()
         yield service
@@ -126,24 +153,39 @@ def service(guest: Service) -> Iterator[Service]:
     guest.guest.run("systemctl", "stop", UNIT)
 
 
+def shipped(folder: Path) -> Path:
+    """Give a copy of the unit whose program is there."""
+    unit = folder / UNIT
+    unit.write_text((DEPLOY / UNIT).read_text().replace("/opt/shipkeeper/bin/shipkeeper", "/bin/true"))
+    return unit
+
+
+def analyze(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr + (done.stdout if done.returncode else "")
+
+
 def test_the_unit_is_sound_and_its_exposure_at_most_two(tmp_path: Path) -> None:
-    unit = tmp_path / "shipkeeper.service"
-    unit.write_text((DEPLOY / "shipkeeper.service").read_text().replace("/opt/shipkeeper/bin/shipkeeper", "/bin/true"))
-    for check in (["verify", "--recursive-errors=yes"], ["security", "--offline=true", "--threshold=20"]):
-        done = subprocess.run(["systemd-analyze", *check, str(unit)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    unit = str(shipped(tmp_path))
+    assert analyze("verify", "--recursive-errors=yes", unit) == (0, "")
+    assert analyze("security", "--offline=true", "--threshold=20", unit) == (0, "")
 
 
-def test_the_drop_in_for_gpus_is_sound(tmp_path: Path) -> None:
-    unit = tmp_path / "shipkeeper.service"
-    unit.write_text((DEPLOY / "shipkeeper.service").read_text().replace("/opt/shipkeeper/bin/shipkeeper", "/bin/true"))
+def test_the_drop_in_for_gpus_is_sound_and_leaves_the_exposure_at_two(tmp_path: Path) -> None:
+    unit = str(shipped(tmp_path))
     drop_in = tmp_path / "shipkeeper.service.d" / "gpu.conf"
     drop_in.parent.mkdir()
-    for active in ((DEPLOY / "gpu.conf").read_text(), re.sub(r"(?m)^#(?=\w)", "", (DEPLOY / "gpu.conf").read_text())):
-        drop_in.write_text(active)
-        verify = ["systemd-analyze", "verify", "--recursive-errors=yes", str(unit)]
-        done = subprocess.run(verify, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+    drop_in.write_text((DEPLOY / "gpu.conf").read_text())
+    assert analyze("verify", "--recursive-errors=yes", unit) == (0, "")
+    assert analyze("security", "--offline=true", "--threshold=20", unit) == (0, "")
+    drop_in.write_text(re.sub(r"(?m)^#(?=\w)", "", (DEPLOY / "gpu.conf").read_text()))
+    assert analyze("verify", "--recursive-errors=yes", unit) == (0, "")
+
+
+def test_every_secret_may_come_as_a_credential() -> None:
+    names = [".".join(key.path) for key in KEYS.values() if key.secret]
+    lines = re.findall(r"(?m)^LoadCredential=(.*)$", (DEPLOY / UNIT).read_text())
+    assert sorted(lines) == sorted(f"{name}:shipkeeper.{name}" for name in names), "of the unit in deploy/systemd"
 
 
 @pytest.mark.slow
@@ -168,7 +210,11 @@ def test_the_journal_knows_how_grave_a_line_is(service: Service) -> None:
     assert {entry["PRIORITY"] for entry in grave} == {"4"}
     assert any("cure:" in entry["MESSAGE"] for entry in grave)
     assert not service.said("cannot give")
-    assert not any(entry["MESSAGE"].startswith("<") for entry in service.journal())
+    own = [entry for entry in service.journal() if entry["_PID"] == service.state()["MainPID"]]
+    assert not any(entry["MESSAGE"].startswith("<") for entry in own)
+    assert {entry["SYSLOG_IDENTIFIER"] for entry in own} == {"shipkeeper"}
+    assert {entry["_SYSTEMD_UNIT"] for entry in own} == {UNIT}
+    assert {entry["PRIORITY"] for entry in own} >= {"4", "6"}
 
 
 @pytest.mark.slow
@@ -194,9 +240,11 @@ def test_a_reload_takes_over_a_good_configuration_and_refuses_a_bad_one(guest: S
     guest.guest.run("systemctl", "reload", UNIT)
     wait_until(lambda: guest.said("the configuration was read again; changed: alerts.log_lines"), "the new one", 30)
     guest.write_configuration("nonsense = 1")
-    guest.guest.run("systemctl", "reload", UNIT)
+    guest.guest.shell(f"! systemctl reload {UNIT}")
+    assert guest.said("nonsense = …")
+    assert not guest.said("the changed configuration is bad"), "the daemon was not even asked"
+    guest.guest.run("systemctl", "kill", "--signal=HUP", UNIT)
     wait_until(lambda: "changed configuration is bad" in guest.state()["StatusText"], "the refusal", 30)
-    assert guest.said("nonsense")
     assert (guest.state()["ActiveState"], guest.state()["MainPID"]) == ("active", before)
     guest.guest.run("systemctl", "stop", UNIT)
     guest.guest.run("rm", "/etc/shipkeeper/shipkeeper.toml")
@@ -215,14 +263,68 @@ def test_a_bad_configuration_is_not_tried_again_and_again(guest: Service) -> Non
 
 @pytest.mark.slow
 def test_a_secret_can_come_as_a_credential(guest: Service) -> None:
-    webhook = guest.guest.shared / "webhook"
-    webhook.write_text("https://hooks.slack.com/services/T/B/notasecret\n")
-    webhook.chmod(0o600)
-    guest.configure(CREDENTIAL, "credential.conf")
+    secret, stored = "https://hooks.slack.com/services/T/B/notasecret", "/etc/credstore/shipkeeper.slack.webhook_url"
+    guest.guest.shell(f"echo {secret} | install -D -m 600 /dev/stdin {stored}")
     guest.start()
     assert guest.said("this terminal or journal, and Slack")
+    guest.guest.run("systemctl", "reload", UNIT)  # what checks the configuration is shown it, too
+    shown = guest.guest.shell(f"stat -c '%U %a' /run/credentials/{UNIT}; ! runuser -u nobody -- cat {stored} 2>&1")
+    assert shown.splitlines()[0] != "nobody 755"
+    assert "Permission denied" in shown
     guest.guest.run("systemctl", "stop", UNIT)
-    guest.configure("", "credential.conf")
+    guest.guest.run("rm", stored)
+
+
+@pytest.mark.slow
+def test_without_a_group_docker_systemd_says_what_is_missing(guest: Service) -> None:
+    guest.guest.shell("sed -i.bak '/^docker:/d' /etc/group /etc/gshadow")
+    guest.guest.run("systemctl", "start", UNIT, check=False)
+    assert guest.state()["ExecMainStatus"] == "216"
+    assert guest.said("Failed to determine supplementary groups") or guest.said("status=216/GROUP")
+    guest.guest.run("systemctl", "stop", UNIT)
+    guest.configure("[Service]\nSupplementaryGroups=", "no-group.conf")
+    guest.start()
+    wait_until(lambda: "usermod -aG docker" in str(guest.journal()), "the cure for a closed socket", 30)
+    guest.guest.run("systemctl", "stop", UNIT)
+    guest.configure("", "no-group.conf")
+    guest.guest.shell("mv /etc/group.bak /etc/group; mv /etc/gshadow.bak /etc/gshadow")
+
+
+@pytest.mark.slow
+def test_logs_and_filesystems_below_a_closed_data_root_are_measured(guest: Service) -> None:
+    [web] = guest.engine.containers.values()
+    folder = f"{DATA_ROOT}/containers/{web.id}"
+    guest.guest.shell(
+        f"""
+        mkdir -p {folder} {DATA_ROOT}/volumes
+        chmod 710 {DATA_ROOT} {DATA_ROOT}/containers {folder}
+        head -c {LOG_BYTES} /dev/urandom > {folder}/{web.id}-json.log
+        chmod 640 {folder}/{web.id}-json.log
+        mount -t tmpfs -o size=64M,mode=701 none {DATA_ROOT}/volumes
+        """
+    )
+    guest.start()
+    wait_until(lambda: re.search(r"shipkeeper_container_log_bytes\{.*\} 1", guest.page()), "the size of the log", 120)
+    assert f'mountpoint="{DATA_ROOT}/volumes"' in guest.page()
+    pid = guest.state()["MainPID"]
+    assert "what container logs take is not known" not in str(guest.journal(f"_PID={pid}"))
+    hidden = guest.guest.host_pid(int(pid))
+    assert Path(f"/proc/{hidden}/root/etc/shadow").read_text() == "", "what it has no use for, it does not see"
+    guest.guest.run("systemctl", "stop", UNIT)
+    guest.guest.run("umount", f"{DATA_ROOT}/volumes")
+
+
+@pytest.mark.slow
+def test_a_stop_in_mid_cycle_is_clean(service: Service) -> None:
+    wait_until(lambda: "Docker 28" in service.state()["StatusText"], "the engine to be seen", 30)
+    before = service.engine.count("/containers/*")
+    service.engine.freeze()
+    service.engine.emit("start", next(iter(service.engine.containers)))
+    assert service.engine.wait(lambda: service.engine.count("/containers/*") > before, 30), "a cycle that waits"
+    service.guest.run("systemctl", "stop", UNIT)
+    service.engine.thaw()
+    state = service.state()
+    assert (state["ActiveState"], state["Result"], state["ExecMainStatus"]) == ("inactive", "success", "0")
 
 
 @pytest.mark.slow
@@ -231,12 +333,7 @@ def test_gpus_are_read_behind_all_that_the_unit_forbids(guest: Service) -> None:
     guest.configure((DEPLOY / "gpu.conf").read_text(), "gpu.conf")
     guest.configure(f"[Service]\nEnvironment=LD_LIBRARY_PATH={SHARED}/driver", "driver.conf")
     guest.start()
-    page = f"import urllib.request as r; print(r.urlopen('{METRICS}').read().decode())"
-    wait_until(
-        lambda: "shipkeeper_gpu_up{" in guest.guest.run(sys.executable, "-c", page),
-        "the GPU on the page",
-        60,
-    )
+    wait_until(lambda: "shipkeeper_gpu_up{" in guest.page(), "the GPU on the page", 60)
     guest.guest.run("systemctl", "stop", UNIT)
     for name in ("gpu.conf", "driver.conf"):
         guest.configure("", name)

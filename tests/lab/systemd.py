@@ -1,4 +1,4 @@
-"""A guest with a real systemd as its PID 1, on a throw-away overlay of this machine's own root."""
+"""A guest with a real systemd as its PID 1, on a throw-away overlay of this machine's root, or of another Debian's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.lab.binaries import cached, mirror
 from tests.lab.errors import LabError
 from tests.lab.waiting import wait_until
 
@@ -22,19 +23,21 @@ SHARED = Path("/srv/lab")
 
 _BOOT_SECONDS = 60.0
 _PRIVATE = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private")
+_PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3-venv", "ca-certificates")
 _HIERARCHIES = ("systemd", "unified")
 # A cgroup of its own: two guests in one would see each other's services. `-D /` itself is refused, a bind of it not.
 _BOOT = """
 set -eu
-folder=$1 cgroup=$2
+folder=$1 cgroup=$2 root=$3
+shift 3
 for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
     [ -w "$hierarchy/cgroup.procs" ] || continue
     mkdir -p "$hierarchy/$cgroup"
     echo $$ > "$hierarchy/$cgroup/cgroup.procs"
 done
-mount --bind / "$folder/root"
+mount --bind "$root" "$folder/root"
 exec systemd-nspawn --quiet --boot --directory="$folder/root" --volatile=overlay --register=no --keep-unit \\
-    --private-network --bind="$folder/shared:/srv/lab" --console=pipe -- \\
+    "$@" --bind="$folder/shared:/srv/lab" --console=pipe -- \\
     --unit=basic.target systemd.default_timeout_stop_sec=5
 """
 
@@ -43,11 +46,13 @@ class Guest:
     """
     A context manager around one guest that has reached basic.target, with journal and D-Bus.
 
-    It sees this machine's files, network excepted; what it writes is gone with it, but for `shared`. It ends
-    when this process does. Raises `LabError`.
+    It sees the files below `root`; what it writes is gone with it, but for `shared`. It has a network of its own,
+    or, with `shares_network`, this machine's. It ends when this process does. Raises `LabError`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path = Path("/"), *, shares_network: bool = False) -> None:
+        self._root = root
+        self._network = () if shares_network else ("--private-network",)
         self._folder = Path(tempfile.mkdtemp(prefix="shipkeeper-guest-"))
         self._cgroup = self._folder.name
         self.shared = self._folder / "shared"
@@ -61,7 +66,7 @@ class Guest:
         self._folder.chmod(0o755)
         with (self._folder / "console").open("wb") as console:
             self._nspawn = subprocess.Popen(
-                [*_PRIVATE, "sh", "-c", _BOOT, "sh", str(self._folder), self._cgroup],
+                [*_PRIVATE, "sh", "-c", _BOOT, "sh", str(self._folder), self._cgroup, str(self._root), *self._network],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -136,6 +141,21 @@ class Guest:
             if root.is_dir():
                 wait_until(lambda: _removed(root), f"{root} to be empty", 20)  # noqa: B023  it is called at once
         subprocess.run(["rm", "-rf", "--one-file-system", str(self._folder)], check=True)
+
+
+def trixie() -> Path:
+    """Give the root of a Debian 13, whose systemd is of version 257, made first if need be. Raises `LabError`."""
+    return cached("guest/trixie", _build)
+
+
+def _build(folder: Path) -> None:
+    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", "trixie", str(folder), mirror()]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise LabError("mmdebstrap is missing\n  cure: tests/lab/need.sh slow") from error
+    except subprocess.CalledProcessError as error:
+        raise LabError(f"no Debian 13 could be made: {error.stderr.strip()[-1000:]}") from error
 
 
 def _removed(root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A tap on an engine's socket: passes every byte on, and writes down each request's method and path."""
+"""A tap on an engine's socket: passes on what it allows, and writes down each request's method and path."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
 _HEAD_END = b"\r\n\r\n"
+_FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\nConnection: close\r\n\r\nForbidden\n"
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
@@ -30,12 +32,15 @@ class SocketTap:
     A context manager that listens on `path` and connects each client through to `target`.
 
     The requests that it writes down are parsed from the bytes themselves, so a client cannot send one past it.
+    `allows` makes a socket proxy of it: what it is not true of is answered 403, and noted in `refused`.
     """
 
     def __init__(self, path: Path, target: Path) -> None:
         self._target = target
         self.path = path
         self.docker_host = f"unix://{path}"
+        self.allows: Callable[[Asked], bool] = lambda _: True
+        self.refused: list[Asked] = []
         self._lock = threading.Lock()
         self._asked: list[Asked] = []
         self._open: set[socket.socket] = set()
@@ -121,7 +126,11 @@ class SocketTap:
         pending = b""
         with suppress(OSError):
             while data := client.recv(65536):
-                pending = self._note(pending + data, client)
+                pending, noted = self._note(pending + data, client)
+                if refused := [one for one in noted if not self.allows(one)]:
+                    self.refused += refused
+                    client.sendall(_FORBIDDEN)
+                    break
                 engine.sendall(data)
         self._end(client, engine)
 
@@ -133,18 +142,20 @@ class SocketTap:
                 client.sendall(data)
         self._end(engine, client)
 
-    def _note(self, pending: bytes, client: socket.socket) -> bytes:
-        """Write down every request whose head is complete; give what is left of the next one."""
+    def _note(self, pending: bytes, client: socket.socket) -> tuple[bytes, list[Asked]]:
+        """Write down every request whose head is complete; give what is left of the next one, and those."""
+        noted = []
         while (end := pending.find(_HEAD_END)) >= 0:
             head = pending[:end]
             method, path = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")[:2]
+            noted.append(Asked(method, path))
             with self._lock:
-                self._asked.append(Asked(method, path))
+                self._asked.append(noted[-1])
                 if method == "DELETE":
                     self._removing.add(client)
             length = _LENGTH.search(head)
             pending = pending[end + len(_HEAD_END) + (int(length.group(1)) if length else 0) :]
-        return pending
+        return pending, noted
 
     def _end(self, one: socket.socket, other: socket.socket) -> None:
         """Close this direction; the second of the two threads to come here frees the sockets."""

@@ -24,6 +24,21 @@ def packages_for(python: str, platform: str) -> Path:
     )
 
 
+def locked(*selection: str) -> str:
+    """Give the packages of the lock with their hashes, as pip reads them."""
+    return _uv("export", "--frozen", "--no-emit-project", "--no-header", "--no-annotate", *selection)
+
+
+def download(folder: Path, python: str) -> None:
+    """Fetch the packages of an installation, those that build it included, for this machine's kind and a Python."""
+    for name in ("requirements.txt", "requirements-build.txt"):
+        wanted = ("--require-hashes", "--only-binary", ":all:", "--python-version", python, "--dest", str(folder))
+        command = [str(_UV.with_name("pip")), "download", "--quiet", *wanted, "--requirement", f"deploy/{name}"]
+        done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise LabError(f"pip could not fetch the packages: {done.stderr.strip()}")
+
+
 def _install(folder: Path, python: str, platform: str) -> None:
     locked = _uv("export", "--locked", "--no-dev", "--no-emit-project", "--no-hashes")
     wanted = ("--python-version", python, "--python-platform", platform, "--only-binary", ":all:")

@@ -1,0 +1,68 @@
+"""Runs inside of the virtual machine: the service under its systemd beside a real Docker, and a note of how it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.lab.guest.scene import PATIENCE, docker, page
+from tests.lab.waiting import wait_until
+
+OUT = Path(os.environ["OUT"])
+UNIT = "shipkeeper.service"
+CONFIGURATION = Path("/etc/shipkeeper/shipkeeper.toml")
+HTTPD = ("httpd", "-f", "-p", "80", "-h", "/")
+SHOWN = "MemoryCurrent,MemoryPeak,MemoryMax,TasksCurrent,TasksMax,CPUUsageNSec,NRestarts,ActiveState,StatusText,MainPID"
+
+
+def main() -> None:
+    """Leave `page.txt` and `note.json` in the folder of the results."""
+    docker("import", "bb.tar", "bb:latest")
+    docker("run", "--detach", "--name=web", "--publish=127.0.0.1:8080:80", "--restart=always", "bb:latest", *HTTPD)
+    docker("run", "--detach", "--name=talker", "bb:latest", "sh", "-c", "yes talk | head -n 100000; exec sleep 1000000")
+    note: dict[str, Any] = {"started": run("systemctl", "start", UNIT), "before": shown()}
+    wait_for(r'shipkeeper_container_log_bytes\{.*name="talker"\} [1-9]')
+    wait_for(r'container_network_receive_bytes_total\{.*name="web"')
+    note["page of the published port"] = run("wget", "-q", "-O", "-", "http://127.0.0.1:8080/etc/padding")
+    CONFIGURATION.parent.mkdir(exist_ok=True)
+    CONFIGURATION.write_text("[alerts]\nlog_lines = 5\n")
+    note["good reload"] = run("systemctl", "reload", UNIT)
+    CONFIGURATION.write_text("nonsense = 1\n")
+    note["bad reload"] = run("systemctl", "reload", UNIT)
+    CONFIGURATION.unlink()
+    pid = shown()["MainPID"]
+    note["docker restarted"] = run("systemctl", "restart", "docker")
+    wait_until(lambda: "up" in shown()["StatusText"] and "shipkeeper_docker_up 1" in page(), "Docker again", PATIENCE)
+    note["the same process"] = pid == shown()["MainPID"]
+    (OUT / "page.txt").write_text(page())
+    note["after"] = shown()
+    note["stopped"] = run("systemctl", "stop", UNIT)
+    note["journal"] = run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager")
+    (OUT / "note.json").write_text(json.dumps(note, indent=1))
+
+
+def run(*command: str) -> str:
+    """Run a program, and give its exit code with all that it printed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return f"{done.returncode}: {done.stdout}{done.stderr}"
+
+
+def shown() -> dict[str, str]:
+    """Give what systemd knows of the service."""
+    told = subprocess.run(
+        ["systemctl", "show", UNIT, f"--property={SHOWN}"], check=True, capture_output=True, text=True
+    ).stdout
+    return dict(line.split("=", 1) for line in told.splitlines())
+
+
+def wait_for(pattern: str) -> None:
+    """Scrape until the page holds this."""
+    wait_until(lambda: re.search(pattern, page()), f"{pattern} on the page", PATIENCE)
+
+
+if __name__ == "__main__":
+    main()
