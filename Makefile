@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test slow bench gpu-check soak check lint format root setup lab clean
+.PHONY: help run demo test slow bench dashboards gpu-check soak check lint format root setup lab clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -47,6 +47,9 @@ bench: lab ## measure latency, CPU and memory
 
 gpu-check: setup ## print what is read of this machine's GPUs beside nvidia-smi
 	@exec $(BIN)/python -m tests.lab.gpu_check
+
+dashboards: setup ## make Grafana's dashboards from their sources
+	@$(BIN)/python deploy/grafana/source/build.py deploy/grafana
 
 soak: lab ## let it watch thousands of short lives for half an hour
 	@exec $(BIN)/python -m tests.soak $(ARGS)

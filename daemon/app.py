@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
-from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_api import EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
@@ -162,7 +162,7 @@ class App:
         book = Rulebook.of(settings)
         self._clock = clock
         self._closing = ExitStack()
-        endpoint = _endpoint(settings)
+        endpoint = settings.docker.endpoint()
         self.beats = Heartbeats(DEADLINES, clock)
         self.crew = crew = Crew(self.beats, clock)
         self._started: list[Part] = []
@@ -492,13 +492,6 @@ class App:
     def _measure_layers(self) -> None:
         if self._layers.measure():
             self.watch.wake()
-
-
-def _endpoint(settings: Settings) -> Endpoint:
-    docker = settings.docker
-    files = (docker.tls_ca_cert, docker.tls_client_cert, docker.tls_client_key)
-    ca, cert, key = (str(path) if path else "" for path in files)
-    return Endpoint(host=docker.host, tls_ca=ca, tls_cert=cert, tls_key=key)
 
 
 def _routes(settings: Settings) -> Sequence[Route]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from collectors.engine_http import Endpoint
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
 from daemon.alerts.routing import RoutingRule
 from daemon.derived_tables import (
@@ -114,6 +115,12 @@ class Docker(Section):
         if self.host.startswith("unix://") and (self.tls_ca_cert or self.tls_client_cert):
             raise ValueError("a unix socket has no TLS; remove the tls_ keys or name a tcp:// host")
         return self
+
+    def endpoint(self) -> Endpoint:
+        """Give it in the form that the collectors read."""
+        files = (self.tls_ca_cert, self.tls_client_cert, self.tls_client_key)
+        ca, cert, key = (str(path) if path else "" for path in files)
+        return Endpoint(host=self.host, tls_ca=ca, tls_cert=cert, tls_key=key)
 
 
 class Control(Section):
