@@ -17,7 +17,7 @@ from daemon.web.pages import Overview
 from policies import words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
@@ -73,6 +73,7 @@ class Answers:
         executor: Executor,
         autopsy: Autopsy,
         digests: Digests,
+        silences: Callable[[], list[dict[str, Any]]],
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -88,6 +89,7 @@ class Answers:
         self._executor = executor
         self._autopsy = autopsy
         self._digests = digests
+        self._silences = silences
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
@@ -111,6 +113,7 @@ class Answers:
             ],
             "disk_usage": [status.use_json(use) for use in self._disks.uses()],
             "alerts": status.alerts_json(snapshot.alerts.values()),
+            "silences": self._silences(),
             "containers": status.containers_json(snapshot),
             "policies": [
                 {

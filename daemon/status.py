@@ -26,19 +26,26 @@ def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
     """Give the alerts that are on, worst first, then oldest first."""
     shown = [state for state in alerts if state.phase.active]
     shown.sort(key=lambda state: (-state.severity.rank, state.since))
-    return [
-        {
-            "alert": state.alert,
-            "state": "unknown" if state.unknown else state.phase.value,
-            "severity": state.severity.value,
-            "subject": state.subject.name,
-            "since": state.since.isoformat(),
-            "count": state.count,
-            "summary": summary(state),
-            "labels": {"kind": state.subject.kind.value, "key": state.subject.key, "host": state.host},
-        }
-        for state in shown
-    ]
+    return [alert_json(state) for state in shown]
+
+
+def alert_json(state: AlertState) -> dict[str, Any]:
+    """Give one alert, on or over."""
+    return {
+        "id": state.fingerprint,
+        "alert": state.alert,
+        "state": "unknown" if state.unknown else state.phase.value,
+        "severity": state.severity.value,
+        "subject": state.subject.name,
+        "since": state.since.isoformat(),
+        "count": state.count,
+        "summary": summary(state),
+        "silenced_by": state.silenced_by,
+        "acked_by": state.acked_by or None,
+        "inhibited_by": state.inhibited_by or None,
+        "flapping": state.flapping,
+        "labels": {"kind": state.subject.kind.value, "key": state.subject.key, "host": state.host},
+    }
 
 
 def engine_json(engine: Engine) -> dict[str, Any]:
