@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from daemon.alerts import outbox
 from daemon.alerts.lane import Lane
 from daemon.alerts.slack_bot import SlackBotSink
+from daemon.alerts.state import Notice, NoticeKind
 from policies.policy import Severity
 from tests.daemon.alerts.build import BAD, CRASHED, DISK, LOOP, OK, OOM, ROOT, Story, compose, condition, occurrence
 from tests.lab.slack import AUTH, HTML, POST, TOKEN, UPDATE, rate_limited, refused
@@ -295,6 +297,56 @@ def test_a_token_that_was_revoked_is_asked_about_without_a_post_until_it_is_repl
     desk.lane.send_due()
     assert desk.headlines == ["🟠 / is filling: 11.4 GiB (9 %) left · h"]
     assert (desk.lane.stats.state, desk.lane.stats.last_error) == ("ok", "")
+
+
+def told_again(desk: Desk, kind: NoticeKind, **changes: Any) -> None:
+    """Let the one alert on the disk be told of once more, as another kind of news."""
+    state = desk.story.state(DISK)
+    desk.story.states[state.fingerprint] = state = replace(state, version=state.version + 1, **changes)
+    save = partial(
+        outbox.save,
+        changed=[state],
+        notices=[Notice(kind=kind, state=state)],
+        sinks=["slack"],
+        group_wait=timedelta(0),
+        now=desk.clock.now(),
+    )
+    desk.store.write(save)
+    desk.lane.send_due()
+
+
+def test_a_reminder_goes_into_the_channel(desk: Desk) -> None:
+    desk.find(LOW)
+    desk.clock.advance(timedelta(hours=24))
+    told_again(desk, NoticeKind.REMINDED)
+    assert len(desk.messages) == 1
+    assert desk.thread == [
+        "(aloud) 🟠 / is filling: 11.4 GiB (9 %) left. It still fires, and nobody has acknowledged it."
+    ]
+
+
+def test_what_comes_and_goes_is_said_so_in_its_message(desk: Desk) -> None:
+    desk.find(LOW)
+    desk.clock.advance(timedelta(minutes=2))
+    told_again(desk, NoticeKind.FLAPPING, flapping=True, episode=2)
+    assert len(desk.messages) == 1
+    assert "It comes and goes" in str(desk.messages[0]["blocks"])
+    assert desk.thread == ["🟠 / is filling, and not for the first time: it comes and goes"]
+
+
+def test_who_looks_after_it_stands_in_the_message_and_once_in_the_thread(desk: Desk) -> None:
+    desk.find(LOW)
+    state = desk.story.state(DISK)
+    desk.clock.advance(timedelta(seconds=61))
+    acked = replace(state, acked_by="root")
+    save = partial(
+        outbox.save, changed=[acked], notices=[], sinks=["slack"], group_wait=timedelta(0), now=desk.clock.now()
+    )
+    desk.store.write(save)
+    desk.lane.send_due()
+    desk.pass_time(300)
+    assert "root looks after it." in str(desk.messages[0]["blocks"])
+    assert desk.thread == ["root looks after it: / is filling"]
 
 
 class Pace:
