@@ -115,7 +115,7 @@ def go_on(editor: Editor, batch: Batch, post: Post, host: str) -> Delivery:
 
 
 def refresh(store: Store, editor: Editor, host: str, now: datetime) -> Delivery | None:
-    """Edit one message whose alerts changed without being news; `None` if there is none."""
+    """Edit one message whose alerts changed without being news, and say who took on which; `None` if there is none."""
     post = posts.stale(store, editor.name, now - REFRESH_EVERY)
     if post is None:
         return None
@@ -125,12 +125,15 @@ def refresh(store: Store, editor: Editor, host: str, now: datetime) -> Delivery 
     outcome: Outcome | Gone = Sent()
     if differs := digest != post.digest:
         outcome = editor.edit(post.reference, shown)
+    acked = [each.now for each in post.members if each.now.acked_by and each.now.acked_by != each.shown.acked_by]
+    if acked and isinstance(outcome, Sent):
+        outcome = editor.reply(post.reference, message.acknowledged(acked), aloud=False)
     if isinstance(outcome, Gone | Rejected):
         # Whoever deleted it does not want it back for a figure; the next news is posted anew.
         outcome = Sent()
     note = partial(posts.edited, post=post.id, states=states, digest=digest)
     return Delivery(
-        ids=(), outcome=outcome, requests=int(differs), note=lambda connection, at: note(connection, now=at)
+        ids=(), outcome=outcome, requests=differs + bool(acked), note=lambda connection, at: note(connection, now=at)
     )
 
 
@@ -185,10 +188,12 @@ def _may_join(state: AlertState, post: Post, family: str, more: int, now: dateti
 
 
 def _is_louder(batch: Batch, post: Post) -> bool:
-    """Tell whether people must see it: it is critical, and what they saw last was not, or nobody looked after it."""
+    """Tell whether people must see it: it is critical, and what they saw last was not; or it is to remind them."""
+    if batch.kind is NoticeKind.REMINDED:
+        return True
     seen = any(member.shown.phase.told and member.shown.severity is Severity.CRITICAL for member in post.members)
     critical = any(state.severity is Severity.CRITICAL for state in batch.states)
-    return critical and (batch.kind is NoticeKind.REMINDED or (not seen and batch.kind is not NoticeKind.RESOLVED))
+    return critical and not seen and batch.kind is not NoticeKind.RESOLVED
 
 
 def _states(post: Post, news: Iterable[AlertState]) -> tuple[AlertState, ...]:

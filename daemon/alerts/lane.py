@@ -33,6 +33,8 @@ IDLE_SECONDS = 30.0
 
 _RETRY_SECONDS = (1.0, 300.0)
 _PROBE_SECONDS = (30.0, 300.0)
+_OUTAGE = 10
+"""So many failures in a row, of whatever messages, are those of the sink."""
 _LONGEST_PAUSE = timedelta(hours=1)
 """A sink that wants to be left alone for longer is asked again after so long: it may have meant something else."""
 
@@ -224,6 +226,8 @@ class Lane:
                 outbox.mark_sent(self._store, delivery.ids, now, delivery.note)
                 if self._failures:
                     log.info("%s takes messages again", self.sink.name)
+                if self._failures >= _OUTAGE:
+                    outbox.forgive(self._store, self.sink.name)
                 self._failures = 0
                 sent = self.stats.sent + bool(delivery.ids)
                 self.stats = replace(self.stats, state="ok", sent=sent, last_error="")

@@ -129,6 +129,13 @@ def change(states: Sequence[AlertState], kind: NoticeKind) -> str:
     return "\n".join(words.plain(line) for line in (*lines, *_also([s.subject.name for s in states[MOST_LISTED:]])))
 
 
+def acknowledged(states: Sequence[AlertState]) -> str:
+    """Say who looks after which alerts of a message, in a line each: what its thread gets."""
+    return "\n".join(
+        words.plain(f"{state.acked_by} looks after it: {_clause(state)}") for state in states[:MOST_LISTED]
+    )
+
+
 def missed_ends(missed: Missed, host: str) -> Message:
     """Sum up what ended badly too long ago for an alert."""
     others = [end.name for end in missed.ends[MOST_LISTED:]]

@@ -303,6 +303,11 @@ def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime,
     store.write(action)
 
 
+def forgive(store: Store, sink: str) -> None:
+    """Let nothing of what is due count as stubborn: it was the sink that failed, and not the message."""
+    _mark(store, "UPDATE outbox SET attempts = 1 WHERE sink = ? AND state = 'due' AND attempts > 1", [(sink,)])
+
+
 def hold(store: Store, ids: Sequence[int], until: datetime) -> None:
     """Let these wait, though nothing failed."""
     _mark(

@@ -1,4 +1,8 @@
-"""The daemon killed with SIGKILL at its commit boundaries, again and again: what people are told in the end."""
+"""
+The daemon killed with SIGKILL at its commit boundaries, again and again: what people are told in the end.
+
+As a bot it edits: there the message of what is over must say so in the end, whenever it was killed.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,18 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
-from tests.lab.mortal import POINTS
+from tests.lab.mortal import ALL_POINTS, POINTS
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tests.lab.slack import FakeSlack
@@ -43,14 +47,17 @@ class Misfortune:
     """
     A context manager: a thread whose containers end badly, each under a name of its own and each once.
 
-    Every end that Docker has confirmed goes into a journal on the disk. What people were told of is removed.
+    Every end that Docker has confirmed goes into a journal on the disk. What people were told of is removed: all but
+    the last `standing` ones. Each belongs to a compose project of its own, so that no two share a message.
     """
 
-    def __init__(self, engine: PrivateEngine, slack: FakeSlack, journal: Path) -> None:
+    def __init__(self, engine: PrivateEngine, slack: FakeSlack, journal: Path, standing: int = 20) -> None:
         self._engine = engine
         self._slack = slack
         self._journal = journal
         self._standing: list[str] = []
+        self._most_standing = standing
+        self.buried: set[str] = set()
         self._ending = threading.Event()
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="misfortune")
@@ -85,24 +92,40 @@ class Misfortune:
             self._fault = fault
 
     def _die(self, name: str) -> None:
-        container = self._engine.run(["sh", "-c", "exit 3"], name=name)
+        labels = {f"com.docker.compose.{key}": name for key in ("project", "service")}
+        container = self._engine.run(["sh", "-c", "exit 3"], name=name, config={"labels": labels})
         assert self._engine.api.wait(container)["StatusCode"] == 3
         self._standing.append(name)
 
     def _bury(self) -> None:
         told = told_of(self._slack)
-        for name in [name for name in self._standing[:-20] if told[name]]:
+        for name in [name for name in self._standing[: -self._most_standing] if told[name]]:
             self._engine.api.remove_container(name)
             self._standing.remove(name)
+            self.buried.add(name)
 
 
 def told_of(slack: FakeSlack) -> Counter[str]:
     """Count the messages in which each crash is told; what is resolved is another message."""
-    told: Counter[str] = Counter()
-    for payload in slack.delivered:
-        if "🟢" not in str(payload["text"]):
-            told.update(set(_NAME.findall(json.dumps(payload))))
-    return told
+    return _count(payload for payload in slack.delivered if "🟢" not in str(payload["text"]))
+
+
+def over_of(slack: FakeSlack) -> Counter[str]:
+    """Count the messages, or lines in threads, in which the end of each is told."""
+    return _count(payload for payload in slack.delivered if "🟢" in str(payload["text"]))
+
+
+def shown_as_over(slack: FakeSlack) -> set[str]:
+    """Give the names of those whose message, posted by the bot, now says that they are over."""
+    standing = slack.channels["#alerts"].messages.values()
+    return set(_count(payload for payload in standing if "🟢" in str(payload["text"])))
+
+
+def _count(payloads: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for payload in payloads:
+        counted.update(set(_NAME.findall(json.dumps(payload))))
+    return counted
 
 
 def in_flight(state: Path, slack: FakeSlack, scratch: Path) -> set[str]:
@@ -113,10 +136,11 @@ def in_flight(state: Path, slack: FakeSlack, scratch: Path) -> set[str]:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").fetchall():
             return set()
         rows = connection.execute(
-            "SELECT json_extract(record, '$.subject.name') FROM outbox"
-            " WHERE sink = 'slack' AND kind = 'fired' AND state = 'due'"
+            "SELECT kind, json_extract(record, '$.subject.name') FROM outbox"
+            " WHERE sink = 'slack' AND kind IN ('fired', 'resolved') AND state = 'due'"
         )
-        return {name for (name,) in rows} & set(told_of(slack))
+        taken = {"fired": told_of(slack), "resolved": over_of(slack)}
+        return {name for kind, name in rows if taken[kind][name]}
 
 
 def kill_at(daemon: DaemonUnderTest, point: str, passage: int, *, after_calm: bool) -> None:
@@ -131,16 +155,18 @@ def kill_at(daemon: DaemonUnderTest, point: str, passage: int, *, after_calm: bo
     assert code == -signal.SIGKILL, f"at {point!r} it ended with {code}:\n{daemon.log.read_text()[-3000:]}"
 
 
-def run_script(folder: Path, engine: PrivateEngine, slack: FakeSlack, kills: Sequence[tuple[str, int]]) -> None:
+def run_script(
+    folder: Path, engine: PrivateEngine, slack: FakeSlack, kills: Sequence[tuple[str, int]], *, bot: str = ""
+) -> None:
     """Kill it at each of these points and passages while containers end badly; then prove that all is told."""
-    daemon = DaemonUnderTest(folder, engine, slack)
+    daemon = DaemonUnderTest(folder, engine, slack, bot=bot)
     with daemon.tap:
         try:
             for point, passage in kills:
                 if point == MIGRATION:
                     kill_at(daemon, point, passage, after_calm=False)
             daemon.start()  # what ended before the very first look is no news
-            with Misfortune(engine, slack, folder / "journal") as misfortune:
+            with Misfortune(engine, slack, folder / "journal", 5 if bot else 20) as misfortune:
                 slack.wait(lambda posts: len(posts) > 0, 30)
                 daemon.kill()
                 for point, passage in kills:
@@ -151,6 +177,12 @@ def run_script(folder: Path, engine: PrivateEngine, slack: FakeSlack, kills: Seq
                 deaths = misfortune.end()
             daemon.start()
             wait_for_all(slack, deaths)
+            if bot:
+                wait_until(
+                    lambda: misfortune.buried <= shown_as_over(slack),
+                    "the messages of all that is over to say so",
+                    _TOLD_SECONDS,
+                )
             assert daemon.stop() == 0
         finally:
             daemon.kill()
@@ -159,6 +191,9 @@ def run_script(folder: Path, engine: PrivateEngine, slack: FakeSlack, kills: Seq
     report(kills, deaths, told, lost)
     assert lost == []
     assert max(told.values()) <= 2, "told more than twice"
+    if bot:
+        print(f"{len(misfortune.buried)} were over, {sum(n == 2 for n in over_of(slack).values())} of them said twice")
+        assert max(over_of(slack).values()) <= 2, "the end told more than twice"
     assert daemon.tap.non_get == []
 
 
@@ -203,6 +238,26 @@ def test_200_kills_at_random_boundaries_lose_nothing(
     points = [*POINTS] + [dice.choice([*POINTS]) for _ in range(KILLS - len(POINTS))]
     dice.shuffle(points)
     run_script(tmp_path, newest_engine, slack, [(point, passages(point, dice)) for point in points])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_one_kill_at_each_boundary_of_posts_edits_and_threads_loses_nothing(
+    newest_engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
+) -> None:
+    points = [(point, 1) for point in ALL_POINTS if point.startswith(("sender", "watch"))]
+    run_script(tmp_path, newest_engine, slack, [*points, *points], bot="#alerts")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_200_kills_of_a_bot_lose_nothing(newest_engine: PrivateEngine, slack: FakeSlack, tmp_path: Path) -> None:
+    seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(10**6))
+    print(f"seed {seed}: to repeat, {SEED}={seed} make slow ARGS='-s -k 200_kills_of_a_bot'")
+    dice = random.Random(seed)  # noqa: S311  it has to be repeatable
+    points = [*ALL_POINTS] + [dice.choice([*ALL_POINTS]) for _ in range(KILLS - len(ALL_POINTS))]
+    dice.shuffle(points)
+    run_script(tmp_path, newest_engine, slack, [(point, passages(point, dice)) for point in points], bot="#alerts")
 
 
 def passages(point: str, dice: random.Random) -> int:

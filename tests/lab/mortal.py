@@ -51,6 +51,13 @@ POINTS = {
     "closing: before the checkpoint": Point("MainThread", "PRAGMA wal_checkpoint"),
 }
 
+EDIT_POINTS = {
+    "sender: amid the noting of a post": Point(_TELLER, "INSERT INTO posts"),
+    "sender: amid the noting of an edit": Point(_TELLER, "UPDATE posts SET edited"),
+}
+"""The same of a sink that edits."""
+ALL_POINTS = {**POINTS, **EDIT_POINTS}
+
 
 class Reaper:
     """
@@ -105,11 +112,11 @@ def _die() -> None:
 def main() -> int:
     """Run the daemon with the arguments after ours."""
     parser = argparse.ArgumentParser(prog="mortal", description=__doc__)
-    parser.add_argument("point", choices=list(POINTS))
+    parser.add_argument("point", choices=list(ALL_POINTS))
     parser.add_argument("passage", type=int)
     parser.add_argument("--after-calm", action="store_true")
     options, rest = parser.parse_known_args()
-    sys.addaudithook(Reaper(POINTS[options.point], options.passage, after_calm=options.after_calm).audit)
+    sys.addaudithook(Reaper(ALL_POINTS[options.point], options.passage, after_calm=options.after_calm).audit)
     sys.argv = [sys.argv[0], *rest]
     return app.main()
 

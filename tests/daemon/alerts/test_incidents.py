@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ from pydantic import SecretStr
 from daemon.alerts import outbox
 from daemon.alerts.lane import Lane
 from daemon.alerts.slack_bot import SlackBotSink
+from daemon.alerts.state import Notice, NoticeKind
 from policies.policy import Severity
 from tests.daemon.alerts.build import BAD, CRASHED, DISK, LOOP, OK, OOM, ROOT, Story, compose, condition, occurrence
-from tests.lab.slack import AUTH, POST, TOKEN, UPDATE, rate_limited, refused
+from tests.lab.slack import AUTH, HTML, POST, TOKEN, UPDATE, rate_limited, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,8 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 class Desk:
     """A lane to the local Slack, and the rounds of a watch."""
 
+    per_second = 0.0
+
     def __init__(self, store: Store, clock: FakeClock, slack: FakeSlack) -> None:
         self.store = store
         self.clock = clock
@@ -55,7 +59,7 @@ class Desk:
             sink=SlackBotSink(SecretStr(TOKEN), "#alerts", api_url=self.slack.api_url),
             clock=self.clock,
             host="h",
-            per_second=0,
+            per_second=self.per_second,
             jitter=lambda: 1.0,
             abandoned=threading.Event(),
         )
@@ -293,3 +297,102 @@ def test_a_token_that_was_revoked_is_asked_about_without_a_post_until_it_is_repl
     desk.lane.send_due()
     assert desk.headlines == ["🟠 / is filling: 11.4 GiB (9 %) left · h"]
     assert (desk.lane.stats.state, desk.lane.stats.last_error) == ("ok", "")
+
+
+def told_again(desk: Desk, kind: NoticeKind, **changes: Any) -> None:
+    """Let the one alert on the disk be told of once more, as another kind of news."""
+    state = desk.story.state(DISK)
+    desk.story.states[state.fingerprint] = state = replace(state, version=state.version + 1, **changes)
+    save = partial(
+        outbox.save,
+        changed=[state],
+        notices=[Notice(kind=kind, state=state)],
+        sinks=["slack"],
+        group_wait=timedelta(0),
+        now=desk.clock.now(),
+    )
+    desk.store.write(save)
+    desk.lane.send_due()
+
+
+def test_a_reminder_goes_into_the_channel(desk: Desk) -> None:
+    desk.find(LOW)
+    desk.clock.advance(timedelta(hours=24))
+    told_again(desk, NoticeKind.REMINDED)
+    assert len(desk.messages) == 1
+    assert desk.thread == [
+        "(aloud) 🟠 / is filling: 11.4 GiB (9 %) left. It still fires, and nobody has acknowledged it."
+    ]
+
+
+def test_what_comes_and_goes_is_said_so_in_its_message(desk: Desk) -> None:
+    desk.find(LOW)
+    desk.clock.advance(timedelta(minutes=2))
+    told_again(desk, NoticeKind.FLAPPING, flapping=True, episode=2)
+    assert len(desk.messages) == 1
+    assert "It comes and goes" in str(desk.messages[0]["blocks"])
+    assert desk.thread == ["🟠 / is filling, and not for the first time: it comes and goes"]
+
+
+def test_who_looks_after_it_stands_in_the_message_and_once_in_the_thread(desk: Desk) -> None:
+    desk.find(LOW)
+    state = desk.story.state(DISK)
+    desk.clock.advance(timedelta(seconds=61))
+    acked = replace(state, acked_by="root")
+    save = partial(
+        outbox.save, changed=[acked], notices=[], sinks=["slack"], group_wait=timedelta(0), now=desk.clock.now()
+    )
+    desk.store.write(save)
+    desk.lane.send_due()
+    desk.pass_time(300)
+    assert "root looks after it." in str(desk.messages[0]["blocks"])
+    assert desk.thread == ["root looks after it: / is filling"]
+
+
+class Pace:
+    """When requests were made, by the simulated clock."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._before = len(desk.slack.requests)
+        self.at: list[float] = []
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass second by second, and note what was asked of Slack in each."""
+        for _ in range(int(seconds)):
+            self._desk.clock.advance(timedelta(seconds=1))
+            self._desk.lane.send_due()
+            new = len(self._desk.slack.requests) - self._before
+            self.at += [self._desk.clock.monotonic()] * new
+            self._before += new
+
+
+def test_six_hours_without_slack_lose_nothing_and_end_in_order_and_at_its_pace(desk: Desk) -> None:
+    desk.per_second = 1
+    desk.lane = desk.new_lane()
+    projects = [compose("train", project=f"project-{number:02}") for number in range(30)]
+    desk.find(LOW, *(occurrence(OOM, each) for each in projects[:10]))
+    desk.pass_time(60)
+    assert len(desk.messages) == 11
+    desk.slack.fail_always(HTML)
+    for hour in range(6):
+        found = [occurrence(OOM, each) for each in projects[10 * (hour > 2) :][:10]]
+        desk.find(LOW if hour < 3 else WORSE, *found, after=3600)
+        desk.pass_time(600)
+    well = [condition(OK, OOM, each, reason="running without another kill") for each in projects[:10]]
+    desk.find(WORSE, *well)
+    desk.find(WORSE, *well, after=1801)
+    asked = len(desk.slack.requests)
+    desk.slack.heal()
+    pace = Pace(desk)
+    pace.pass_time(600)
+    assert asked < 11 * 4 + 8 * 60, "it was asked now and then, not in a storm"
+    over, wrong = (sum(line.startswith(mark) for line in desk.headlines) for mark in ("🟢", "🟠"))
+    assert desk.headlines[0] == "🔴 / is filling: 3.0 GiB (2 %) left · h", "edited in its place"
+    assert (over, wrong) == (10, 10), "what is over is so in its own message, what is new has one"
+    critical = "(aloud) 🔴 / is filling, raised to critical: 3.0 GiB (2 %) left"
+    assert critical in desk.thread[:2], "the worst first, after the one by which the end of the silence was found"
+    assert desk.lane.stats.depth == 0
+    for second in range(len(pace.at)):
+        within = [at for at in pace.at if pace.at[second] <= at < pace.at[second] + 30]
+        assert len(within) <= 30 + 3 + 1, "a second each, after a burst of three"

@@ -6,18 +6,23 @@ import ssl
 import subprocess
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from daemon.alerts.message import Message
+from daemon.alerts.message import Message, Moment, incident
 from daemon.alerts.sink import Rejected, Retry, Sent, SinkDown
 from daemon.alerts.slack import SlackSink
-from daemon.alerts.slack_blocks import blocks_of
+from daemon.alerts.slack_blocks import blocks_of, forms_of
+from policies.policy import Severity
+from tests.daemon.alerts.build import HOST, OK, OOM, Story, compose, condition, occurrence
+from tests.fakes.clock import NOW
+from tests.lab import block_kit
 from tests.lab.slack import RESET, Reply, slow
 
 if TYPE_CHECKING:
@@ -210,29 +215,59 @@ def test_the_url_is_never_logged_nor_said(slack: FakeSlack, caplog: pytest.LogCa
 
 
 TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=400)
+"""Whatever a host may write, in more than one plane of Unicode."""
+ALL_OF_IT = Message(
+    mark="🔴",
+    severity=Severity.CRITICAL,
+    title="&<>`" * 3000,
+    host="h" * 300,
+    lines=("<!channel>" * 1000, "😀" * 5000) * 40,
+    log_tail=("```" * 2000,) * 100,
+    moments=(Moment("since", NOW), Moment("until", NOW)),
+    commands=("shipkeeper autopsy " + "`x`" * 500,) * 10,
+    what_to_do="docs/" + "x" * 5000,
+    earlier="https://example.slack.com/" + "x" * 5000,
+)
 
 
 @given(
     title=st.one_of(TEXT, st.text("&<>`", min_size=200, max_size=9000)),
     lines=st.lists(st.one_of(TEXT, st.text("&<>`", min_size=900, max_size=4000)), max_size=30),
     log_tail=st.lists(st.one_of(TEXT, st.text("`&", max_size=3000)), max_size=40),
+    commands=st.lists(TEXT, max_size=4),
 )
-def test_no_message_breaks_the_limits_or_the_markup_of_slack(title: str, lines: list[str], log_tail: list[str]) -> None:
-    shown = Message(mark="🔴", title=title, host="h", lines=tuple(lines), log_tail=tuple(log_tail))
-    body = blocks_of(shown)
-    texts = [block["text"]["text"] for block in body["blocks"]]
-    assert len(texts[0]) <= 150
-    assert all(0 < len(text) <= 3000 for text in texts)
-    assert sum(map(len, texts)) <= 10_000
-    assert len(body["text"]) <= 4000
-    kinds = [block["text"]["type"] for block in body["blocks"]]
-    assert kinds == ["plain_text"] * (len(kinds) - bool(log_tail)) + ["mrkdwn"] * bool(log_tail)
-    assert all("```" not in text for text in (body["text"], *texts[: len(texts) - bool(log_tail)]))
-    for text in (*texts, body["text"]):
-        assert "<" not in text
-        assert ">" not in text
-        assert all(text.startswith(("amp;", "lt;", "gt;")) for text in text.split("&")[1:]), "no escape is cut in two"
-    if log_tail:
-        assert texts[-1].count("```") == 2
-        assert texts[-1].startswith("```\n")
-        assert texts[-1].endswith("```")
+@example(title=ALL_OF_IT.title, lines=[*ALL_OF_IT.lines], log_tail=[*ALL_OF_IT.log_tail], commands=["`" * 900] * 9)
+def test_no_message_breaks_the_limits_or_the_markup_of_slack_in_any_form(
+    title: str, lines: list[str], log_tail: list[str], commands: list[str]
+) -> None:
+    shown = replace(
+        ALL_OF_IT, title=title, lines=tuple(lines), log_tail=tuple(log_tail), commands=tuple(filter(None, commands))
+    )
+    forms = list(forms_of(shown, here=True))
+    assert [bool(form.get("blocks")) for form in forms] == [True, False, False]
+    assert len(forms[2]["text"]) <= 310, "the last one cannot be too long for anybody"
+    for form in forms:
+        assert block_kit.fault(form) == ""
+        assert block_kit.foreign_markup(form) == []
+        assert sum(map(len, block_kit.texts_of(form))) <= 10_000
+        assert all(text.count("```") in {0, 2} for text in (form["text"], *block_kit.texts_of(form)))
+    for block in forms[0]["blocks"]:
+        if block["type"] == "section" and block["text"]["type"] == "mrkdwn":
+            assert block["text"]["text"].startswith("```\n")
+            assert block["text"]["text"].endswith("```")
+
+
+def test_a_character_of_four_bytes_is_not_cut_in_two() -> None:
+    cut = blocks_of(replace(ALL_OF_IT, title="😀" * 400))["blocks"][0]["text"]["text"]
+    assert set(cut) == {"🔴", " ", "😀", "…"}
+
+
+def test_the_longest_list_of_an_incident_is_taken(slack: FakeSlack) -> None:
+    story = Story()
+    trainers = [compose("trainer", number, project="p" * 60) for number in range(1, 61)]
+    story.step(*(occurrence(OOM, each, log_tail=("x" * 900,) * 20) for each in trainers))
+    story.step(*(condition(OK, OOM, each, reason="r" * 900) for each in trainers[:30]))
+    story.step(*(condition(OK, OOM, each, reason="r" * 900) for each in trainers[:30]), after=3600)
+    shown = incident([*story.states.values()], HOST)
+    assert block_kit.fault(blocks_of(shown)) == ""
+    assert sink(slack).send(shown) == Sent()

@@ -1,0 +1,185 @@
+"""A host for each alert of the catalogue on which the real policy finds it: what its example message is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from collectors.facts import ContainerState, Engine, EngineState, RestartPolicy, SourceName, Unknown
+from collectors.gpu_facts import GpuHeld
+from policies.deaths import Crashes
+from policies.disk_pressure import DiskPressure
+from policies.engine import EngineDown
+from policies.gpu_containers import ContainerGpus
+from policies.gpu_devices import GpuDevices
+from policies.gpu_refused import GpuRefused
+from policies.gpu_usage import GpuUsage
+from policies.gpu_xids import GpuXids
+from policies.health import ContainerHealth
+from policies.logs import LargeLogs
+from policies.nvml import NvmlUnavailable
+from policies.own_state import StateUnsaved
+from tests.policies.build import (
+    DAY,
+    GIB,
+    HOUR,
+    MINUTE,
+    NOW,
+    compose,
+    container,
+    death,
+    exited,
+    facts,
+    filesystem,
+    log_size,
+    never_started,
+    unhealthy,
+)
+from tests.policies.build_gpu import ALL_GPUS, faulty, gpu, gpus, hold, idle, reserved, use, uuid, xid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collectors.facts import Facts
+    from policies.policy import Policy
+
+OWNER = "shipkeeper.owner"
+LABELS = {**compose("nlp", "trainer", 3), OWNER: "vision team"}
+TRAINER = container("nlp-trainer-3", labels=LABELS, image="nlp/train:2026-11", gpu_requests=(ALL_GPUS,))
+NOTEBOOK = container("notebook")
+ENDED = exited("nlp-trainer-3", ago=MINUTE, code=7, labels=LABELS)
+RETRIES = RestartPolicy("on-failure", 5)
+LOG = ("step 4180 loss 2.113", "allocating activation buffer …", "RuntimeError: CUDA out of memory")
+WEB = container("web", log_driver="json-file")
+
+
+def end(ago: timedelta = MINUTE, code: int = 7, **more: object) -> object:
+    """Give an end of the trainer."""
+    return death(
+        "nlp-trainer-3",
+        ago=ago,
+        code=code,
+        labels=LABELS,
+        image="nlp/train:2026-11",
+        uptime=timedelta(hours=3, minutes=12),
+        restart_policy=RETRIES,
+        log_tail=LOG,
+        **more,
+    )
+
+
+def on_gpus(*devices: object, **more: object) -> Facts:
+    """Give a host with these GPUs and two containers."""
+    return facts(containers=[TRAINER, NOTEBOOK], gpus=gpus(*devices, **more), owner_label=OWNER)  # type: ignore[arg-type]
+
+
+def unread(source: SourceName, why: str, **more: object) -> Facts:
+    """Give a host of which one source cannot be read."""
+    world = facts(**more)
+    return replace(world, sources={**world.sources, source: Unknown(why, NOW - HOUR)})
+
+
+HOSTS: Mapping[str, tuple[Policy, Facts]] = {
+    "container-crashed": (Crashes(), facts(containers=[ENDED], deaths=[end()])),
+    "container-oom-killed": (
+        Crashes(),
+        facts(
+            containers=[ENDED],
+            deaths=[end(code=137, oom=True, memory_limit_bytes=16 * GIB, gpus=(hold(TRAINER, size=65_819_000_000),))],
+        ),
+    ),
+    "container-restart-loop": (
+        Crashes(),
+        facts(containers=[ENDED], deaths=[end(ago=each * MINUTE) for each in range(5, 0, -1)]),
+    ),
+    "container-unhealthy": (
+        ContainerHealth(),
+        facts(containers=[container("web", labels=compose("shop", "web"), health=unhealthy())]),
+    ),
+    "container-start-failed": (
+        ContainerHealth(),
+        facts(
+            containers=[
+                never_started("migrate", ago=MINUTE, exit_code=127, error='exec: "migrate": not found in $PATH')
+            ]
+        ),
+    ),
+    "container-gpu-refused": (
+        GpuRefused(),
+        facts(
+            containers=[
+                container(
+                    "vllm",
+                    state=ContainerState.CREATED,
+                    started_at=None,
+                    exit_code=128,
+                    error='could not select device driver "" with capabilities: [[gpu]]',
+                )
+            ]
+        ),
+    ),
+    "container-gpu-lost": (
+        ContainerGpus(),
+        on_gpus(gpu(0), faulty(2), use=(use(TRAINER, 0), reserved(TRAINER, 2))),
+    ),
+    "container-gpu-missing": (
+        ContainerGpus(),
+        facts(containers=[container("vllm", gpu_image=True)], gpus=gpus(gpu())),
+    ),
+    "engine-down": (
+        EngineDown(),
+        unread(
+            SourceName.DOCKER,
+            "no engine",
+            engine=Engine(state=EngineState.CRASHED, since=NOW - MINUTE, why="docker.service failed: core-dump"),
+        ),
+    ),
+    "disk-low": (
+        DiskPressure(),
+        facts(filesystems=[filesystem(size=128 * GIB, available=11 * GIB)]),
+    ),
+    "container-log-large": (LargeLogs(), facts(containers=[WEB], logs=[log_size(WEB, 3 * GIB)])),
+    "logs-large": (LargeLogs(), facts(containers=[WEB], logs=[log_size(WEB, 30 * GIB)])),
+    "gpu-lost": (
+        GpuDevices(),
+        on_gpus(faulty(2, xids=(xid(79),)), use=(reserved(NOTEBOOK),), last_held=(hold(TRAINER, size=65_819_000_000),)),
+    ),
+    "gpu-xid": (
+        GpuXids(),
+        on_gpus(replace(gpu(2), xids=(xid(48),)), use=(use(TRAINER, memory_bytes=65_819_000_000),)),
+    ),
+    "gpu-xid-app": (
+        GpuXids(),
+        on_gpus(replace(gpu(2), xids=(xid(31),)), use=(use(TRAINER, memory_bytes=65_819_000_000),)),
+    ),
+    "gpu-thermal": (
+        GpuDevices(),
+        on_gpus(gpu(2, temperature_celsius={"gpu": 85.0}, slowdown_celsius=87.0), use=(use(TRAINER),)),
+    ),
+    "gpu-ecc": (GpuDevices(), on_gpus(gpu(2, remap_failure=True, remap_pending=True), use=(use(TRAINER),))),
+    "gpu-idle": (
+        GpuUsage(),
+        on_gpus(gpu(2), use=(idle(TRAINER, memory_bytes=65_819_000_000), reserved(NOTEBOOK))),
+    ),
+    "gpu-memory-orphan": (
+        GpuUsage(),
+        on_gpus(
+            gpu(2),
+            held=(
+                GpuHeld(gpu_uuid=uuid(2), host_memory_bytes=0, host_processes=0, unattributed_memory_bytes=40 * GIB),
+            ),
+        ),
+    ),
+    "nvml-unavailable": (
+        NvmlUnavailable(),
+        unread(SourceName.GPU, "NVML: driver/library version mismatch", containers=[TRAINER], gpus=gpus(seen=8)),
+    ),
+    "state-unsaved": (
+        StateUnsaved(),
+        facts(state_fault="/var/lib/shipkeeper/state.db cannot be written (database or disk is full)"),
+    ),
+}
+"""By alert: a policy, and what it is shown."""
+LONGEST_HOLD = DAY
+"""Longer than any alert has to be bad before it is told."""
