@@ -171,6 +171,11 @@ class Runs:
         rows = self._store.read("SELECT * FROM runs ORDER BY id DESC LIMIT 1")
         return self._run(rows[0]) if rows else None
 
+    def last_success(self) -> datetime | None:
+        """Give when the newest run ended in which every object had its turn, or `None` before the first."""
+        rows = self._store.read("SELECT MAX(ended) AS at FROM runs WHERE state = ?", (RunState.DONE,))
+        return None if rows[0]["at"] is None else self._as_shown(rows[0]["at"])
+
     def decisions(self, since: datetime, after: int, at_most: int) -> list[Decision]:
         """Give the steps that ended at or after `since`, a wall time, and later than the entry `after`."""
         rows = self._store.read(
