@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test slow bench gpu-check soak hosts check lint format root setup lab clean
+.PHONY: help run demo test slow bench dashboards gpu-check soak hosts check lint format root setup lab clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -48,6 +48,9 @@ bench: lab ## measure latency, CPU and memory
 gpu-check: setup ## print what is read of this machine's GPUs beside nvidia-smi
 	@exec $(BIN)/python -m tests.lab.gpu_check
 
+dashboards: setup ## make Grafana's dashboards from their sources
+	@$(BIN)/python deploy/grafana/source/build.py deploy/grafana
+
 soak: lab ## let it watch thousands of short lives for half an hour
 	@exec $(BIN)/python -m tests.soak $(ARGS)
 
@@ -74,7 +77,7 @@ setup: $(SYNCED)
 
 lab: root setup
 	@tests/lab/need.sh lab
-	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus >/dev/null
+	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus alertmanager >/dev/null
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -124,6 +124,10 @@ class EngineApi:
         """Give what the engine says of itself, as up since `since`."""
         return engine_parse.engine(self._json("/info"), self._said, since)
 
+    def whole_info(self) -> dict[str, Any]:
+        """Give the answer to `GET /info`, as Docker wrote it."""
+        return Fields(self._json("/info"), "info").document
+
     def forbidden_features(self) -> dict[str, str]:
         """Try everything that we will ask for: give what a proxy answers 403 to, with the reason."""
         forbidden = {}

@@ -19,11 +19,14 @@ class Mount:
     """
     One mount; `read_only` is true when nobody can write to the filesystem itself.
 
-    That this very mount is read-only does not count: a sandbox makes everything so for those inside.
+    That this very mount is read-only does not count: a sandbox makes everything so for those inside. `kind` is the
+    filesystem's, `source` what it lies on: the path of a device, or a name of any kind.
     """
 
     point: str
     read_only: bool
+    kind: str = ""
+    source: str = ""
 
 
 def mounts(root: Path = Path("/")) -> Sequence[Mount]:
@@ -37,7 +40,12 @@ def mounts(root: Path = Path("/")) -> Sequence[Mount]:
 
 def _mount(line: str) -> Mount:
     """Read `36 35 98:0 / /point rw,noatime shared:1 - ext4 /dev/sda rw,errors=continue`."""
-    # Blanks in a path are written in octal.
-    point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ")[_POINT])
     _, _, filesystem = line.partition(" - ")
-    return Mount(point, filesystem.rpartition(" ")[2].split(",")[0] == "ro")
+    kind, _, rest = filesystem.partition(" ")
+    read_only = filesystem.rpartition(" ")[2].split(",")[0] == "ro"
+    return Mount(_path(line.split(" ")[_POINT]), read_only, kind, _path(rest.partition(" ")[0]))
+
+
+def _path(field: str) -> str:
+    """Read a path, whose blanks are written in octal."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)

@@ -20,9 +20,11 @@ from policies.disk_pressure import DiskPressure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
     from daemon.autopsy import Autopsy
     from daemon.clock import Clock
+    from daemon.dead_mans_switch import DeadMansSwitch
     from daemon.digest import Digests
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
@@ -38,6 +40,10 @@ AUDIT_PAGE = 1000
 """So many decisions are told at a time."""
 NEWS_WITHIN = timedelta(seconds=10)
 """So long a caller that follows a run waits for the next object at most."""
+
+
+_PROBLEM = 1000
+"""Characters of what is wrong with the configuration, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,8 @@ class Answers:
         engine: EngineWatch,
         disks: Disks,
         sender: Sender,
+        pusher: Pusher,
+        switch: DeadMansSwitch,
         store: Store,
         runs: Runs,
         executor: Executor,
@@ -74,6 +82,8 @@ class Answers:
         self._engine = engine
         self._disks = disks
         self._sender = sender
+        self._pusher = pusher
+        self._switch = switch
         self._store = store
         self._runs = runs
         self._executor = executor
@@ -111,7 +121,8 @@ class Answers:
                 for name in book.policies
             ],
             "week": [asdict(week) for week in self._digests.weeks()],
-            "sinks": [status.sink_json(stats) for stats in self._sender.stats],
+            "sinks": [status.sink_json(stats) for stats in (*self._sender.stats, *self._pusher.stats)],
+            "heartbeat": status.heartbeat_json(self._switch.stats),
             "store": {"path": str(self._store.path), "degraded": self._store.degraded},
             "configuration": status.configuration_json(self._configuration.standing),
         }
@@ -174,7 +185,12 @@ class Answers:
     def test_sinks(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts test`: send a message everywhere, and say what came back."""
         trials = [self._sender.test_message(stats.name) for stats in self._sender.stats]
-        return [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
+        trials += self._pusher.trials()
+        told = [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
+        if problem := self._configuration.standing.problem:
+            # A route that leads nowhere is in the file only: the daemon goes by the routes from before.
+            told.append({"sink": "configuration", "ok": False, "said": words.one_line(problem, _PROBLEM)})
+        return told
 
     def not_ready(self) -> str:
         """Say what is still waited for; empty once the daemon is ready."""

@@ -17,10 +17,12 @@ from pathlib import Path
 from signal import SIGHUP, Signals
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import SecretStr
+
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
-from collectors.engine_api import Endpoint, EngineApi
+from collectors.engine_api import EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.inventory import Inventory
@@ -30,10 +32,14 @@ from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox, posts
+from daemon.alerts.alertmanager import PATH as ALERTS_PATH
 from daemon.alerts.console import ConsoleSink
+from daemon.alerts.http_call import Credentials, HttpCall
+from daemon.alerts.pusher import Pusher
 from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
 from daemon.alerts.slack_bot import SlackBotSink
+from daemon.alerts.webhook import WebhookSink
 from daemon.answers import Answers, Self
 from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
@@ -41,6 +47,7 @@ from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.dead_mans_switch import DeadMansSwitch
 from daemon.digest import Digests
 from daemon.disk_usage import UsageLane
 from daemon.disks import Disks
@@ -123,6 +130,8 @@ DEADLINES: Mapping[str, timedelta] = {
     "gpu": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
+    "alertmanager": timedelta(seconds=120),
+    "heartbeat": timedelta(seconds=60),
     "executor": timedelta(seconds=60),
     "scheduler": timedelta(seconds=60),
     "lane": timedelta(seconds=120),
@@ -163,7 +172,7 @@ class App:
         book = Rulebook.of(settings)
         self._clock = clock
         self._closing = ExitStack()
-        endpoint = _endpoint(settings)
+        endpoint = settings.docker.endpoint()
         self.beats = Heartbeats(DEADLINES, clock)
         self.crew = crew = Crew(self.beats, clock)
         self._started: list[Part] = []
@@ -210,6 +219,10 @@ class App:
             before=self._seen_gpus.gpus.values(),
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
+        self.pusher = Pusher(
+            _alertmanagers(settings), store=self.store, clock=clock, steady=self._steady, host=book.host, crew=crew
+        )
+        self.switch = DeadMansSwitch(_monitor(settings), settings.heartbeat.every, self.beats.stale, clock, crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         files = EvidenceFiles(self.store.path.parent / "evidence")
@@ -278,6 +291,8 @@ class App:
             disks=self.disks,
             watch=self.watch,
             sender=self.sender,
+            pusher=self.pusher,
+            switch=self.switch,
             executor=self.executor,
             calls=calls,
             vitals=self._vitals,
@@ -292,6 +307,8 @@ class App:
             engine=self.engine,
             disks=self.disks,
             sender=self.sender,
+            pusher=self.pusher,
+            switch=self.switch,
             store=self.store,
             runs=remembered,
             executor=self.executor,
@@ -334,6 +351,7 @@ class App:
             self._control,
             self.web,
             self.sender,
+            self.pusher,
             self.watch,
             self.sampler,
             self.gpu,
@@ -341,6 +359,7 @@ class App:
             self.reader,
             self._jobs,
             self.executor,
+            self.switch,
         ):
             part.start()
             self._started.append(part)
@@ -350,12 +369,12 @@ class App:
         """
         Close every part that was started, the last one first, all of them within `CLOSING`.
 
-        All are asked to end before any is waited for. Only the sender is asked when its turn comes: it sends
-        what the last cycle of the watch thread has put into the outbox.
+        All are asked to end before any is waited for. Only those who tell are asked when their turn comes: they
+        tell what the last cycle of the watch thread has found.
         """
         self.crew.end_within(CLOSING)
         for part in self._started:
-            if part is not self.sender:
+            if part not in {self.sender, self.pusher}:
                 part.stop()
         self._closing.close()
 
@@ -365,6 +384,8 @@ class App:
         self._config_hash = fingerprint(settings)
         book = Rulebook.of(settings)
         self.sender.adopt(_routes(settings), book.host)
+        self.pusher.adopt(_alertmanagers(settings), book.host)
+        self.switch.adopt(_monitor(settings), settings.heartbeat.every)
         self.web.adopt(settings.web.config_file)
         self.watch.adopt(book)
 
@@ -415,6 +436,10 @@ class App:
 
     def _wake(self) -> None:
         self.watch.wake()
+
+    def _tell(self) -> None:
+        self.sender.wake()
+        self.pusher.wake()
 
     def _engine_changed(self) -> None:
         self.sampler.wake()  # its data-root may have come into reach
@@ -471,7 +496,7 @@ class App:
             clock=clock,
             steady=self._steady,
             away=away.lasted,
-            notify=self.sender.wake,
+            notify=self._tell,
             hand_over=self.executor.offer,
             crew=self.crew,
         )
@@ -495,25 +520,53 @@ class App:
             self.watch.wake()
 
 
-def _endpoint(settings: Settings) -> Endpoint:
-    docker = settings.docker
-    files = (docker.tls_ca_cert, docker.tls_client_cert, docker.tls_client_key)
-    ca, cert, key = (str(path) if path else "" for path in files)
-    return Endpoint(host=docker.host, tls_ca=ca, tls_cert=cert, tls_key=key)
-
-
 def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
-    slack = settings.slack
-    sinks: list[Sink] = []
-    if slack.has_bot:
-        sinks.append(SlackBotSink(slack.token, slack.channel, api_url=slack.api_url, here=slack.here))
-    elif slack.has_webhook:
-        sinks.append(SlackSink(slack.webhook_url, slack.here))
     return (
         Route(sink=ConsoleSink(sys.stdout)),
-        *(Route(sink=sink, per_second=slack.max_per_second) for sink in sinks),
+        *(
+            Route(
+                sink=sink,
+                per_second=settings.slack.max_per_second,
+                by_default=sink.name == "slack" and settings.slack_told(),
+            )
+            for sink in _slack_sinks(settings)
+        ),
+        *([Route(sink=WebhookSink(_webhook(settings)))] if settings.webhook.url.get_secret_value() else []),
     )
+
+
+def _slack_sinks(settings: Settings) -> Iterator[Sink]:
+    """Yield one for each channel that a bot writes to, or the one of a webhook."""
+    slack = settings.slack
+    own = settings.slack_told() or settings.routes_to("slack")
+    if own and slack.has_webhook:
+        yield SlackSink(slack.webhook_url, slack.here)
+    channels = {"slack": slack.channel} if own else {}
+    for name, channel in {**channels, **{each: each for each in settings.channels()}}.items():
+        if slack.has_bot:
+            yield SlackBotSink(slack.token, channel, name=name, api_url=slack.api_url, here=slack.here)
+
+
+def _webhook(settings: Settings) -> HttpCall:
+    webhook = settings.webhook
+    return HttpCall("[webhook] url", webhook.url, Credentials(bearer_token=webhook.bearer_token))
+
+
+def _monitor(settings: Settings) -> HttpCall | None:
+    url = settings.heartbeat.url
+    return HttpCall("[heartbeat] url", url) if url.get_secret_value() else None
+
+
+def _alertmanagers(settings: Settings) -> Mapping[str, HttpCall]:
+    """Every Alertmanager by the name of its thread, the first without a number."""
+    key, credentials = "[alertmanager] urls", settings.alertmanager.credentials()
+    return {
+        f"alertmanager-{number}" if number > 1 else "alertmanager": HttpCall(
+            key, SecretStr(url.rstrip("/") + ALERTS_PATH), credentials
+        )
+        for number, url in enumerate(settings.alertmanager.urls, start=1)
+    }
 
 
 def _version() -> str:

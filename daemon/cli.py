@@ -13,10 +13,15 @@ from urllib.parse import urlencode
 
 import typer
 
+from daemon import unit_state
 from daemon.audit_lines import audit_lines
 from daemon.autopsy_lines import autopsy_lines
 from daemon.client import NoDaemonError, call
 from daemon.clock import SystemClock
+from daemon.doctor import report
+from daemon.doctor.catalogue import CHECKS, examine
+from daemon.doctor.observe import observe
+from daemon.doctor.world import World
 from daemon.errors import ConfigError, ShipkeeperError
 from daemon.loading import DEFAULT_FILE, config_file, load, load_for_asking
 from daemon.overview import overview
@@ -29,6 +34,7 @@ from policies import words
 
 if TYPE_CHECKING:
     from daemon.config import Settings
+    from daemon.doctor.catalogue import Check
 
 app = typer.Typer(
     name="shipkeeper",
@@ -173,6 +179,31 @@ def status(context: typer.Context, config: Config = None, *, as_json: AsJson = F
         show(status_lines(answer))
 
 
+@app.command()
+def doctor(
+    context: typer.Context,
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+    explain: Annotated[
+        str, typer.Option("--explain", metavar="CHECK", help="Tell what a check looks at, and why.")
+    ] = "",
+) -> None:
+    """Say what is wrong with this Docker host, and how to cure it; needs neither the daemon nor root."""
+    if explain:
+        show(report.explained(_check(explain)))
+        return
+    world = World(environ=os.environ, home=Path.home(), run=unit_state.run, clock=SystemClock())
+    host = observe(config or context.obj, world)
+    results = list(examine(host))
+    if as_json:
+        _echo_json(report.as_json(results))
+    else:
+        show(report.lines(host, results))
+    if report.wrong(results):
+        raise typer.Exit(1)
+
+
 @alerts.command("list")
 def list_alerts(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
     """List the alerts that are pending or firing, the worst first."""
@@ -211,6 +242,14 @@ def daemon_command(config: Path | None, *options: str) -> list[str]:
     """Give the command of the daemon's own program; -P keeps modules of the current folder out of it."""
     configured = ["--config", str(config)] if config else []
     return [sys.executable, "-P", "-m", "daemon.app", *configured, *options]
+
+
+def _check(name: str) -> Check:
+    """Give the check of this name; typer.BadParameter, which is wrong usage, where there is none."""
+    known = {check.name: check for check in CHECKS}
+    if name not in known:
+        raise typer.BadParameter(f"no such check; there are: {', '.join(known)}", param_hint="--explain")
+    return known[name]
 
 
 def _ask(config: Path | None, method: str, path: str) -> Any:

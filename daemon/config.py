@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping  # noqa: TC003  pydantic reads the annotation at run time
 from dataclasses import replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from collectors.engine_http import Endpoint
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
+from daemon.alerts.http_call import Credentials
+from daemon.alerts.routing import RoutingRule
 from daemon.derived_tables import (
     AlertTables,
     CleanupSettings,
@@ -30,16 +36,20 @@ from daemon.values import (
     Duration,
     EngineAddress,
     Globs,
+    HttpAddresses,
     LabelNames,
     ListenAddress,
     Patterns,
+    SecretAddress,
     Section,
+    Severities,
     Size,
     SlackChannel,
     WebhookAddress,
+    is_channel,
 )
 from policies.build_cache import BuildCache
-from policies.catalogue import RULES
+from policies.catalogue import BY_NAME, RULES
 from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.gpu_devices import GpuDevices
@@ -51,7 +61,6 @@ from policies.networks import UnusedNetworks
 from policies.volumes import UnusedVolumes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
     from policies.bounds import Bounds
@@ -80,6 +89,8 @@ _ALERT_TABLES = alert_tables(RULES)
 _POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
 _SHORTEST_GPU_INTERVAL = timedelta(seconds=1)
 _LONGEST_GPU_INTERVAL = timedelta(minutes=5)
+_SHORTEST_HEARTBEAT = timedelta(seconds=10)
+_LONGEST_HEARTBEAT = timedelta(hours=1)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
@@ -109,6 +120,12 @@ class Docker(Section):
         if self.host.startswith("unix://") and (self.tls_ca_cert or self.tls_client_cert):
             raise ValueError("a unix socket has no TLS; remove the tls_ keys or name a tcp:// host")
         return self
+
+    def endpoint(self) -> Endpoint:
+        """Give it in the form that the collectors read."""
+        files = (self.tls_ca_cert, self.tls_client_cert, self.tls_client_key)
+        ca, cert, key = (str(path) if path else "" for path in files)
+        return Endpoint(host=self.host, tls_ca=ca, tls_cert=cert, tls_key=key)
 
 
 class Control(Section):
@@ -169,7 +186,7 @@ class Slack(Section):
     api_url: ApiAddress = "https://slack.com/api/"
     webhook_url: WebhookAddress = SecretStr("")
     webhook_url_file: AbsolutePath = None
-    here: Annotated[tuple[Literal["critical", "warning", "info"], ...], Strict(strict=False)] = ()
+    here: Severities = ()
     max_per_second: Annotated[float, Field(ge=0)] = 1.0
 
     @property
@@ -193,6 +210,100 @@ class Slack(Section):
         return self
 
 
+class RouteTable(Section):
+    """`[[alerts.routes]]`: where alerts go that fit everything that it names."""
+
+    severities: Severities = ()
+    alerts: Globs = ()
+    containers: Globs = ()
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    to: Annotated[tuple[str, ...], Strict(strict=False)]
+
+    def rule(self, slack_channel: str) -> RoutingRule:
+        """Give it in the form in which alerts are routed; Slack's own channel goes by the name of Slack."""
+        return RoutingRule(
+            severities=self.severities,
+            alerts=self.alerts,
+            containers=self.containers,
+            labels=self.labels,
+            to=tuple("slack" if place == slack_channel else place for place in self.to),
+        )
+
+    @field_validator("alerts")
+    @classmethod
+    def _known(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in BY_NAME):
+                raise ValueError(f"no alert is called {glob}; docs/alerts.md names them all")
+        return globs
+
+    @field_validator("to")
+    @classmethod
+    def _somewhere(cls, to: tuple[str, ...]) -> tuple[str, ...]:
+        if not to:
+            raise ValueError('leads nowhere; name a place, for example ["console"]')
+        return to
+
+
+class Alertmanager(Section):
+    """`[alertmanager]`: where the state of all alerts is pushed to, and whether Slack is told as well."""
+
+    urls: HttpAddresses = ()
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: AbsolutePath = None
+    bearer_token: SecretStr = SecretStr("")
+    bearer_token_file: AbsolutePath = None
+    tls_ca_cert: AbsolutePath = None
+    tls_client_cert: AbsolutePath = None
+    tls_client_key: AbsolutePath = None
+    slack_too: bool = False
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not all(self.urls):
+            raise ValueError("an empty address among urls; remove it")
+        if self.username and self.bearer_token.get_secret_value():
+            raise ValueError("username and bearer_token exclude each other; set one of them")
+        if self.tls_client_key and not self.tls_client_cert:
+            raise ValueError("tls_client_key needs tls_client_cert beside it")
+        return self
+
+    def credentials(self) -> Credentials:
+        """Give how to be let in."""
+        return Credentials(
+            username=self.username,
+            password=self.password,
+            bearer_token=self.bearer_token,
+            ca_cert=self.tls_ca_cert,
+            client_cert=self.tls_client_cert,
+            client_key=self.tls_client_key,
+        )
+
+
+class Webhook(Section):
+    """`[webhook]`: the address that gets every message as JSON, and the token that lets us in; empty for none."""
+
+    url: SecretAddress = SecretStr("")
+    url_file: AbsolutePath = None
+    bearer_token: SecretStr = SecretStr("")
+    bearer_token_file: AbsolutePath = None
+
+
+class Heartbeat(Section):
+    """`[heartbeat]`: the address that is asked for as long as the daemon works, and how often; empty for none."""
+
+    url: SecretAddress = SecretStr("")
+    url_file: AbsolutePath = None
+    every: Duration = timedelta(seconds=60)
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not _SHORTEST_HEARTBEAT <= self.every <= _LONGEST_HEARTBEAT:
+            raise ValueError('every lies between "10s" and "1h"')
+        return self
+
+
 class Alerts(Section):
     """`[alerts]`: what is told and what a message may carry; `log_lines = 0` keeps logs on this host."""
 
@@ -200,6 +311,7 @@ class Alerts(Section):
     ignore: Globs = ()
     log_lines: Annotated[int, Field(ge=0, le=100)] = 20
     redact: Patterns = ()
+    routes: Annotated[tuple[RouteTable, ...], Strict(strict=False)] = ()
     rules: Annotated[AlertTables, read_as(_ALERT_TABLES)] = _ALERT_TABLES()
 
 
@@ -241,10 +353,64 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     gpu: Gpu = Gpu()
     slack: Slack = Slack()
+    alertmanager: Alertmanager = Alertmanager()
+    webhook: Webhook = Webhook()
+    heartbeat: Heartbeat = Heartbeat()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()
     cleanup: Cleanup = Cleanup()
     policies: Annotated[PolicyTables, read_as(_POLICY_TABLES)] = _POLICY_TABLES()
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Self:
+        problems = [
+            (f"[[alerts.routes]] {number} to", f"{place} leads nowhere: {why}")
+            for number, route in enumerate(self.alerts.routes, start=1)
+            for place in route.to
+            if (why := self._lacks(place))
+        ]
+        before_last = enumerate(self.alerts.routes[:-1], start=1)
+        problems += [
+            (f"[[alerts.routes]] {number + 1}", f"is never reached: number {number} takes everything")
+            for number, route in before_last
+            if route.rule("").takes_all
+        ]
+        if problems:
+            raise PydanticCustomError("places", "routes lead nowhere", {"problems": problems})
+        return self
+
+    def _lacks(self, place: str) -> str:
+        """Say why no message can go there; empty if it can."""
+        if place in self.places():
+            return ""
+        if place == "slack":
+            return "there is neither a [slack] token nor a webhook_url"
+        if is_channel(place):
+            return "a channel needs a bot: set [slack] token"
+        return f"there is no such place; there are {', '.join(self.places())}, and channels of Slack like #alerts"
+
+    def places(self) -> tuple[str, ...]:
+        """Give the names of all sinks that messages can go to: each that is set up, and channels that routes name."""
+        named = dict.fromkeys(place for route in self.alerts.routes for place in route.to if is_channel(place))
+        slack = self.slack
+        return (
+            "console",
+            *(["slack"] if slack.has_bot or slack.has_webhook else []),
+            *(named if slack.has_bot else []),
+            *(["webhook"] if self.webhook.url.get_secret_value() else []),
+        )
+
+    def channels(self) -> tuple[str, ...]:
+        """Give the channels of Slack that routes name beside the one that is Slack's own."""
+        return tuple(place for place in self.places() if is_channel(place) and place != self.slack.channel)
+
+    def routes_to(self, place: str) -> bool:
+        """Tell whether a route names this sink."""
+        return any(place in rule.to for rule in self.routing())
+
+    def routing(self) -> tuple[RoutingRule, ...]:
+        """Give the routes in their order."""
+        return tuple(route.rule(self.slack.channel) for route in self.alerts.routes)
 
     def host_name(self) -> str:
         """Give the name of this machine in messages and labels."""
@@ -304,10 +470,18 @@ class Settings(Section):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Give every text that no log may show: tokens, a webhook's address, its path, which libraries log alone."""
-        url = self.slack.webhook_url.get_secret_value()
-        secrets = (url, urlsplit(url).path, self.slack.token.get_secret_value())
-        return tuple(text for text in secrets if len(text) >= _SHORTEST_SECRET)
+        """Give every text that no log may show: keys, secret addresses, and their paths, which libraries log alone."""
+        manager, webhook = self.alertmanager, self.webhook
+        keys = (self.slack.token, manager.password, manager.bearer_token, webhook.bearer_token)
+        secret = (self.slack.webhook_url, webhook.url, self.heartbeat.url)
+        urls = [address.get_secret_value() for address in secret]
+        texts = (*urls, *(urlsplit(url).path for url in urls), *(key.get_secret_value() for key in keys))
+        return tuple(text for text in texts if len(text) >= _SHORTEST_SECRET)
+
+    def slack_told(self) -> bool:
+        """Tell whether messages go to Slack: beside an Alertmanager, which routes them there, only if asked for."""
+        beside = not self.alertmanager.urls or self.alertmanager.slack_too
+        return beside and (self.slack.has_bot or self.slack.has_webhook)
 
 
 def _first_folder(listed: str) -> Path | None:

@@ -23,6 +23,7 @@ _WIDEST_PLACE = 60
 _HIDDEN = "…"
 
 _NEEDS = {
+    "missing": "is missing",
     "string_type": "needs text in quotes",
     "bool_type": "needs true or false, without quotes",
     "int_type": "needs a whole number, without quotes",
@@ -53,9 +54,17 @@ def report(file: Path | None, problems: Iterable[Problem]) -> str:
 def found_by_validation(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator[Problem]:
     """Give a problem for each finding; `origins` names where a value came from when that was not the file."""
     for finding in error.errors(include_url=False):
+        if finding["type"] == "places":
+            yield from (Problem(place, words.plain(cure)) for place, cure in finding["ctx"]["problems"])
+            continue
         path = tuple(part for part in finding["loc"] if isinstance(part, str))
         value = finding["input"]
-        if finding["type"] == "extra_forbidden":
+        if place := _in_a_list_of_tables(finding["loc"]):
+            missing = finding["type"] == "missing"
+            unknown = finding["type"] == "extra_forbidden"
+            shown = "" if missing or unknown else f" = {_shown(value)}"
+            yield Problem(place + shown, "no such key" if unknown else _cure(finding))
+        elif finding["type"] == "extra_forbidden":
             yield _unknown(path, value)
         elif finding["type"] == "model_type":
             yield Problem(f"{_key(path)} = {_shown(value)}", f"is a table: write {_table(path)} above its keys")
@@ -87,6 +96,16 @@ def _cure(finding: Any) -> str:
     if finding["type"] == "literal_error":
         return "needs " + str(finding["ctx"]["expected"]).replace("'", '"')
     return _NEEDS.get(finding["type"]) or str(finding["msg"]).replace("Input should be", "needs to be")
+
+
+def _in_a_list_of_tables(loc: tuple[int | str, ...]) -> str:
+    """Give the place of a finding in one of several tables of the same name: `[[alerts.routes]] 2 to`; else nothing."""
+    for depth in range(1, len(loc) - 1):
+        above = tuple(part for part in loc[:depth] if isinstance(part, str))
+        number, key = loc[depth], loc[depth + 1]
+        if isinstance(number, int) and isinstance(key, str) and above in KEYS:
+            return words.plain(f"[[{'.'.join(above)}]] {number + 1} {key}")
+    return ""
 
 
 def _key(path: KeyPath) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collectors.facts import Protection
+    from daemon.alerts.routing import RoutingRule
     from daemon.config import Settings
     from daemon.modes import Mode
     from policies.bounds import Bounds
@@ -61,6 +62,8 @@ class Rulebook:
     """0 if nothing that a container writes may leave this host: neither its log nor its probes' output."""
     redact: Redactor
     group_wait: timedelta
+    routes: tuple[RoutingRule, ...] = ()
+    """Which sinks are told of which alert; what none of them takes goes to all that are told by default."""
 
     @classmethod
     def of(cls, settings: Settings) -> Rulebook:
@@ -94,6 +97,7 @@ class Rulebook:
             log_lines=settings.alerts.log_lines,
             redact=Redactor(settings.alerts.redact),
             group_wait=settings.alerts.group_wait,
+            routes=settings.routing(),
         )
 
     def mode_of(self, policy: str) -> Mode:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collectors.facts import DiskUse, Engine, Filesystem
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
+    from daemon.dead_mans_switch import SwitchStats
     from daemon.reload import Standing
     from daemon.runs import Decision, Run
     from daemon.snapshot import Snapshot
@@ -151,6 +152,18 @@ def sink_json(stats: SinkStats) -> dict[str, Any]:
         "sent": stats.sent,
         "failed": stats.failed,
         "waiting": stats.depth,
+        "last_error": stats.last_error or None,
+    }
+
+
+def heartbeat_json(stats: SwitchStats | None) -> dict[str, Any] | None:
+    """Give how the heartbeat to the outside goes; null where none is wanted."""
+    if stats is None:
+        return None
+    return {
+        "sent": stats.sent,
+        "failures": stats.failures,
+        "last_success": stats.last_success.isoformat() if stats.last_success else None,
         "last_error": stats.last_error or None,
     }
 

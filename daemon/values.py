@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, Strict
@@ -124,6 +124,21 @@ def _webhook_address(value: SecretStr) -> SecretStr:
     raise ValueError("needs the https:// address that Slack shows for the webhook")
 
 
+def _http_address(value: str) -> str:
+    """Take an address of the web without credentials in it, for those have keys of their own, or none at all."""
+    address = _split(value)
+    if not value or (
+        address and address.scheme in {"http", "https"} and address.hostname and "@" not in address.netloc
+    ):
+        return value
+    raise ValueError("needs an address that begins with http:// or https://, without a password in it")
+
+
+def _secret_address(value: SecretStr) -> SecretStr:
+    _http_address(value.get_secret_value())
+    return value
+
+
 def _api_address(value: str) -> str:
     address = _split(value)
     local = address and address.scheme == "http" and address.hostname in _LOOPBACK
@@ -139,8 +154,13 @@ def _bot_token(value: SecretStr) -> SecretStr:
     raise ValueError("needs the bot's token from the app's page OAuth & Permissions; it begins with xoxb-")
 
 
+def is_channel(text: str) -> bool:
+    """Tell whether this is how a channel of Slack is named: by its name with a #, or by its id."""
+    return re.fullmatch(r"#[^\s#@,]{1,80}|[CG][0-9A-Z]{5,}", text) is not None
+
+
 def _channel(value: str) -> str:
-    if not value or re.fullmatch(r"#[^\s#@,]{1,80}|[CG][0-9A-Z]{5,}", value):
+    if not value or is_channel(value):
         return value
     raise ValueError('needs a channel by its name or id, for example "#alerts" or "C0123456789"')
 
@@ -155,10 +175,14 @@ LabelNames = Annotated[tuple[Annotated[str, AfterValidator(_label_name)], ...], 
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Strict(strict=False)]
 EngineAddress = Annotated[str, AfterValidator(_engine_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+Severities = Annotated[tuple[Literal["critical", "warning", "info"], ...], Strict(strict=False)]
 ApiAddress = Annotated[str, AfterValidator(_api_address)]
 BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
 SlackChannel = Annotated[str, AfterValidator(_channel)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+"""An address that is a secret, for whoever knows it may post there."""
+HttpAddresses = Annotated[tuple[Annotated[str, AfterValidator(_http_address)], ...], Strict(strict=False)]
 
 
 class Section(BaseModel):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from collectors.facts import ContainerState, SourceName
 from daemon import absence
 from daemon.alerts import lifecycle, missed, outbox
+from daemon.alerts.routing import Ways
 from daemon.alerts.state import Phase
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
@@ -204,7 +205,8 @@ class Watch:
         concerned = lifecycle.concerned(decision.findings, book.rules)
         self._recall(concerned)
         step = self._step(observation.facts, decision, book)
-        self._record(step, observation.facts.now, book.group_wait)
+        ways = Ways.of(book.routes, self._sinks(), observation.facts)
+        self._record(step, observation.facts.now, book.group_wait, ways)
         self._alerts.update({state.fingerprint: state for state in step.changed})
         self._alerts = {key: state for key, state in self._alerts.items() if state.phase.active or key in concerned}
         for line in step.journal():
@@ -260,14 +262,13 @@ class Watch:
             elapsed, self._away = elapsed + self._away, timedelta(0)
         return elapsed
 
-    def _record(self, step: Step, now: datetime, group_wait: timedelta) -> None:
+    def _record(self, step: Step, now: datetime, group_wait: timedelta, ways: Ways) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
         if not (self._unsaved or step.changed or step.notices or due):
             return
 
         summary = missed.sum_up(self._missed)
-        sinks = self._sinks()
 
         def action(connection: sqlite3.Connection) -> None:
             self._unsaved.save(connection, self._steady)
@@ -280,9 +281,12 @@ class Watch:
             absence.save(connection, self._clock)
             self._steady.save(connection)
             at = self._steady.now()
-            outbox.save(connection, step.changed, step.notices, sinks, group_wait, at)
+            outbox.save(connection, step.changed, (), (), group_wait, at)
+            for notice in step.notices:
+                sinks = ways.sinks(notice, outbox.told_of(connection, notice.state))
+                outbox.save(connection, (), [notice], sinks, group_wait, at)
             if summary:
-                outbox.save_summary(connection, summary, sinks, at)
+                outbox.save_summary(connection, summary, ways.by_default, at)
 
         self._store.write(action)
         if summary:

@@ -100,6 +100,15 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
             _post(connection, notice, sink, _wait_for(notice, group_wait), now)
 
 
+def told_of(connection: sqlite3.Connection, state: AlertState) -> tuple[str, ...]:
+    """Give the sinks that were told of this episode, or are about to be."""
+    rows = connection.execute(
+        "SELECT DISTINCT sink FROM outbox WHERE fingerprint = ? AND episode = ? ORDER BY sink",
+        (state.fingerprint, state.episode),
+    ).fetchall()
+    return tuple(row["sink"] for row in rows)
+
+
 def save_summary(connection: sqlite3.Connection, missed: Missed, sinks: Sequence[str], now: datetime) -> None:
     """Write for each sink that this is to be told, inside the caller's transaction."""
     record = MISSED.dump_json(missed).decode()
@@ -149,6 +158,16 @@ def _readable(store: Store, rows: Iterable[sqlite3.Row]) -> dict[str, AlertState
     if spoiled := [(key,) for key, state in states.items() if state is None]:
         store.write(lambda connection: _forget_spoiled(connection, spoiled))
     return {key: state for key, state in states.items() if state}
+
+
+def standing(store: Store, since: datetime) -> tuple[AlertState, ...]:
+    """Give all alerts that people may know of: those that are on, and those that were resolved since then."""
+    rows = store.read(
+        "SELECT fingerprint, record FROM alert_states WHERE json_extract(record, '$.phase') IN ('firing', 'clearing')"
+        " OR updated >= ? AND json_extract(record, '$.phase') = 'resolved'",
+        (since.timestamp(),),
+    )
+    return tuple(_readable(store, rows).values())
 
 
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:

@@ -43,6 +43,8 @@ class Route:
 
     sink: Sink
     per_second: float = 0.0
+    by_default: bool = True
+    """False for a sink that is told only what a route leads to it."""
 
 
 class _Courier:
@@ -107,11 +109,12 @@ class Sender:
         self._abandoned = threading.Event()
         self._started = False
         self._couriers: Mapping[str, _Courier] = {route.sink.name: self._courier(route) for route in routes}
+        self._by_default = _by_default(routes)
 
     @property
     def sinks(self) -> tuple[str, ...]:
-        """The names of the sinks that messages go to."""
-        return tuple(self._couriers)
+        """The names of the sinks that messages go to unless a route leads them elsewhere."""
+        return self._by_default
 
     @property
     def stats(self) -> tuple[SinkStats, ...]:
@@ -145,7 +148,7 @@ class Sender:
                 after[name] = known
             else:
                 after[name] = self._courier(route)
-        self._couriers = after
+        self._couriers, self._by_default = after, _by_default(routes)
         for name, courier in after.items():
             if name not in before and self._started:
                 courier.worker.start()
@@ -184,3 +187,7 @@ class Sender:
             abandoned=self._abandoned,
         )
         return _Courier(lane, self._crew)
+
+
+def _by_default(routes: Sequence[Route]) -> tuple[str, ...]:
+    return tuple(route.sink.name for route in routes if route.by_default)

@@ -1,4 +1,4 @@
-"""Names the process that listens on a TCP port, as far as /proc lets us see it."""
+"""Says whether a TCP port is taken, and by which process as far as /proc lets us see it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def holder(port: int, proc: Path = _PROC) -> str:
                 name = (process / "comm").read_text(errors="replace").strip()
                 return f"pid {process.name} ({words.plain(name)})"
     return ""
+
+
+def taken(port: int, proc: Path = _PROC) -> bool:
+    """Tell whether anybody listens on the port, at any of this host's addresses."""
+    return any(True for _ in _listening(port, proc))
 
 
 def _listening(port: int, proc: Path) -> Iterator[str]:

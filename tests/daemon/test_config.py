@@ -202,6 +202,13 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
         ('[web]\nlisten = "127.0.0.1:70000"', "the port is a number up to 65535"),
         ('[protect]\nimages = ""', 'needs a list, for example ["db-*"]'),
         ('[protect]\nimages = [""]', "an empty pattern matches nothing"),
+        ('[alertmanager]\nurls = ["am:9093"]', "needs an address that begins with http:// or https://"),
+        ('[alertmanager]\nurls = ["http://user:pw@am:9093"]', "without a password in it"),
+        ('[alertmanager]\nurls = [""]', "an empty address among urls"),
+        ('[alertmanager]\nusername = "a"\nbearer_token = "b"', "exclude each other"),
+        ('[alertmanager]\ntls_client_key = "/key.pem"', "needs tls_client_cert beside it"),
+        ('[webhook]\nurl = "ftp://files"', "needs an address that begins with http:// or https://"),
+        ('[heartbeat]\nevery = "1s"', 'every lies between "10s" and "1h"'),
         ("[slack]\nmax_per_second = -1", "needs to be greater than or equal to 0"),
         ("[slack]\nmax_per_second = nan", "needs a finite number"),
         ('[policies.containers]\nenabled = "yes"', "needs true or false, without quotes"),
@@ -279,6 +286,30 @@ def test_a_secret_is_never_shown_by_the_settings() -> None:
     settings = load(None, {"SHIPKEEPER_SLACK__WEBHOOK_URL": WEBHOOK})
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
     assert settings.secrets() == (WEBHOOK, "/services/T000/B000/verysecret")
+
+
+def test_every_key_and_every_secret_address_with_its_path_is_a_secret() -> None:
+    settings = load(
+        None,
+        {
+            "SHIPKEEPER_ALERTMANAGER__PASSWORD": "alertmanagers-password",
+            "SHIPKEEPER_WEBHOOK__URL": "https://hooks.example/verysecret",
+            "SHIPKEEPER_WEBHOOK__BEARER_TOKEN": "webhooks-token",
+            "SHIPKEEPER_HEARTBEAT__URL": "https://hc.example/some-uuid",
+        },
+    )
+    assert set(settings.secrets()) == {
+        "alertmanagers-password", "https://hooks.example/verysecret", "/verysecret", "webhooks-token",
+        "https://hc.example/some-uuid", "/some-uuid",
+    }  # fmt: skip
+
+
+def test_slack_is_left_to_an_alertmanager_unless_both_are_wanted(tmp_path: Path) -> None:
+    slack = f'[slack]\nwebhook_url = "{WEBHOOK}"\n'
+    beside = '[alertmanager]\nurls = ["http://am:9093"]\n'
+    tables = {slack: True, slack + beside: False, slack + beside + "slack_too = true": True, beside: False}
+    for text, told in tables.items():
+        assert load(written(tmp_path, text, 0o600), {}).slack_told() == told, text
 
 
 def test_control_characters_of_a_value_do_not_reach_the_terminal(tmp_path: Path) -> None:
@@ -389,3 +420,40 @@ def test_the_bot_s_token_is_read_from_a_credential_and_is_a_secret(tmp_path: Pat
     settings = load(written(tmp_path, '[slack]\nchannel = "#alerts"\n'), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.slack.has_bot
     assert "xoxb-1234567890" in settings.secrets()
+
+
+BOT = '[slack]\ntoken = "xoxb-1234567890"\nchannel = "#alerts"\n'
+
+
+@pytest.mark.parametrize(
+    ("above", "route", "words"),
+    [
+        ("", 'to = ["slack"]', "[[alerts.routes]] 1 to slack leads nowhere: there is neither a [slack] token"),
+        ("", 'to = ["#gpu"]', "[[alerts.routes]] 1 to #gpu leads nowhere: a channel needs a bot"),
+        ("", 'to = ["pager"]', "pager leads nowhere: there is no such place; there are console"),
+        ("", "to = []", "leads nowhere; name a place"),
+        ("", 'severities = ["critical"]', "[[alerts.routes]] 1 to is missing"),
+        ("", 'to = ["console"]\nalerts = ["gpu-lots"]', "no alert is called gpu-lots"),
+        ("", 'to = ["console"]\nseverity = "critical"', "[[alerts.routes]] 1 severity no such key"),
+        (BOT, 'to = ["#gpu"]\n[[alerts.routes]]\nto = ["console"]', "[[alerts.routes]] 2 is never reached"),
+    ],
+)
+def test_a_route_that_leads_nowhere_is_refused_with_the_cure(
+    tmp_path: Path, above: str, route: str, words: str
+) -> None:
+    said = complaint(written(tmp_path, f"{above}[[alerts.routes]]\n{route}\n", 0o600))
+    assert words in " ".join(said.split())
+
+
+def test_routes_lead_to_channels_and_the_bot_s_own_goes_by_the_name_of_slack(tmp_path: Path) -> None:
+    route = '[[alerts.routes]]\nseverities = ["critical"]\nto = ["#alerts", "#on-call", "console"]\n'
+    settings = load(written(tmp_path, f"{BOT}{route}", 0o600), {})
+    assert settings.places() == ("console", "slack", "#alerts", "#on-call")
+    assert settings.channels() == ("#on-call",)
+    assert [rule.to for rule in settings.routing()] == [("slack", "#on-call", "console")]
+
+
+def test_the_example_routes_of_the_sample_file_are_good(tmp_path: Path) -> None:
+    commented = SAMPLE.read_text().partition("# routes = []")[0].rpartition("For example:\n")[2]
+    example = "".join(line.removeprefix("#   ") for line in commented.splitlines(keepends=True))
+    assert len(load(written(tmp_path, BOT + example, 0o600), {}).alerts.routes) == 3

@@ -29,6 +29,7 @@ from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.config import Metrics
 from daemon.counters import OOM_KILLS, Counters
 from daemon.counters import families as counter_families
+from daemon.dead_mans_switch import SwitchStats, heartbeat_families
 from daemon.decide import Decision, decide
 from daemon.events import ReaderStats
 from daemon.jobs import JobStats
@@ -232,6 +233,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
         NamedCollector("cleanup", cleanups),
         NamedCollector("self", a_daemon),
+        NamedCollector("heartbeat", lambda: heartbeat_families(SwitchStats(sent=190, failures=2, last_success=NOW))),
         NamedCollector("vitals", lambda: vital_families(A_CONDITION)),
     ]
     return Exposition(collectors, CollectorRegistry(), FakeClock()).document()

@@ -18,6 +18,7 @@ FOLDER = REPOSITORY / "deploy" / "prometheus"
 RULES = sorted([*FOLDER.glob("rules/*.yml"), *FOLDER.glob("optional/*.yml")])
 TESTS = sorted(Path(__file__).with_name("rules").glob("*.yml"))
 PAGE = (REPOSITORY / "docs" / "prometheus.md").read_text()
+DASHBOARDS = "".join(file.read_text() for file in REPOSITORY.glob("deploy/grafana/*.json"))
 OF_PROMETHEUS = {"up", "scrape_duration_seconds", "process_start_time_seconds"}
 
 
@@ -76,6 +77,11 @@ def test_rules_ask_only_for_metrics_that_there_are() -> None:
     for rule in (*rules("alert").values(), *recorded.values()):
         asked = set(re.findall(r"[a-z_:]*shipkeeper_[\w:]+", rule["expr"]))
         assert asked <= there | OF_PROMETHEUS | set(recorded), asked - there
+
+
+def test_what_is_recorded_is_asked_for() -> None:
+    asked = DASHBOARDS + "".join(rule["expr"] for rule in rules("alert").values())
+    assert [name for name in rules("record") if name not in asked] == []
 
 
 def test_the_hardware_errors_of_a_gpu_are_those_of_nvidias_table() -> None:

@@ -228,7 +228,7 @@ class DaemonUnderTest:
     @property
     def address(self) -> str:
         """Where its pages are, as `host:port`; empty as long as it has not said."""
-        said = re.findall(r"http://(127\.0\.0\.1:\d+)", self.log.read_bytes()[self._begun :].decode())
+        said = re.findall(r"http://(127\.0\.0\.1:\d+)/metrics", self.log.read_bytes()[self._begun :].decode())
         return said[-1] if said else ""
 
     def page(self, path: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.dashboards import FILES, RECORDING, asks, assert_answered, choices, read
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
@@ -65,7 +66,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         bonded = Bonded(engine.socket, {**engine.bond, **nvml.environment})
         with (
             DaemonUnderTest(folder, bonded, slack, CONFIG) as daemon,
-            Prometheus(folder, daemon.address, engine.bond) as prometheus,
+            Prometheus(folder, daemon.address, engine.bond, rules=[RECORDING]) as prometheus,
         ):
             prometheus.wait_for("shipkeeper_container_gpu_processes > 0", 60)
             yield Scene(engine, nvml, prometheus)
@@ -143,6 +144,11 @@ def test_who_works_and_who_is_idle_is_told(scene: Scene) -> None:
 def test_nvidias_dashboard_finds_what_it_asks_for(scene: Scene, ask: dict[str, Any]) -> None:
     for series in scene.prometheus.wait_for(ask["query"]):
         assert set(ask["labels"]) <= set(series.labels), series
+
+
+def test_our_dashboard_finds_what_it_asks_for(scene: Scene) -> None:
+    dashboard = read(next(file for file in FILES if file.stem == "gpu"))
+    assert_answered(scene.prometheus, asks(dashboard, choices(dashboard)))
 
 
 def test_seconds_are_charged_and_shown_once_they_are_stored(scene: Scene) -> None:

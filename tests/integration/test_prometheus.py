@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.dashboards import FILES, RECORDING, asks, assert_answered, choices, read
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
@@ -32,7 +33,11 @@ LABELS = {
     "com.docker.compose.project.working_dir": "/srv/shop",
     "org.label-schema.group": "monitoring",
 }
-METRICS = f"[metrics]\nlabels = {list(LABELS)}\n"
+METRICS = f'[metrics]\nlabels = {list(LABELS)}\n[policies.containers]\nexited_for = "1s"\n'
+CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+PRESSURE = "_pressure_"
+"""What only cgroup v2 has."""
+OURS = [file for file in FILES if file.stem != "gpu"]
 BUSY = ["sh", "-c", "while :; do :; done"]
 WRITER = ["sh", "-c", "dd if=/dev/zero of=/written bs=64k count=8 conv=fsync 2>/dev/null; sync; exec sleep 1000000"]
 
@@ -43,6 +48,7 @@ class Scene:
 
     engine: PrivateEngine
     prometheus: Prometheus
+    daemon: DaemonUnderTest
 
     def value(self, expression: str) -> float:
         """Give the one value of an expression, or -1 if there is not just one."""
@@ -75,12 +81,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         start_sorts(engine)
         for number in range(CONTAINERS - len(engine.api.containers(quiet=True))):
             engine.run(IDLE, name=f"plain-{number}")
-        with (
-            DaemonUnderTest(folder, engine, slack, METRICS) as daemon,
-            Prometheus(folder, daemon.address, engine.bond) as prometheus,
-        ):
+        daemon = DaemonUnderTest(folder, engine, slack, METRICS)
+        daemon.config.write_text(f'mode = "approve"\n{daemon.config.read_text()}')
+        with daemon, Prometheus(folder, daemon.address, engine.bond, rules=[RECORDING]) as prometheus:
             prometheus.wait_for(f"count(container_last_seen) == {CONTAINERS}")
-            scene = Scene(engine, prometheus)
+            scene = Scene(engine, prometheus, daemon)
             scene.kill("victim")  # one of the dashboards' rules asks for a container that was killed
             yield scene
 
@@ -166,3 +171,36 @@ def test_counters_go_on_when_a_container_is_recreated(scene: Scene) -> None:
     scene.kill("recreated")
     scene.wait(f"{deaths} == 2")
     scene.wait(f"increase({deaths}[5m]) >= 2")
+
+
+@pytest.fixture(scope="module")
+def cleaned(scene: Scene) -> Scene:
+    """Give the scene once a container was removed and an image lies unused: a dashboard shows these, too."""
+    scene.engine.api.commit("plain-0", repository="unused")
+    job = scene.engine.run(["true"], name="old-job")
+    scene.engine.api.wait(job)
+    plan = wait_until(lambda: with_removal_of(job, scene.daemon.ask("/plan")), "a plan to remove it", 30)
+    scene.daemon.may_remove = {job}
+    scene.daemon.ask(f"/apply?plan={plan['plan_id']}", "POST")
+    scene.wait('shipkeeper_removals_total{outcome="removed"} == 1')
+    return scene
+
+
+def with_removal_of(container: str, plan: Any) -> Any:
+    """Give the plan if it holds this removal and no other, else nothing."""
+    return plan if [removal["id"] for removal in plan["removals"]] == [container] else None
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda file: file.stem)
+def test_our_dashboards_find_what_they_ask_for(cleaned: Scene, file: Path) -> None:
+    dashboard = read(file)
+    asked = [ask for ask in asks(dashboard, choices(dashboard)) if PRESSURE not in ask.query or CGROUP_V2]
+    assert_answered(cleaned.prometheus, asked)
+
+
+def test_a_chosen_project_leaves_its_containers_alone_on_the_dashboard(scene: Scene) -> None:
+    dashboard = read(next(file for file in FILES if file.stem == "containers"))
+    chosen = choices(dashboard) | {"project": "shop"}
+    (used,) = (ask.query for ask in asks(dashboard, chosen) if ask.who == "Memory in use A")
+    (one,) = scene.prometheus.wait_for(used)
+    assert one.labels["name"] == "shop-web-1"

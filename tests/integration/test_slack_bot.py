@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.integration.test_alerts import crash
 from tests.lab.binaries import Suite
+from tests.lab.slack import TOKEN
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -45,3 +48,43 @@ def test_an_incident_is_one_message_in_the_channel_and_a_restart_goes_on_in_it(
     assert len(shown(slack)) == 1
     (thread,) = slack.channels["#alerts"].threads.values()
     assert [str(line["text"]).startswith(over) for line in thread] == [True]
+
+
+TWO_CHANNELS = """
+[[alerts.routes]]
+containers = ["db-*"]
+to = ["#others", "#secret", "#alerts"]
+"""
+
+
+@pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+def test_the_test_of_all_places_names_each_fault_with_its_cure(
+    engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
+) -> None:
+    with DaemonUnderTest(tmp_path, engine, slack, TWO_CHANNELS, bot="#alerts") as daemon:
+        said = daemon.command("alerts", "test")
+        assert said.returncode == 1
+        assert "slack: accepted" in said.stdout
+        assert (
+            "#others: Slack said not_in_channel about #others: the bot is not in that channel; write /invite"
+            in said.stdout
+        )
+        assert "#secret: Slack said channel_not_found about #secret" in said.stdout
+        slack.scopes = []
+        assert "slack: Slack said missing_scope: the token lacks chat:write" in daemon.command("alerts", "test").stdout
+        slack.tokens = {"xoxb-another"}
+        assert (
+            "slack: Slack said invalid_auth about #alerts: the token is wrong"
+            in daemon.command("alerts", "test").stdout
+        )
+        daemon.config.write_text(
+            daemon.config.read_text().replace('"#others"', '"pager"').replace(TOKEN, "xoxb-another")
+        )
+        os.kill(daemon.pid, signal.SIGHUP)
+        nowhere = "configuration: "
+        wait_until(lambda: nowhere in daemon.command("alerts", "test").stdout, "the bad configuration to be named", 30)
+        assert "[[alerts.routes]] 1 to pager leads nowhere" in " ".join(daemon.command("alerts", "test").stdout.split())
+        slack.scopes = ["chat:write"]
+        daemon.config.write_text(daemon.config.read_text().replace('"pager", "#secret", ', ""))
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_until(lambda: daemon.command("alerts", "test").returncode == 0, "the new token to be taken over", 30)

@@ -53,10 +53,10 @@ class PrivateEngine:
     deletes. With `data_root_image_mb` the data-root is an ext4 file system of that size. When the block
     ends, in whatever way, and even when this process is killed, all of it goes: processes, mounts, loop
     devices, cgroups, files. With `gpus` it gives containers that ask for one of so many GPUs what they ask for,
-    which is nothing.
+    which is nothing. `settings` stand in its `daemon_json`, a file that a test may change between two starts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is another kind of engine
         self,
         suite: Suite = Suite.BOOKWORM,
         *,
@@ -64,6 +64,7 @@ class PrivateEngine:
         arguments: Sequence[str] = (),
         data_root_image_mb: int | None = None,
         gpus: int = 0,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.suite = suite
         self.folder = folder or Path(tempfile.gettempdir()) / f"shipkeeper-lab-{uuid.uuid4().hex[:8]}"
@@ -73,7 +74,9 @@ class PrivateEngine:
         self.cgroup_parent = cgroup_parent(self.folder)
         self.bond: Mapping[str, str] = {MARK: str(self.folder)}
         """An environment variable: a program that carries it is killed when the engine's remains are swept away."""
+        self.daemon_json = self.folder / "daemon.json"
         self._arguments = tuple(arguments)
+        self._settings = dict(settings or {})
         self._image_mb = data_root_image_mb
         self._gpus = gpus
         self._binaries: binaries.Binaries | None = None
@@ -89,6 +92,7 @@ class PrivateEngine:
         try:
             self._janitor = self._hire_janitor()
             self.data_root.mkdir()
+            self.daemon_json.write_text(json.dumps(self._settings))
             (self.folder / "root").mkdir()
             if self._image_mb is not None:
                 mount_small_disk(self.folder / "disk.img", self.data_root, self._image_mb)
@@ -344,8 +348,6 @@ class PrivateEngine:
         return ["containerd", f"--config={config}"]
 
     def _dockerd_command(self, dockerd: str) -> list[str]:
-        config = self.folder / "daemon.json"
-        config.write_text("{}")  # else the host's own, if it has one
         return [
             dockerd,
             f"--host={self.docker_host}",
@@ -353,7 +355,7 @@ class PrivateEngine:
             f"--data-root={self.data_root}",
             "--exec-root=/run/docker",  # the namespace's own /run; a short path, as sockets need it
             f"--pidfile={self.folder / 'docker.pid'}",
-            f"--config-file={config}",
+            f"--config-file={self.daemon_json}",  # else the host's own, if it has one
             f"--cgroup-parent={self.cgroup_parent}",
             "--bridge=none",
             "--iptables=false",

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _CONFIG = """\
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: {rules}
 scrape_configs:
-- job_name: docker
+- job_name: shipkeeper
   static_configs: [{{targets: [{target}]}}]
 {more}"""
 
@@ -44,13 +45,16 @@ class Prometheus:
     A context manager around one server that scrapes `target` (`host:port`) and keeps all it has in `folder`.
 
     `bond` are environment variables that it carries, as an engine gives them: a sweep of that engine ends it, too.
-    `more` are further lines of the job, in YAML, two spaces deep.
+    `more` are further lines of the job, in YAML, two spaces deep; `rules` are files of rules, worked out every second.
     """
 
-    def __init__(self, folder: Path, target: str, bond: Mapping[str, str], more: str = "") -> None:
+    def __init__(
+        self, folder: Path, target: str, bond: Mapping[str, str], more: str = "", rules: Sequence[Path] = ()
+    ) -> None:
         self._folder = folder
         self._target = target
         self._more = more
+        self._rules = [str(file) for file in rules]
         self._environment = {**os.environ, **bond}
         self._log = folder / "prometheus.log"
         self._address = ""
@@ -60,7 +64,9 @@ class Prometheus:
         server = binaries.prometheus()
         self._address = f"127.0.0.1:{_free_port()}"
         config = self._folder / "prometheus.yml"
-        config.write_text(_CONFIG.format(target=json.dumps(self._target), more=self._more))
+        config.write_text(
+            _CONFIG.format(target=json.dumps(self._target), rules=json.dumps(self._rules), more=self._more)
+        )
         command = [
             str(server),
             f"--config.file={config}",

@@ -1,0 +1,1 @@
+"""What is wrong with this Docker host: looks, judges and says so, without the daemon."""

@@ -1,0 +1,1 @@
+"""What the doctor judges: pure functions from what was seen to findings."""

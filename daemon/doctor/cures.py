@@ -1,0 +1,62 @@
+"""The lines to type that change a host, made to fit it."""
+
+from __future__ import annotations
+
+import json
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RESTART = "sudo systemctl restart docker   # without live-restore this restarts all containers"
+RELOAD = "sudo systemctl reload docker"
+_MERGE = (
+    "import json,sys; f=sys.argv[1]; d=json.load(open(f)); d.update(json.loads(sys.argv[2])); "
+    'open(f,"w").write(json.dumps(d,indent=2)+chr(10))'
+)
+
+
+def write_settings(path: str, known: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[str, ...]:
+    """
+    Set keys of a `daemon.json` whose settings now are `known`; what stands in it besides stays.
+
+    A value that is an object is laid over the one that is there.
+    """
+    merged = {name: _laid_over(known.get(name), value) for name, value in change.items()}
+    if not known:
+        return (
+            f"sudo mkdir -p {quote(path.rpartition('/')[0] or '/')}",
+            f"echo {_shown(merged)} | sudo tee {quote(path)}",
+        )
+    return (
+        f"sudo cp -p {quote(path)} {quote(path + '.before')}",
+        f"sudo python3 -c {quote(_MERGE)} {quote(path)} {_shown(merged)}",
+    )
+
+
+def edit(path: str, *what: str) -> tuple[str, ...]:
+    """Let a person change a file by hand."""
+    return (f"sudoedit {quote(path)}", *(f"# {line}" for line in what))
+
+
+def move_folder(old: str, new: str) -> tuple[str, ...]:
+    """Copy a folder with owners, hard links, extended attributes and holes, and compare; the old one is set aside."""
+    source, target = quote(old.rstrip("/") + "/"), quote(new.rstrip("/") + "/")
+    return (
+        f"sudo findmnt -R {quote(old)}   # has to show nothing mounted below it: stop what still runs",
+        f"sudo mkdir -p {target}",
+        f"sudo rsync -aHAXS --numeric-ids {source} {target}",
+        f"sudo rsync -aHAXS --numeric-ids --delete --dry-run --itemize-changes {source} {target}   # prints nothing",
+        f"sudo mv {quote(old)} {quote(old.rstrip('/') + '.old')}",
+    )
+
+
+def _laid_over(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return old | {name: _laid_over(old.get(name), value) for name, value in new.items()}
+
+
+def _shown(value: Any) -> str:
+    return quote(json.dumps(value))

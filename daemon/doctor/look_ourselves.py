@@ -1,0 +1,106 @@
+"""Looks at Shipkeeper itself: its configuration, its daemon, its folder and its port."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.client import NoDaemonError, call
+from daemon.config import Settings
+from daemon.doctor.checks.ourselves import UNIT
+from daemon.doctor.facts import Folder, Ourselves, Unseen
+from daemon.doctor.look import Look
+from daemon.doctor.look_host import groups_of, owner
+from daemon.errors import ConfigError, ShipkeeperError
+from daemon.loading import config_file, load
+from daemon.verbs import STATUS
+from daemon.web.holder import holder, taken
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from daemon.doctor.facts import Seen
+    from daemon.doctor.world import World
+
+_PATIENCE: Final = 8.0
+_HOST: Final = "SHIPKEEPER_DOCKER__HOST"
+
+
+def configured(option: Path | None, world: World) -> tuple[Settings, str, Seen[str]]:
+    """
+    Read our configuration: the settings, the file's name, what is wrong with it.
+
+    Where something is, the defaults and the environment's engine stand in for the settings, so that all else of this
+    host can be looked at.
+    """
+    file = config_file(option, world.environ)
+    name = str(file or "")
+    try:
+        return load(file, world.environ), name, ""
+    except ConfigError as error:
+        host = world.environ.get(_HOST)
+        try:
+            settings = Settings.model_validate({"docker": {"host": host}} if host else {})
+        except ValueError:
+            settings = Settings()
+        if isinstance(error.__cause__, PermissionError):
+            return settings, name, Unseen(str(error))
+        return settings, name, str(error)
+
+
+def ourselves(settings: Settings, file: str, problem: Seen[str], units: Seen[Any], world: World) -> Ourselves:
+    """Look at everything that is ours."""
+    unit = {} if isinstance(units, Unseen) else units.get(UNIT, {})
+    folder, control = state_folder(settings, units, world), settings.control_socket(world.environ, os.geteuid())
+    return Ourselves(
+        config_file=file,
+        config_problem=problem,
+        status=Look("the daemon", _PATIENCE, lambda: _status(control)).seen(),
+        state=Look("the state", _PATIENCE, lambda: _folder(folder)).seen(),
+        version=installed_version("shipkeeper"),
+        listen=settings.web.listen,
+        web_protected=settings.web.config_file is not None,
+        port_holder=_port_holder(settings.web.listen),
+        sinks=settings.slack.has_bot or settings.slack.has_webhook,
+        service_groups=groups_of(str(unit.get("User") or "shipkeeper")),
+    )
+
+
+def state_folder(settings: Settings, units: Seen[Any], world: World) -> Path:
+    """Give the folder of the state: that of the service, where there is one."""
+    unit = {} if isinstance(units, Unseen) else units.get(UNIT, {})
+    return settings.state_dir(_for_service(world.environ, unit), os.geteuid())
+
+
+def _for_service(environ: Mapping[str, str], unit: Mapping[str, str]) -> Mapping[str, str]:
+    """Give the environment, with what systemd would add to it for the service."""
+    if unit.get("LoadState") == "loaded":
+        return {"STATE_DIRECTORY": "/var/lib/shipkeeper", **environ}
+    return environ
+
+
+def _status(control: Path) -> Seen[Mapping[str, Any] | None]:
+    try:
+        answer: Mapping[str, Any] = call(control, "GET", STATUS)
+    except NoDaemonError:
+        return None
+    except ShipkeeperError as error:
+        return Unseen(str(error).splitlines()[0])
+    return answer
+
+
+def _folder(path: Path) -> Folder | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Folder(
+        path=str(path), owner=owner(found.st_uid), mode=found.st_mode & 0o7777, writable=os.access(path, os.W_OK)
+    )
+
+
+def _port_holder(listen: str) -> str | None:
+    port = int(listen.rpartition(":")[2])
+    return holder(port) if port and taken(port) else None

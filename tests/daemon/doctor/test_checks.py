@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from collectors.facts import EngineState
+from daemon.doctor.catalogue import CHECKS, examine
+from daemon.doctor.facts import Host, TextFile, Unseen
+from daemon.doctor.finding import Level
+from daemon.doctor.report import as_json, explained, lines, wrong
+from tests.daemon.doctor.cases import CASES, Case
+from tests.daemon.doctor.hosts import WELL, with_engine, with_gpus, with_ours, without_engine
+from tests.daemon.doctor.troubleshooting import PAGE, page
+
+JUDGES = {check.name: check.judge for check in CHECKS}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}-{case.what[:40]}-{case.cure[:30]}")
+def test_each_fault_is_told_with_its_cure(case: Case) -> None:
+    found = [each for each in JUDGES[case.check](case.host) if case.what in each.what]
+    (finding,) = found
+    assert finding.level is case.level
+    assert any(case.cure in line for line in finding.cure) if case.cure else not finding.cure
+
+
+def test_every_check_finds_something_wrong_somewhere() -> None:
+    assert {case.check for case in CASES} == set(JUDGES)
+
+
+def test_a_good_host_has_nothing_to_be_told() -> None:
+    results = list(examine(WELL))
+    assert {each.finding.level for each in results} == {Level.OK}
+    assert [line.text for line in lines(WELL, results)] == [
+        "doctor on gpu-host-2 · Docker 28.5.2 at unix:///var/run/docker.sock · nothing is wrong",
+        "",
+        f"{len(results)} things looked at and well",
+    ]
+
+
+def test_what_cannot_be_seen_is_never_called_well() -> None:
+    blind: dict[str, Any] = {
+        field.name: Unseen("this user may not look")
+        for field in fields(Host)
+        if field.name in {"socket", "units", "process", "daemon_json", "containers", "disks", "gpus"}
+    }
+    host = replace(without_engine(EngineState.DENIED, "permission denied"), **blind)
+    told = {each.check.name: each.finding.level for each in examine(host)}
+    for check in ("daemon-json", "disk-space", "inodes", "data-root", "reserved-blocks", "engine-exposed"):
+        assert told[check] is Level.UNSEEN
+    for check in ("gpu-driver", "gpu-runtime", "gpu-cdi", "gpu-containers", "service-access", "socket-activation"):
+        assert told[check] is Level.UNSEEN
+    for check in ("log-rotation", "build-cache", "live-restore", "storage-driver", "engine-age", "cgroup-version"):
+        assert told[check] is Level.UNSEEN
+
+
+def test_the_worst_comes_first_and_among_equals_what_matters_most() -> None:
+    host = replace(
+        with_engine({"LoggingDriver": "json-file"}, live_restore=False), clock=replace(WELL.clock, synchronized=False)
+    )
+    told = [(each.check.name, each.finding.level) for each in examine(host) if each.finding.level is not Level.OK]
+    assert told == [("log-rotation", Level.WARNING), ("clock", Level.WARNING), ("live-restore", Level.NOTE)]
+
+
+def test_a_note_is_not_wrong_and_a_warning_is() -> None:
+    assert not wrong(list(examine(with_engine(live_restore=False))))
+    assert wrong(list(examine(with_engine(storage_driver="devicemapper"))))
+
+
+def test_the_document_for_programs_holds_every_finding() -> None:
+    results = list(examine(with_engine(live_restore=False)))
+    document = as_json(results)
+    assert document["ok"] is True
+    assert len(document["findings"]) == len(results)
+    assert {each["status"] for each in document["findings"]} == {"ok", "note"}
+    (note,) = [each for each in document["findings"] if each["status"] == "note"]
+    assert note["check"] == "live-restore"
+    assert note["why"].startswith("Each upgrade of Docker")
+    assert note["cure"][-1] == "sudo systemctl reload docker"
+
+
+def test_a_finding_is_told_as_what_why_and_lines_to_paste() -> None:
+    host = with_engine(live_restore=False)
+    script = "import json,sys; f=sys.argv[1]; d=json.load(open(f)); d.update(json.loads(sys.argv[2])); "
+    script += 'open(f,"w").write(json.dumps(d,indent=2)+chr(10))'
+    assert [line.text for line in lines(host, list(examine(host)))][2:6] == [
+        "note      live-restore is off: containers are stopped with the engine  [live-restore]",
+        "  why     Each upgrade of Docker, which may come by itself, is an outage of everything otherwise.",
+        "  cure    sudo cp -p /etc/docker/daemon.json /etc/docker/daemon.json.before",
+        f"          sudo python3 -c '{script}' /etc/docker/daemon.json '{{\"live-restore\": true}}'",
+    ]
+
+
+def test_what_could_not_be_seen_is_told_once_for_each_reason() -> None:
+    host = without_engine(EngineState.HUNG, "Docker is hung")
+    told = [line.text for line in lines(host, list(examine(host))) if line.text.startswith("not seen")]
+    assert len(told) == len(set(told)) == 1
+    assert "[log-rotation, storage-driver," in told[0]
+
+
+def test_names_cannot_colour_or_forge_what_is_printed() -> None:
+    forged = "x\n\x1b[31m\u202e"
+    host = replace(
+        with_ours(config_problem=forged, listen=f"{forged}:9817", port_holder=forged, status=None),
+        name=forged,
+        daemon_json=TextFile(path=forged, text='{"\\u001b[31m\\n": 1}'),
+        units={"shipkeeper.service": {"LoadState": "loaded", "User": forged, "ActiveState": forged}},
+    )
+    printed = "".join(line.text for line in lines(host, list(examine(host))))
+    assert not set(printed) & {"\n", "\x1b", "\u202e"}
+
+
+def test_a_check_explains_itself() -> None:
+    (inodes,) = [check for check in CHECKS if check.name == "inodes"]
+    assert [line.text for line in explained(inodes)] == [
+        "inodes: how many more files those filesystems can hold",
+        "Without an inode every new file fails with `no space left on device`, on a disk that shows room.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "how"),
+    [
+        (with_gpus(on_pci_bus=1, driver="580.65", toolkit="/usr/bin/nvidia-container-runtime-hook"), "NVIDIA's hook"),
+        (replace(with_engine(runtimes=("runc", "nvidia")), gpus=with_gpus(on_pci_bus=1).gpus), "the runtime nvidia"),
+        (with_gpus(on_pci_bus=1, cdi_files=("/etc/cdi/nvidia.yaml",)), "CDI"),
+    ],
+)
+def test_each_way_in_which_containers_get_gpus_will_do(host: Host, how: str) -> None:
+    (finding,) = JUDGES["gpu-runtime"](host)
+    assert (finding.level, finding.what) == (Level.OK, f"the engine gives containers GPUs by {how}")
+
+
+def test_the_page_of_troubleshooting_is_what_the_checks_say() -> None:
+    if os.environ.get("GOLDEN") == "write":
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page()

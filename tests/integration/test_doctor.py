@@ -1,0 +1,238 @@
+"""The doctor on real engines with real faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.doctor.checks.daemon_json import daemon_json
+from daemon.doctor.facts import Process, TextFile
+from daemon.doctor.finding import Level
+from tests.daemon.doctor.hosts import ENGINE, WELL
+from tests.integration.daemon_under_test import DaemonUnderTest
+from tests.integration.doctor_under_test import doctor
+from tests.lab.binaries import Suite
+from tests.lab.engine import PrivateEngine
+from tests.lab.errors import LabError
+from tests.lab.images import IDLE
+from tests.lab.nvml import FakeGpu, FakeNvml
+from tests.lab.scripted_engine import ScriptedEngine
+from tests.lab.tap import SocketTap
+
+if TYPE_CHECKING:
+    from tests.lab.slack import FakeSlack
+
+REFUSED = (
+    "{",
+    "[]",
+    '{"graph": "/data"}',
+    '{"cluster-store": "x"}',
+    '{"api-cors-header": "*"}',
+    '{"oom-score-adjust": -500}',
+    '{"live-restor": true}',
+    '{"Debug": true}',
+    '{"log-opts": {"max-file": 3}}',
+    '{"firewall-backend": "nftables"}',
+    '{"log-opt": {"max-size": "10m"}}',
+    '{"insecure": {"registries": []}}',
+    '{"pidfile": "/run/x.pid"}',  # the lab gives it by a flag
+    '{"hosts": ["unix:///x.sock"]}',
+)
+TAKEN = (
+    "{}",
+    "",
+    '{"log-driver": "local", "log-opts": {"max-size": "10m"}, "live-restore": true}',
+    '{"proxies": {"http-proxy": "http://x"}, "cdi-spec-dirs": ["/x"], "features": {"cdi": true}}',
+    '{"registry-mirror": ["https://mirror.example"]}',
+    '{"anything": {"debug": true}}',
+    '{"builder": {"gc": {"enabled": true, "defaultKeepStorage": "1GB"}}, "default-ulimits": {}}',
+    '{"deprecated-key-path": "/etc/docker/key.json", "debug": true, "debug": false}',
+)
+
+
+def test_the_doctor_refuses_the_settings_that_the_engine_refuses_and_no_others() -> None:
+    with PrivateEngine(Suite.SID) as engine:
+        command = Path(f"/proc/{engine.pid}/cmdline").read_text().split("\0")[:-1]
+        inside = ["nsenter", "--target", str(engine.root_pid), "--mount", *command, "--validate"]
+        reach = replace(WELL.reach, engine=replace(ENGINE, version=engine.api.version()["Version"]))
+        for text in (*REFUSED, *TAKEN):
+            engine.daemon_json.write_text(text)
+            file = TextFile(path=str(engine.daemon_json), text=text)
+            host = replace(WELL, reach=reach, process=Process(arguments=tuple(command[1:])), daemon_json=file)
+            told = {each.level for each in daemon_json(host)}
+            taken = subprocess.run(inside, check=False, capture_output=True).returncode == 0
+            assert (Level.PROBLEM not in told) == taken == (text in TAKEN), text
+
+
+@pytest.mark.slow
+def test_an_old_engine_ends_with_the_settings_that_the_doctor_refused(tmp_path: Path) -> None:
+    with PrivateEngine(Suite.BOOKWORM) as engine:
+        engine.daemon_json.write_text('{"log-format": "json"}')
+        assert doctor(engine.docker_host, tmp_path).one("daemon-json")[0] == "fail"
+        with pytest.raises(LabError, match="log-format"):
+            engine.restart()
+
+
+@pytest.mark.slow
+def test_a_stopped_a_killed_and_a_frozen_engine_are_told_apart(engine: PrivateEngine, tmp_path: Path) -> None:
+    engine.freeze()
+    frozen = doctor(engine.docker_host, tmp_path)
+    engine.thaw()
+    engine.kill()
+    killed = doctor(engine.docker_host, tmp_path)
+    engine.start()
+    engine.stop()
+    stopped = doctor(engine.docker_host, tmp_path)
+    told = [said.one("engine-reachable")[1] for said in (frozen, killed, stopped)]
+    assert "does not answer in time" in told[0]
+    assert "connection refused" in told[1]
+    assert "no such socket" in told[2]
+    for said in (frozen, killed, stopped):
+        assert said.code == 1
+        assert said.of("engine-reachable")[0]["cure"]
+        assert said.one("live-restore")[0] == "skipped"
+
+
+@pytest.mark.slow
+def test_it_looks_and_changes_nothing(engine: PrivateEngine, tmp_path: Path) -> None:
+    engine.run(IDLE, name="service")
+    with SocketTap(tmp_path / "tap.sock", engine.socket) as tap:
+        said = doctor(tap.docker_host, tmp_path)
+        assert {each.method for each in tap.asked} == {"GET"}
+    assert said.one("engine-reachable")[0] == "ok"
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.slow
+def test_an_engine_that_never_ends_an_answer_holds_nobody_up(tmp_path: Path) -> None:
+    with ScriptedEngine(tmp_path / "docker.sock") as engine:
+        engine.hung_paths = {"/info", "/containers/json"}
+        said = doctor(f"unix://{engine.socket_path}", tmp_path)
+    assert said.one("engine-reachable")[0] == "fail"
+
+
+@pytest.mark.slow
+def test_without_root_and_group_it_names_the_group_and_what_was_not_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with PrivateEngine(Suite.SID) as engine:
+        os.chown(engine.socket, 0, 6)
+        engine.socket.chmod(0o660)
+        said = doctor(engine.docker_host, folder, nobody=True)
+    assert said.code == 1
+    assert "this user may not talk to it" in said.one("engine-reachable")[1]
+    assert "sudo usermod -aG disk nobody" in said.cure("engine-reachable")
+    assert said.one("log-rotation")[0] == "skipped"
+
+
+@pytest.mark.slow
+def test_a_socket_that_everyone_may_use_is_a_problem(engine: PrivateEngine, tmp_path: Path) -> None:
+    before = engine.socket.stat().st_mode
+    engine.socket.chmod(0o666)
+    try:
+        assert f"sudo chmod o= {engine.socket}" in doctor(engine.docker_host, tmp_path).cure("engine-exposed")
+    finally:
+        engine.socket.chmod(before)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_what_an_engine_was_started_with_is_judged(tmp_path: Path) -> None:
+    settings = {
+        "storage-driver": "vfs",
+        "live-restore": True,
+        "builder": {"gc": {"enabled": False}},
+        "registry-mirror": ["https://mirror.example"],
+    }
+    port = f"tcp://127.0.0.1:{free_port()}"
+    with PrivateEngine(Suite.SID, settings=settings, arguments=[f"--host={port}", "--tls=false"]) as engine:
+        engine.run(IDLE, name="chatty")
+        said = doctor(engine.docker_host, tmp_path)
+        assert engine.api.info()["RegistryConfig"]["Mirrors"] is None
+    assert said.one("storage-driver")[0] == "fail"
+    assert said.one("live-restore")[0] == "ok"
+    assert said.one("build-cache")[0] == "warn"
+    assert "has no effect" in said.one("daemon-json")[1]  # and it has none
+    assert not (tmp_path / "state").exists()
+    assert [each["status"] for each in said.of("log-rotation")] == ["warn", "warn"]
+    assert "chatty" in said.of("log-rotation")[1]["what"]
+    assert (said.one("engine-exposed")[0], port in said.one("engine-exposed")[1]) == ("warn", True)
+
+
+@pytest.mark.slow
+def test_the_cure_for_logs_without_end_cures_them(tmp_path: Path) -> None:
+    with PrivateEngine(Suite.SID, settings={"debug": False}) as engine:
+        said = doctor(engine.docker_host, tmp_path)
+        assert said.one("log-rotation")[0] == "warn"
+        for line in said.cure("log-rotation").splitlines()[:2]:
+            subprocess.run(line.replace("sudo ", ""), shell=True, check=True)  # noqa: S602  as a person pastes it
+        assert json.loads(engine.daemon_json.read_text()) == {"debug": False, "log-driver": "local"}
+        engine.restart()
+        assert doctor(engine.docker_host, tmp_path).one("log-rotation")[0] == "ok"
+
+
+@pytest.mark.slow
+def test_gpus_that_the_engine_cannot_give_are_found_and_who_asked_for_one(tmp_path: Path) -> None:
+    nvml = FakeNvml(tmp_path / "nvml", FakeGpu())
+    with PrivateEngine(Suite.SID) as engine:
+        device = {"Driver": "", "Count": 1, "Capabilities": [["gpu"]]}
+        container = engine.create(IDLE, name="trainer", device_requests=[device])
+        with pytest.raises(Exception, match="could not select device driver"):
+            engine.api.start(container)
+        engine.run(IDLE, name="notebook", config={"environment": {"NVIDIA_REQUIRE_CUDA": "cuda>=12"}})
+        said = doctor(engine.docker_host, tmp_path, environ=nvml.environment)
+        nvml.kernel = "570.00"
+        nvml.write()
+        broken = doctor(engine.docker_host, tmp_path, environ=nvml.environment)
+    assert said.one("gpu-driver")[0] == "ok"
+    assert said.one("gpu-runtime")[0] == "fail"
+    told = {each["what"].partition(":")[0]: each["status"] for each in said.of("gpu-containers")}
+    assert told == {"trainer": "warn", "notebook": "note"}
+    # Here is no kernel module that could be asked as well, so it is not said whether there are GPUs at all.
+    assert "mismatch" in broken.one("gpu-driver")[1]
+    assert broken.one("gpu-runtime")[0] == "skipped"
+
+
+@pytest.mark.slow
+def test_an_engine_with_the_hook_gives_gpus(tmp_path: Path) -> None:
+    nvml = FakeNvml(tmp_path / "nvml", FakeGpu())
+    with PrivateEngine(Suite.SID, gpus=1) as engine:
+        said = doctor(engine.docker_host, tmp_path, environ=nvml.environment)
+    # The engine found them by CDI, which 28.3 and later tell; the hook lies in its own mount namespace.
+    assert said.one("gpu-runtime") == ("ok", "the engine gives containers GPUs by CDI")
+
+
+@pytest.mark.slow
+def test_a_running_daemon_is_asked_and_its_mistakes_are_told(
+    engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
+) -> None:
+    with DaemonUnderTest(tmp_path, engine, slack) as daemon:
+        said = doctor(daemon.tap.docker_host, tmp_path, environ={"SHIPKEEPER_CONFIG": str(daemon.config)})
+        daemon.config.chmod(0o644)
+        exposed = doctor(daemon.tap.docker_host, tmp_path, environ={"SHIPKEEPER_CONFIG": str(daemon.config)})
+        daemon.config.chmod(0o600)
+    assert said.one("service") == ("ok", "the daemon runs, version 0.1.0")
+    assert said.one("sinks") == ("ok", "alerts go to people")
+    assert said.one("configuration")[0] == "ok"
+    assert "others may read this secret" in exposed.cure("configuration")
+    assert exposed.one("configuration")[0] == "fail"
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_told_with_who_has_it(engine: PrivateEngine, tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        listen = f"127.0.0.1:{server.getsockname()[1]}"
+        said = doctor(engine.docker_host, tmp_path, environ={"SHIPKEEPER_WEB__LISTEN": listen})
+    assert said.one("port")[1].startswith(f"the port of {listen} is taken by pid {os.getpid()} (")
