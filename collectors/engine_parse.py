@@ -167,7 +167,14 @@ def _image(item: Fields) -> Image:
         created_at=created if created is not None and created >= _FIRST_IMAGES else None,
         parent_id=item.text("ParentId"),
         inspected=False,
+        unique_bytes=_unique_bytes(item),
     )
+
+
+def _unique_bytes(item: Fields) -> int | None:
+    """Give what no other image shares; Docker writes -1 where it was not asked to work that out."""
+    shared = item.number("SharedSize") if item.has("SharedSize") else -1
+    return max(item.number("Size") - shared, 0) if shared >= 0 else None
 
 
 def last_tagged_at(answer: object) -> datetime | None:

@@ -15,10 +15,9 @@ from daemon.plans import make_plan, to_json
 from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
-from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
@@ -74,6 +73,7 @@ class Answers:
         executor: Executor,
         autopsy: Autopsy,
         digests: Digests,
+        silences: Callable[[], list[dict[str, Any]]],
         configuration: Configuration,
     ) -> None:
         self._self = myself
@@ -89,14 +89,13 @@ class Answers:
         self._executor = executor
         self._autopsy = autopsy
         self._digests = digests
+        self._silences = silences
         self._configuration = configuration
 
     def status(self) -> dict[str, Any]:
         """Answer `shipkeeper status`."""
         snapshot = self._snapshot()
         book = self._watch.book
-        policy = book.policies.get("disk_pressure")
-        pressure = policy if isinstance(policy, DiskPressure) else None
         return {
             "version": self._self.version,
             "mode": book.mode,
@@ -105,11 +104,16 @@ class Answers:
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
             "filesystems": [
-                status.filesystem_json(filesystem, pressure, *self._disks.growth(filesystem))
+                status.filesystem_json(
+                    filesystem,
+                    book.pressure.level(filesystem, snapshot.facts) if book.pressure else None,
+                    *self._disks.growth(filesystem),
+                )
                 for filesystem in snapshot.facts.filesystems
             ],
             "disk_usage": [status.use_json(use) for use in self._disks.uses()],
             "alerts": status.alerts_json(snapshot.alerts.values()),
+            "silences": self._silences(),
             "containers": status.containers_json(snapshot),
             "policies": [
                 {

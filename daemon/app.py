@@ -31,12 +31,15 @@ from collectors.own_container import own_container_id
 from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
-from daemon.alerts import outbox, posts
+from daemon.alert_answers import AlertAnswers
+from daemon.alerts import chronicle, outbox, posts
+from daemon.alerts.acks import Acks
 from daemon.alerts.alertmanager import PATH as ALERTS_PATH
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.http_call import Credentials, HttpCall
 from daemon.alerts.pusher import Pusher
 from daemon.alerts.sender import Route, Sender
+from daemon.alerts.silences import Silences
 from daemon.alerts.slack import SlackSink
 from daemon.alerts.slack_bot import SlackBotSink
 from daemon.alerts.webhook import WebhookSink
@@ -116,6 +119,7 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
+    from daemon.web.exchange import Request
 
 log = logging.getLogger("daemon.app")  # `python -m` calls this module __main__
 
@@ -179,6 +183,7 @@ class App:
         self.store = Store.open(settings.state_dir(os.environ, os.geteuid()), clock)
         self._closing.callback(self.store.close)
         self._steady = steady.load(self.store, clock)
+        self._silences, self._acks = Silences(self.store, self._steady), Acks(self.store, self._steady)
         calls = EngineCalls()
         connect, pinging, patiently = (
             partial(EngineApi.connect, endpoint, patience, calls)
@@ -235,6 +240,8 @@ class App:
             ),
             clock,
         )
+        # For the executor's thread alone, as the recheck is.
+        measure = FreeSpace().of if self._is_local() else lambda _: None
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
@@ -242,11 +249,12 @@ class App:
                 lambda: self.watch.snapshot,
                 self._book,
                 clock,
+                measure,
             ),
             writer=partial(DockerWriter, endpoint, calls, clock),
             acting=ActingLock(endpoint),
             evidence=Evidence(files, examiner, lambda: self.watch.book.evidence_bytes, self._critical),
-            free_bytes=FreeSpace().of if self._is_local() else lambda _: None,
+            measure=measure,
             grace=Grace(clock, self.engine, self._grace),
             engine=self.engine,
             book=self._book,
@@ -298,8 +306,10 @@ class App:
             vitals=self._vitals,
             crew=crew,
             configuration=configuration,
+            silences=self._silences,
             local=self._is_local(),
         )
+        alerts = AlertAnswers(self.store, self._silences, self._acks, self._steady, self._wake)
         self.answers = Answers(
             Self(version=self._version, started_at=clock.monotonic()),
             clock=clock,
@@ -314,6 +324,7 @@ class App:
             executor=self.executor,
             autopsy=Autopsy(examiner, files),
             digests=self._digests,
+            silences=alerts.silences,
             configuration=configuration,
         )
         self.exposition = Exposition(exports.collectors(), process_registry(), clock)
@@ -333,14 +344,18 @@ class App:
             verb_table(
                 status=lambda _: self.answers.status(),
                 plan=lambda _: self.answers.plan(),
-                apply=lambda request: self.answers.apply(
-                    request.query.get("plan", ""), request.peer.words if request.peer else "unknown"
-                ),
+                apply=lambda request: self.answers.apply(request.query.get("plan", ""), _who(request)),
                 run=lambda request: self.answers.run(request.query),
                 audit=lambda request: self.answers.audit(request.query),
                 autopsy=lambda request: self.answers.autopsy(request.query),
                 alerts=lambda _: self.answers.alerts(),
                 alerts_test=lambda _: self.answers.test_sinks(),
+                alerts_show=lambda request: alerts.show(request.query),
+                alerts_history=lambda request: alerts.history(request.query),
+                alerts_ack=lambda request: alerts.ack(request.query, _who(request)),
+                silences=lambda _: alerts.silences(),
+                silence=lambda request: alerts.silence(request.query, _who(request)),
+                unsilence=lambda request: alerts.unsilence(request.query, _who(request)),
             ),
             crew,
         )
@@ -492,6 +507,8 @@ class App:
             last_use=last_use,
             idle=idle,
             clock_steps=clock_steps,
+            silences=self._silences,
+            acks=self._acks,
             sinks=lambda: self.sender.sinks,
             clock=clock,
             steady=self._steady,
@@ -507,6 +524,8 @@ class App:
         self.store.write(lambda connection: outbox.prune(connection, now))
         self.store.write(lambda connection: posts.prune(connection, now))
         self.store.write(lambda connection: runs.prune(connection, now))
+        self.store.write(lambda connection: chronicle.prune(connection, now))
+        self._acks.prune()
 
     def _digest(self) -> None:
         self._digests.note()
@@ -567,6 +586,11 @@ def _alertmanagers(settings: Settings) -> Mapping[str, HttpCall]:
         )
         for number, url in enumerate(settings.alertmanager.urls, start=1)
     }
+
+
+def _who(request: Request) -> str:
+    """Say which user asks, as the kernel names them."""
+    return request.peer.words if request.peer else "unknown"
 
 
 def _version() -> str:

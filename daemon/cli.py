@@ -14,26 +14,27 @@ from urllib.parse import urlencode
 import typer
 
 from daemon import unit_state
+from daemon.alert_commands import alerts
+from daemon.asking import AsJson, Config, ask, echo_json
 from daemon.audit_lines import audit_lines
 from daemon.autopsy_lines import autopsy_lines
-from daemon.client import NoDaemonError, call
+from daemon.client import NoDaemonError
 from daemon.clock import SystemClock
 from daemon.doctor import report
 from daemon.doctor.catalogue import CHECKS, examine
 from daemon.doctor.observe import observe
 from daemon.doctor.world import World
-from daemon.errors import ConfigError, ShipkeeperError
-from daemon.loading import DEFAULT_FILE, config_file, load, load_for_asking
+from daemon.errors import ShipkeeperError
+from daemon.loading import config_file, load
 from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
 from daemon.run_lines import run_lines, step_lines, went_well
-from daemon.terminal import alert_lines, outcome_lines, show, status_lines
-from daemon.verbs import ALERTS, ALERTS_TEST, APPLY, AUDIT, AUTOPSY, AUTOPSY_LINES, PLAN, RUN, STATUS
+from daemon.terminal import show, status_lines
+from daemon.verbs import APPLY, AUDIT, AUTOPSY, AUTOPSY_LINES, PLAN, RUN, STATUS
 from daemon.web.access import Access
 from policies import words
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
     from daemon.doctor.catalogue import Check
 
 app = typer.Typer(
@@ -43,19 +44,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-alerts = typer.Typer(help="The alerts that are pending or firing, and the way to people.", no_args_is_help=True)
 app.add_typer(alerts, name="alerts")
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help=f"The configuration; else $SHIPKEEPER_CONFIG, else {DEFAULT_FILE}, else the defaults.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 
 @app.callback()
@@ -99,11 +88,11 @@ def plan(
     """Show what a cleanup would remove, and why; this removes nothing."""
     chosen = config or context.obj
     try:
-        answer = _ask(chosen, "GET", PLAN)
+        answer = ask(chosen, "GET", PLAN)
     except NoDaemonError:
         answer = _plan_without_daemon(chosen)
     if as_json:
-        _echo_json(answer)
+        echo_json(answer)
         return
     for line in plan_lines(from_json(answer), explain=explain):
         typer.echo(line)
@@ -117,7 +106,7 @@ def apply(
 ) -> None:
     """Remove what a plan names, as far as it may still be removed; for root and the daemon's user."""
     chosen = config or context.obj
-    answer = _ask(chosen, "POST", f"{APPLY}?{urlencode({'plan': plan})}")
+    answer = ask(chosen, "POST", f"{APPLY}?{urlencode({'plan': plan})}")
     told = 0
     while True:
         done = [step for step in answer["steps"] if step["outcome"]]
@@ -125,7 +114,7 @@ def apply(
         told = len(done)
         if answer["state"] != "running":
             break
-        answer = _ask(chosen, "GET", f"{RUN}?{urlencode({'id': answer['id'], 'seen': told})}")
+        answer = ask(chosen, "GET", f"{RUN}?{urlencode({'id': answer['id'], 'seen': told})}")
     show(run_lines(answer))
     if not went_well(answer):
         raise typer.Exit(1)
@@ -141,7 +130,7 @@ def audit(
 ) -> None:
     """List what was removed, skipped or failed, who asked for it and why, the oldest first."""
     chosen, after = config or context.obj, 0
-    while steps := _ask(chosen, "GET", f"{AUDIT}?{urlencode({'since': since, 'after': after})}"):
+    while steps := ask(chosen, "GET", f"{AUDIT}?{urlencode({'since': since, 'after': after})}"):
         after = steps[-1]["entry"]
         if as_json:
             typer.echo("\n".join(json.dumps(step) for step in steps))
@@ -162,9 +151,9 @@ def autopsy(
 ) -> None:
     """Tell how a container ended or is, from Docker or from what was kept of it, and how to look further."""
     question = urlencode({"container": container, "log_lines": log_lines})
-    answer = _ask(config or context.obj, "GET", f"{AUTOPSY}?{question}")
+    answer = ask(config or context.obj, "GET", f"{AUTOPSY}?{question}")
     if as_json:
-        _echo_json(answer)
+        echo_json(answer)
     else:
         show(autopsy_lines(answer, SystemClock().now()))
 
@@ -172,9 +161,9 @@ def autopsy(
 @app.command()
 def status(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
     """Show how the engine, the filesystems, the alerts and the daemon itself are."""
-    answer = _ask(config or context.obj, "GET", STATUS)
+    answer = ask(config or context.obj, "GET", STATUS)
     if as_json:
-        _echo_json(answer)
+        echo_json(answer)
     else:
         show(status_lines(answer))
 
@@ -197,29 +186,10 @@ def doctor(
     host = observe(config or context.obj, world)
     results = list(examine(host))
     if as_json:
-        _echo_json(report.as_json(results))
+        echo_json(report.as_json(results))
     else:
         show(report.lines(host, results))
     if report.wrong(results):
-        raise typer.Exit(1)
-
-
-@alerts.command("list")
-def list_alerts(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
-    """List the alerts that are pending or firing, the worst first."""
-    answer = _ask(config or context.obj, "GET", ALERTS)
-    if as_json:
-        _echo_json(answer)
-    else:
-        show(alert_lines(answer))
-
-
-@alerts.command("test")
-def send_test(context: typer.Context, config: Config = None) -> None:
-    """Send a test message everywhere alerts go, and tell what each place said; for root and the daemon's user."""
-    answer = _ask(config or context.obj, "POST", ALERTS_TEST)
-    show(outcome_lines(answer))
-    if not all(outcome["ok"] for outcome in answer):
         raise typer.Exit(1)
 
 
@@ -252,22 +222,6 @@ def _check(name: str) -> Check:
     return known[name]
 
 
-def _ask(config: Path | None, method: str, path: str) -> Any:
-    control_socket = _settings_for_asking(config).control_socket(os.environ, os.geteuid())
-    return call(control_socket, method, path)
-
-
-def _settings_for_asking(config: Path | None) -> Settings:
-    """Give what leads to the daemon; the defaults where the system's file is closed to this user, who may ask."""
-    file = config_file(config, os.environ)
-    try:
-        return load_for_asking(file, os.environ)
-    except ConfigError as error:
-        if file == DEFAULT_FILE and isinstance(error.__cause__, PermissionError):
-            return load_for_asking(None, os.environ)
-        raise
-
-
 def _plan_without_daemon(config: Path | None) -> Any:
     """Let the daemon's own program look once; its log goes to standard error."""
     made = subprocess.run(daemon_command(config, "--plan-json"), stdout=subprocess.PIPE, check=False)  # noqa: S603  no shell
@@ -275,10 +229,6 @@ def _plan_without_daemon(config: Path | None) -> Any:
         raise typer.Exit(made.returncode)
     typer.echo("shipkeeper: no daemon runs; this plan was made without its memory and cannot be applied", err=True)
     return json.loads(made.stdout)
-
-
-def _echo_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from daemon.alerts.http_call import Credentials
 from daemon.alerts.routing import RoutingRule
 from daemon.derived_tables import (
     AlertTables,
+    BoundedSettings,
     CleanupSettings,
     PolicyTables,
+    ReliefSettings,
     alert_tables,
     policy_tables,
     read_as,
@@ -48,6 +50,7 @@ from daemon.values import (
     WebhookAddress,
     is_channel,
 )
+from policies import relief
 from policies.build_cache import BuildCache
 from policies.catalogue import BY_NAME, RULES
 from policies.containers import ExitedContainers
@@ -79,14 +82,16 @@ CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
 )
 """Every policy that removes, by the name of its table. A new one is one line here."""
 JUDGES: Mapping[str, type[Policy]] = MappingProxyType(
-    {"logs": LargeLogs, "disk_pressure": DiskPressure, "gpu_devices": GpuDevices, "gpu_usage": GpuUsage}
+    {"logs": LargeLogs, relief.NAME: DiskPressure, "gpu_devices": GpuDevices, "gpu_usage": GpuUsage}
 )
-"""The same of those that have settings and remove nothing."""
+"""The same of those that have settings and alerts; disk_pressure removes as well, only what a full disk needs."""
 OFF = frozenset({"images_unused"})
 """What somebody has to switch on."""
 
 _ALERT_TABLES = alert_tables(RULES)
-_POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
+_POLICY_TABLES = policy_tables(
+    {**CLEANUPS, **JUDGES}, {**dict.fromkeys(CLEANUPS, CleanupSettings), relief.NAME: ReliefSettings}, OFF
+)
 _SHORTEST_GPU_INTERVAL = timedelta(seconds=1)
 _LONGEST_GPU_INTERVAL = timedelta(minutes=5)
 _SHORTEST_HEARTBEAT = timedelta(seconds=10)
@@ -457,7 +462,7 @@ class Settings(Section):
     def bounds(self) -> Mapping[str, Bounds]:
         """Give what bounds each policy that removes, by the name of its table."""
         tables = self.policies.by_name()
-        return {name: table.bounds() for name, table in tables.items() if isinstance(table, CleanupSettings)}
+        return {name: table.bounds() for name, table in tables.items() if isinstance(table, BoundedSettings)}
 
     def protection(self) -> Protection:
         """Give the owner's globs in the form that policies read."""

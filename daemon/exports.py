@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collectors.families import Family
     from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
+    from daemon.alerts.silences import Silences
     from daemon.clock import Clock
     from daemon.crew import Crew
     from daemon.dead_mans_switch import DeadMansSwitch
@@ -66,6 +67,7 @@ class Exports:
         vitals: Callable[[], Vitals],
         crew: Crew,
         configuration: Configuration,
+        silences: Silences,
         local: bool,
     ) -> None:
         """Take `local` if the engine runs on this machine: else this machine's figures say nothing of it."""
@@ -83,6 +85,7 @@ class Exports:
         self._vitals = vitals
         self._crew = crew
         self._configuration = configuration
+        self._silences = silences
         self._local = local
         self._host = Host()
 
@@ -169,5 +172,6 @@ class Exports:
             failures=self._watch.failures,
             restarts=self._crew.restarts,
             configuration=self._configuration.standing,
+            silences=len(self._silences.in_force()),
             now=self._clock.now(),
         )

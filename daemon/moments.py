@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from policies import durations
 
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""What is meant for ever ends then."""
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 """Nothing of ours is older, and nobody's clock counts further back."""
 
@@ -24,3 +26,18 @@ def since(text: str, now: datetime) -> datetime:
         at = datetime.fromisoformat(text.strip())
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     return max(at, _EARLIEST).astimezone(UTC)
+
+
+def until(text: str, now: datetime) -> datetime:
+    """
+    Read until when: `2h` is that long from now, else an RFC 3339 time, in UTC if it has no offset.
+
+    ValueError for anything else.
+    """
+    try:
+        return min(now + durations.parse(text), _LATEST)
+    except OverflowError:
+        return _LATEST
+    except ValueError:
+        at = datetime.fromisoformat(text.strip())
+        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)

@@ -27,6 +27,7 @@ from collectors.gpu_requests import effective
 from daemon.gpu_holds import GpuHolds
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
+from daemon.pressed import Pressed
 from policies import ages, gpu_words, words
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Observer:
         self._shown: dict[str, tuple[Container, Container]] = {}
         self._manner = True, ""
         self._gpu_holds = GpuHolds()
+        self._pressed = Pressed()
 
     @property
     def ready(self) -> bool:
@@ -139,8 +141,9 @@ class Observer:
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
+        facts = replace(facts, images=self._images(facts.images))
         return Observation(
-            facts=replace(facts, images=self._images(facts.images)),
+            facts=replace(facts, pressed=self._pressed.look(facts, book.pressure)),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
@@ -223,6 +226,7 @@ class Observer:
             networks=self._networks(stock.networks),
             volumes=self._volumes(stock.volumes),
             logs=stock.logs,
+            watched=self._eyes.sightings.watched,
             clock_set_ago=self._eyes.clock_steps.set_ago,
             deaths=deaths,
             oom_kills=kills,

@@ -156,4 +156,30 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX post_members_of ON post_members(fingerprint)",
         "CREATE TABLE pauses(sink TEXT PRIMARY KEY, until REAL NOT NULL) STRICT",
     ),
+    (
+        "CREATE TABLE silences(id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT",
+        "CREATE TABLE acks(fingerprint TEXT PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL) STRICT",
+        """
+        CREATE TABLE alert_log(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            what TEXT NOT NULL,
+            why TEXT NOT NULL,
+            who TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            alert TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            severity TEXT NOT NULL
+        ) STRICT
+        """,
+        # What fires was told, and what was told was an incident.
+        """
+        UPDATE alert_states SET record = json_set(
+            record,
+            '$.heard', CASE WHEN json_extract(record, '$.phase') IN ('firing', 'clearing') THEN 'firing' ELSE '' END,
+            '$.told_severity', json_extract(record, '$.severity'),
+            '$.incident', json_extract(record, '$.episode')
+        ) WHERE json_valid(record)
+        """,
+    ),
 )

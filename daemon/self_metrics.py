@@ -30,6 +30,7 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     failures: int,
     restarts: Mapping[str, int],
     configuration: Standing,
+    silences: int,
     now: datetime,
 ) -> Iterator[Family]:
     """Give the figures of this moment."""
@@ -44,6 +45,8 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     )
     yield from _configuration(configuration)
     yield _alerts(snapshot.alerts.values() if snapshot else ())
+    yield _marked(snapshot.alerts.values() if snapshot else ())
+    yield Family(f"{_P}silences", "gauge", "Silences and maintenance windows in force.", [("", silences)])
     yield from _sinks(sinks, now)
 
 
@@ -113,6 +116,31 @@ def _alerts(alerts: Iterable[AlertState]) -> Family:
         [
             (label_block(alert=catalogue.BY_NAME[alert].camel, state=state, severity=severity), count)
             for (alert, state, severity), count in sorted(counts.items())
+        ],
+    )
+
+
+def _marked(alerts: Iterable[AlertState]) -> Family:
+    """Count what is not told as it would be by itself; one alert can be several of these."""
+    counts = Counter(
+        (state.alert, mark)
+        for state in alerts
+        if state.alert in catalogue.BY_NAME
+        for mark, is_so in (
+            ("silenced", state.silenced_by is not None),
+            ("acked", bool(state.acked_by)),
+            ("inhibited", bool(state.inhibited_by)),
+            ("flapping", state.flapping),
+        )
+        if is_so
+    )
+    return Family(
+        f"{_P}alerts_marked",
+        "gauge",
+        "Alerts that are silenced, acknowledged, flapping, or spoken for by another.",
+        [
+            (label_block(alert=catalogue.BY_NAME[alert].camel, mark=mark), count)
+            for (alert, mark), count in sorted(counts.items())
         ],
     )
 

@@ -19,26 +19,33 @@ if TYPE_CHECKING:
     from daemon.reload import Standing
     from daemon.runs import Decision, Run
     from daemon.snapshot import Snapshot
-    from policies.disk_pressure import DiskPressure
+    from policies.gauges import Level
 
 
 def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
     """Give the alerts that are on, worst first, then oldest first."""
     shown = [state for state in alerts if state.phase.active]
     shown.sort(key=lambda state: (-state.severity.rank, state.since))
-    return [
-        {
-            "alert": state.alert,
-            "state": "unknown" if state.unknown else state.phase.value,
-            "severity": state.severity.value,
-            "subject": state.subject.name,
-            "since": state.since.isoformat(),
-            "count": state.count,
-            "summary": summary(state),
-            "labels": {"kind": state.subject.kind.value, "key": state.subject.key, "host": state.host},
-        }
-        for state in shown
-    ]
+    return [alert_json(state) for state in shown]
+
+
+def alert_json(state: AlertState) -> dict[str, Any]:
+    """Give one alert, on or over."""
+    return {
+        "id": state.fingerprint,
+        "alert": state.alert,
+        "state": "unknown" if state.unknown else state.phase.value,
+        "severity": state.severity.value,
+        "subject": state.subject.name,
+        "since": state.since.isoformat(),
+        "count": state.count,
+        "summary": summary(state),
+        "silenced_by": state.silenced_by,
+        "acked_by": state.acked_by or None,
+        "inhibited_by": state.inhibited_by or None,
+        "flapping": state.flapping,
+        "labels": {"kind": state.subject.kind.value, "key": state.subject.key, "host": state.host},
+    }
 
 
 def engine_json(engine: Engine) -> dict[str, Any]:
@@ -55,10 +62,9 @@ def engine_json(engine: Engine) -> dict[str, Any]:
 
 
 def filesystem_json(
-    filesystem: Filesystem, pressure: DiskPressure | None, rate: float | None = None, full_in: timedelta | None = None
+    filesystem: Filesystem, level: Level | None, rate: float | None = None, full_in: timedelta | None = None
 ) -> dict[str, Any]:
     """Give one filesystem with the level of disk pressure it is at, its growth, and when it will be full."""
-    level = pressure.level(filesystem) if pressure else None
     return {
         "mountpoint": filesystem.mountpoint,
         "roles": list(filesystem.roles),

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from daemon.alert_lines import alert_lines, silence_lines
 from daemon.digest import PolicyWeek, in_words
 from daemon.disk_lines import disk_lines
 from daemon.lines import BAD, GOOD, WARNING, Line
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _LABEL_WIDTH = 13
-_SEVERITY_STYLES = {"critical": BAD, "warning": WARNING}
 
 
 def show(lines: Iterable[Line]) -> None:
@@ -44,6 +44,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     yield _labelled("containers", counts or "none")
     yield from _labelled_block("filesystems", list(disk_lines(status)))
     yield from _labelled_block("alerts", list(alert_lines(status["alerts"])))
+    if status["silences"]:
+        yield from _labelled_block("silences", list(silence_lines(status["silences"])))
     yield from _labelled_block("policies", [_policy_line(each) for each in status["policies"]])
     yield from _labelled_block("cleanup", list(cleanup_lines(status["cleanup"])))
     if status["week"]:
@@ -53,19 +55,6 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
         yield _heartbeat_line(heartbeat)
     yield _store_line(status["store"])
     yield from _configuration_lines(status["configuration"])
-
-
-def alert_lines(alerts: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Render the answer of `/alerts`: the worst first."""
-    if not alerts:
-        yield Line("none", GOOD)
-    order = ("critical", "warning", "info")
-    for alert in sorted(alerts, key=lambda alert: (order.index(alert["severity"]), alert["since"])):
-        parts = [alert["summary"], f"{alert['state']} since {_moment(alert['since'])}"]
-        if alert["count"] > 1:
-            parts.append(f"{alert['count']} times")
-        text = " · ".join(_said(part) for part in parts)
-        yield Line(f"{alert['severity']:<8}  {text}", _SEVERITY_STYLES.get(alert["severity"], ""))
 
 
 def outcome_lines(outcomes: Sequence[Mapping[str, Any]]) -> Iterator[Line]:

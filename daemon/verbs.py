@@ -25,6 +25,12 @@ AUTOPSY_LINES = 30
 """Of the log, if nobody asks for more."""
 ALERTS = "/alerts"
 ALERTS_TEST = "/alerts/test"
+ALERTS_SHOW = "/alerts/show"
+ALERTS_HISTORY = "/alerts/history"
+ALERTS_ACK = "/alerts/ack"
+SILENCES = "/alerts/silences"
+SILENCE = "/alerts/silence"
+UNSILENCE = "/alerts/unsilence"
 
 
 class Role(IntEnum):
@@ -56,6 +62,12 @@ def verb_table(  # noqa: PLR0913  each is one call
     autopsy: Handler,
     alerts: Handler,
     alerts_test: Handler,
+    alerts_show: Handler,
+    alerts_history: Handler,
+    alerts_ack: Handler,
+    silences: Handler,
+    silence: Handler,
+    unsilence: Handler,
 ) -> tuple[Verb, ...]:
     """Give every call, answered by these handlers; a GET changes nothing on this host."""
     return (
@@ -67,4 +79,10 @@ def verb_table(  # noqa: PLR0913  each is one call
         Verb("GET", AUTOPSY, Role.VIEWER, autopsy),
         Verb("GET", ALERTS, Role.VIEWER, alerts),
         Verb("POST", ALERTS_TEST, Role.OPERATOR, alerts_test),
+        Verb("GET", ALERTS_SHOW, Role.VIEWER, alerts_show),
+        Verb("GET", ALERTS_HISTORY, Role.VIEWER, alerts_history),
+        Verb("POST", ALERTS_ACK, Role.OPERATOR, alerts_ack),
+        Verb("GET", SILENCES, Role.VIEWER, silences),
+        Verb("POST", SILENCE, Role.OPERATOR, silence),
+        Verb("POST", UNSILENCE, Role.OPERATOR, unsilence),
     )

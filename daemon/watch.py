@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import ContainerState, SourceName
 from daemon import absence
-from daemon.alerts import lifecycle, missed, outbox
+from daemon.alerts import chronicle, lifecycle, missed, outbox, report
 from daemon.alerts.routing import Ways
 from daemon.alerts.state import Phase
+from daemon.alerts.telling import Wishes, tell
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
 from daemon.pace import Pace
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collectors.facts import Death, Facts
+    from daemon.alerts.acks import Acks
     from daemon.alerts.lifecycle import Step
+    from daemon.alerts.silences import Silences
     from daemon.alerts.state import AlertState
+    from daemon.alerts.telling import Telling
     from daemon.clock import Clock
     from daemon.clock_steps import ClockSteps
     from daemon.counters import Counters
@@ -82,6 +86,8 @@ class Watch:
         last_use: LastUse,
         idle: IdleTimes,
         clock_steps: ClockSteps,
+        silences: Silences,
+        acks: Acks,
         sinks: Callable[[], Sequence[str]],
         clock: Clock,
         steady: SteadyClock,
@@ -99,6 +105,8 @@ class Watch:
         self._last_use = last_use
         self._idle = idle
         self._clock_steps = clock_steps
+        self._silences = silences
+        self._acks = acks
         self._sinks = sinks
         self._clock = clock
         self._steady = steady
@@ -204,14 +212,16 @@ class Watch:
         decision = decide(book.policies, observation.facts, book.bounds)
         concerned = lifecycle.concerned(decision.findings, book.rules)
         self._recall(concerned)
-        step = self._step(observation.facts, decision, book)
+        at = self._steady.now()
+        wishes = self._wishes(at)
+        telling = tell(self._alerts, self._step(observation.facts, decision, book), wishes, at)
         ways = Ways.of(book.routes, self._sinks(), observation.facts)
-        self._record(step, observation.facts.now, book.group_wait, ways)
-        self._alerts.update({state.fingerprint: state for state in step.changed})
-        self._alerts = {key: state for key, state in self._alerts.items() if state.phase.active or key in concerned}
-        for line in step.journal():
-            log.info("%s", line)
-        if step.notices:
+        self._record(telling, wishes, ways, observation.facts.now, book.group_wait)
+        self._alerts.update({state.fingerprint: state for state in telling.changed})
+        self._alerts = {key: state for key, state in self._alerts.items() if state.standing or key in concerned}
+        for happening in telling.happened:
+            log.info("%s", happening)
+        if telling.notices or telling.ends:
             self._notify()
         self._log_removals(decision)
         self._log_too_many(decision)
@@ -226,8 +236,14 @@ class Watch:
         )
         self._published = (self._clock.monotonic(), snapshot)
         if snapshot.complete:
-            self._hand_over([each for each in decision.removals if each.policy not in decision.too_many])
+            aged = [each for each in decision.removals if each.policy not in decision.too_many]
+            self._hand_over([*aged, *decision.relief])
         return self._pause(observation)
+
+    def _wishes(self, at: datetime) -> Wishes:
+        """Give what people have said about alerts, as it holds to the end of this cycle."""
+        silences, ended = self._silences.at(at)
+        return Wishes(silences=silences, ended=ended, acks=self._acks.by_alert())
 
     def _recall(self, concerned: set[str]) -> None:
         """Read again what is remembered of alerts that were over: their episodes, and what was counted already."""
@@ -262,10 +278,10 @@ class Watch:
             elapsed, self._away = elapsed + self._away, timedelta(0)
         return elapsed
 
-    def _record(self, step: Step, now: datetime, group_wait: timedelta, ways: Ways) -> None:
+    def _record(self, telling: Telling, wishes: Wishes, ways: Ways, now: datetime, group_wait: timedelta) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
-        if not (self._unsaved or step.changed or step.notices or due):
+        if not (self._unsaved or telling.changed or telling.notices or wishes.ended or due):
             return
 
         summary = missed.sum_up(self._missed)
@@ -281,10 +297,14 @@ class Watch:
             absence.save(connection, self._clock)
             self._steady.save(connection)
             at = self._steady.now()
-            outbox.save(connection, step.changed, (), (), group_wait, at)
-            for notice in step.notices:
+            outbox.save(connection, telling.changed, (), (), group_wait, at)
+            for notice in telling.notices:
                 sinks = ways.sinks(notice, outbox.told_of(connection, notice.state))
                 outbox.save(connection, (), [notice], sinks, group_wait, at)
+            for end in telling.ends:
+                outbox.save_report(connection, report.of_end(end), ways.by_default, at)
+            chronicle.save_happenings(connection, telling.happened, at)
+            self._silences.save_told(connection, wishes.ended)
             if summary:
                 outbox.save_summary(connection, summary, ways.by_default, at)
 
@@ -292,6 +312,7 @@ class Watch:
         if summary:
             log.warning("%s", summary.journal())
             self._notify()
+        self._silences.forget(wishes.ended)
         self._missed.clear()
         self._unsaved.saved()
         self._counters.saved()

@@ -158,7 +158,7 @@ def _home(state: AlertState, batch: Batch, known: Sequence[Post], now: datetime)
     for post, shown in showing:
         if shown.episode == state.episode:
             return post
-    if batch.kind is not NoticeKind.FIRED:
+    if batch.kind not in {NoticeKind.FIRED, NoticeKind.FLAPPING}:
         return None
     if showing and _goes_on(state, *showing[0], now):
         return showing[0][0]
@@ -185,10 +185,10 @@ def _may_join(state: AlertState, post: Post, family: str, more: int, now: dateti
 
 
 def _is_louder(batch: Batch, post: Post) -> bool:
-    """Tell whether people must see it: it is critical, and what they saw last was not."""
+    """Tell whether people must see it: it is critical, and what they saw last was not, or nobody looked after it."""
     seen = any(member.shown.phase.told and member.shown.severity is Severity.CRITICAL for member in post.members)
     critical = any(state.severity is Severity.CRITICAL for state in batch.states)
-    return critical and not seen and batch.kind is not NoticeKind.RESOLVED
+    return critical and (batch.kind is NoticeKind.REMINDED or (not seen and batch.kind is not NoticeKind.RESOLVED))
 
 
 def _states(post: Post, news: Iterable[AlertState]) -> tuple[AlertState, ...]:

@@ -182,7 +182,7 @@ class Lane:
         """Tell the sink what is due first; `None` if nothing is."""
         now = self._clock.now()
         while (batch := outbox.next_batch(self._store, sink.name, now)) is not None:
-            if not (batch.states or batch.missed or batch.digest):
+            if not (batch.states or batch.missed or batch.digest or batch.report):
                 return Delivery(ids=batch.ids, outcome=Rejected("what it was about cannot be read any more"))
             post = None
             if isinstance(sink, Editor):
@@ -212,6 +212,8 @@ class Lane:
             return message.missed_ends(batch.missed, self._host)
         if batch.digest:
             return message.week(batch.digest, self._host)
+        if batch.report:
+            return message.reported(batch.report, self._host)
         return message.compose(batch.states, batch.kind, self._host)
 
     def _settle(self, delivery: Delivery) -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
 from daemon.alerts.state import AlertState, LastDeath, Notice, NoticeKind, Phase, Seen, fingerprint
-from policies import words
 from policies.policy import Condition, ConditionState, Occurrence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from collectors.facts import Death, Subject
@@ -27,27 +26,12 @@ _ZERO = timedelta(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one round of findings changed, and what is to be told of it, the most severe first."""
+    """What one round of findings changed, and what is news of it, whoever is to hear it; the most severe first."""
 
     changed: tuple[AlertState, ...]
     notices: tuple[Notice, ...]
     quiet: tuple[AlertState, ...]
     """What ended without a word: over before its time, or now part of another alert."""
-
-    def journal(self) -> Iterator[str]:
-        """Yield one line for everything that happened, told or not."""
-        for notice in self.notices:
-            state = notice.state
-            what = {NoticeKind.FIRED: "firing", NoticeKind.ESCALATED: f"raised to {state.severity}"}.get(notice.kind)
-            yield _line(
-                state, what or "resolved", " · ".join((state.reason, *state.details)) if what else state.resolution
-            )
-        for state in self.quiet:
-            yield _line(state, "ended untold", state.resolution)
-
-
-def _line(state: AlertState, what: str, why: str) -> str:
-    return words.plain(f"alert {state.alert} {what}: {state.subject.name} on {state.host} · {why}")
 
 
 @dataclass(slots=True)
@@ -126,11 +110,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     before = {**_blanks(found, states, this), **states}
     moved = {key: _move(state, found.get(key, _Found()), this) for key, state in before.items()}
     after = _fold(before, moved, rules)
-    notices: list[Notice] = []
-    for key, state in after.items():
-        if kind := _news(before[key], state):
-            after[key] = replace(state, version=1 if kind is NoticeKind.FIRED else state.version + 1)
-            notices.append(Notice(kind=kind, state=after[key]))
+    notices = [Notice(kind=kind, state=state) for key, state in after.items() if (kind := _news(before[key], state))]
     return Step(
         changed=tuple(state for key, state in after.items() if state != before[key]),
         notices=tuple(sorted(notices, key=lambda notice: -notice.state.severity.rank)),
@@ -365,17 +345,21 @@ def _fold(
     after = dict(moved)
     for key, state in moved.items():
         if not state.phase.active:
+            after[key] = _inhibited(state, "")
             continue
-        subject = state.subject
+        subject, by = state.subject, ""
         for speaker in rules[state.alert].folded_into:
             phase = speaking.get((speaker, subject.kind, subject.key))
-            if phase is None and speaker in of_engine and not before[key].phase.told:
-                phase = of_engine[speaker]
+            if phase is None and speaker in of_engine:
+                by = by or speaker
+                if not before[key].phase.told:
+                    phase = of_engine[speaker]
             if phase is Phase.PENDING:
                 after[key] = state if before[key].phase.told else before[key]
             elif phase is not None:
-                after[key] = _folded(before[key], state, speaker)
+                after[key], by = _folded(before[key], state, speaker), speaker
                 break
+        after[key] = _inhibited(after[key], by)
     return after
 
 
@@ -384,6 +368,10 @@ def _folded(before: AlertState, state: AlertState, speaker: str) -> AlertState:
     if not before.phase.active:
         return noted
     return replace(noted, phase=Phase.INACTIVE, timer=_ZERO, unknown=False, resolution=f"part of {speaker}")
+
+
+def _inhibited(state: AlertState, by: str) -> AlertState:
+    return state if state.inhibited_by == by else replace(state, inhibited_by=by)
 
 
 def _news(before: AlertState, after: AlertState) -> NoticeKind | None:

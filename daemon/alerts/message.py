@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
-from daemon.alerts.state import NoticeKind, Phase, compose_of
+from daemon.alerts.state import SHOWN_ID, NoticeKind, Phase, compose_of
 from policies import gpu_words, words
 from policies.catalogue import BY_NAME
 from policies.policy import Severity
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import RestartPolicy
     from daemon.alerts.missed import Missed
+    from daemon.alerts.report import Report
     from daemon.alerts.state import AlertState
     from daemon.digest import Digest
 
@@ -155,6 +156,18 @@ def week(digest: Digest, host: str) -> Message:
     )
 
 
+def reported(report: Report, host: str) -> Message:
+    """Say what a report holds."""
+    return Message(
+        mark=_MARKS[report.severity],
+        severity=report.severity,
+        title=words.plain(report.title),
+        host=words.plain(host),
+        lines=tuple(words.plain(line) for line in report.lines),
+        what_to_do=report.what_to_do,
+    )
+
+
 def trial(host: str) -> Message:
     """Give a message that only shows that messages arrive."""
     return Message(
@@ -174,10 +187,18 @@ def _change(state: AlertState, kind: NoticeKind) -> str:
     match kind:
         case NoticeKind.RESOLVED:
             return f"{_OVER} {_clause(state)} · {_resolved(state)}"
+        case NoticeKind.REMINDED:
+            return f"{_MARKS[state.severity]} {_clause(state)}: {state.reason}. {_still(state)}"
+        case NoticeKind.FLAPPING:
+            return f"{_MARKS[state.severity]} {_clause(state)}, and not for the first time: it comes and goes"
         case NoticeKind.ESCALATED:
             return f"{_MARKS[state.severity]} {_clause(state)}, raised to {state.severity}: {state.reason}"
         case _:
             return f"{_MARKS[state.severity]} {_clause(state)}: {state.reason}"
+
+
+def _still(state: AlertState) -> str:
+    return "It still fires." if state.acked_by else "It still fires, and nobody has acknowledged it."
 
 
 def _worst(states: Iterable[AlertState]) -> Severity:
@@ -187,9 +208,12 @@ def _worst(states: Iterable[AlertState]) -> Severity:
 def _commands(states: Sequence[AlertState]) -> tuple[str, ...]:
     """Give what shows more: there is no button, for nothing would be behind it."""
     first = states[0]
+    commands = [] if first.acked_by else [f"shipkeeper alerts ack {first.fingerprint[:SHOWN_ID]}"]
     if first.death and _TYPED_AS_IT_IS.fullmatch(first.subject.name):
-        return (f"shipkeeper autopsy {first.subject.name}",)
-    return ("shipkeeper plan",) if first.subject.kind is SubjectKind.FILESYSTEM else ()
+        commands.insert(0, f"shipkeeper autopsy {first.subject.name}")
+    elif first.subject.kind is SubjectKind.FILESYSTEM:
+        commands.insert(0, "shipkeeper plan")
+    return tuple(commands) if len(states) == 1 else ("shipkeeper alerts list",)
 
 
 def _clause(state: AlertState) -> str:
@@ -223,6 +247,12 @@ def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
         return
     if kind is NoticeKind.ESCALATED:
         yield f"Raised to {state.severity}."
+    if kind is NoticeKind.REMINDED:
+        yield _still(state)
+    if state.flapping:
+        yield "It comes and goes: nothing more is told of it until it has stayed as it is for half an hour."
+    if state.acked_by:
+        yield f"{state.acked_by} looks after it."
     yield " · ".join(_facts(state, "" if _in_title(state) else state.reason))
     yield from state.details
     if state.death:

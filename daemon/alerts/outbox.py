@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from daemon.alerts.missed import RECORD as MISSED
-from daemon.alerts.state import RECORD, NoticeKind, Phase, compose_of
+from daemon.alerts.report import RECORD as REPORT
+from daemon.alerts.state import RECORD, SHORTEST_ID, NoticeKind, Phase, compose_of
 from daemon.digest import RECORD as DIGEST
 from policies import words
 from policies.policy import Severity
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from daemon.alerts.missed import Missed
+    from daemon.alerts.report import Report
     from daemon.alerts.state import AlertState, Notice
     from daemon.digest import Digest
     from daemon.store import Store
@@ -66,6 +68,8 @@ class Batch:
     """What a summary tells of: it has no states."""
     digest: Digest | None = None
     """What a digest tells of: it has none either."""
+    report: Report | None = None
+    """What a report tells of: it has none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,17 @@ class Backlog:
 
     depth: int
     oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What became of one kind of news for one sink; `at` is when it was done, or will be tried."""
+
+    sink: str
+    kind: str
+    state: str
+    at: datetime
+    last_error: str
 
 
 def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told in full
@@ -121,6 +136,12 @@ def save_digest(connection: sqlite3.Connection, digest: Digest, sinks: Sequence[
     _save_report(connection, NoticeKind.DIGEST, f"digest {digest.day}", Severity.INFO, record, sinks, now)
 
 
+def save_report(connection: sqlite3.Connection, report: Report, sinks: Sequence[str], now: datetime) -> None:
+    """Write for each sink that this is to be told, inside the caller's transaction."""
+    record = REPORT.dump_json(report).decode()
+    _save_report(connection, NoticeKind.REPORT, f"report {report.key}", report.severity, record, sinks, now)
+
+
 def _save_report(  # noqa: PLR0913, PLR0917  these are the columns of a row
     connection: sqlite3.Connection,
     kind: NoticeKind,
@@ -151,6 +172,39 @@ def recall_states(store: Store, fingerprints: Iterable[str]) -> dict[str, AlertS
         (json.dumps(list(fingerprints)),),
     )
     return _readable(store, rows)
+
+
+def find_states(store: Store, about: str) -> dict[str, AlertState]:
+    """Give what is remembered of alerts by the name of their subject, or by the beginning of their id."""
+    rows = store.read(
+        "SELECT fingerprint, record FROM alert_states"
+        " WHERE length(?1) >= ?2 AND substr(fingerprint, 1, length(?1)) = ?1"
+        " OR json_valid(record) AND json_extract(record, '$.subject.name') = ?1",
+        (about, SHORTEST_ID),
+    )
+    return _readable(store, rows)
+
+
+def active_states(store: Store) -> list[AlertState]:
+    """Give the alerts that are on."""
+    rows = store.read(
+        "SELECT fingerprint, record FROM alert_states"
+        " WHERE json_valid(record) AND json_extract(record, '$.phase') NOT IN ('inactive', 'resolved')"
+    )
+    return list(_readable(store, rows).values())
+
+
+def sendings(store: Store, state: AlertState) -> list[Sending]:
+    """Give what was sent, or is due, of this episode, the oldest first."""
+    rows = store.read(
+        "SELECT sink, kind, state, COALESCE(done, not_before) AS at, last_error FROM outbox"
+        " WHERE fingerprint = ? AND episode = ? ORDER BY id",
+        (state.fingerprint, state.episode),
+    )
+    return [
+        Sending(row["sink"], row["kind"], row["state"], datetime.fromtimestamp(row["at"], UTC), row["last_error"])
+        for row in rows
+    ]
 
 
 def _readable(store: Store, rows: Iterable[sqlite3.Row]) -> dict[str, AlertState]:
@@ -192,6 +246,8 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
         return Batch(ids=ids, kind=kind, states=(), missed=_missed(rows[0]["record"]))
     if kind is NoticeKind.DIGEST:
         return Batch(ids=ids, kind=kind, states=(), digest=_digest(rows[0]["record"]))
+    if kind is NoticeKind.REPORT:
+        return Batch(ids=ids, kind=kind, states=(), report=_report(rows[0]["record"]))
     states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
     family = first[0]["family"]
     return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=family)
@@ -346,8 +402,10 @@ def _post(connection: sqlite3.Connection, notice: Notice, sink: str, wait: timed
     unsent = [row for row in _unsent(connection, state.fingerprint) if row["sink"] == sink]
     at = now + wait
     match notice.kind:
-        case NoticeKind.FIRED:
+        case NoticeKind.FIRED | NoticeKind.FLAPPING:
             _drop(connection, unsent, now)  # of an older episode: the new one says more
+        case NoticeKind.REMINDED if any(row["kind"] != NoticeKind.RESOLVED for row in unsent):
+            return  # it has yet to be told at all
         case NoticeKind.ESCALATED if any(row["kind"] == NoticeKind.FIRED for row in unsent):
             # The first message shows the newest state when it goes out: it only has to go sooner.
             connection.executemany(
@@ -460,6 +518,14 @@ def _digest(record: str) -> Digest | None:
         return DIGEST.validate_json(record)
     except ValidationError as fault:
         log.warning("a remembered digest cannot be read, it is left out: %s", fault)
+        return None
+
+
+def _report(record: str) -> Report | None:
+    try:
+        return REPORT.validate_json(record)
+    except ValidationError as fault:
+        log.warning("a remembered report cannot be read, it is left out: %s", fault)
         return None
 
 

@@ -16,7 +16,7 @@ from policies.policy import Severity  # noqa: TC001  pydantic reads the annotati
 
 
 class Phase(StrEnum):
-    """Where an alert stands. `INACTIVE` ended, or never began, without a word; of `RESOLVED` people were told."""
+    """Where an alert stands by itself. `INACTIVE` never fired, or is part of another; `RESOLVED` fired and is over."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -26,13 +26,22 @@ class Phase(StrEnum):
 
     @property
     def told(self) -> bool:
-        """True while people know of it as something that is wrong now."""
+        """True while it is something to tell: it fires. Whether people were told stands in `AlertState.heard`."""
         return self in {Phase.FIRING, Phase.CLEARING}
 
     @property
     def active(self) -> bool:
         """True while something is wrong, or is about to be."""
         return self is Phase.PENDING or self.told
+
+
+class Heard(StrEnum):
+    """What people were told last of an alert."""
+
+    NOTHING = ""
+    """Nothing at all, or that it is over."""
+    FIRING = "firing"
+    FLAPPING = "flapping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +122,31 @@ class AlertState:
     value: float | None = None
     limit: float | None = None
     death: LastDeath | None = None
+    incident: int = 0
+    """How many incidents there were: an episode that begins soon after another one ended goes on with its incident."""
+    heard: Heard = Heard.NOTHING
+    told_at: datetime | None = None
+    """The steady time at which people were told of it, or of its raised severity."""
+    told_severity: Severity | None = None
+    reminders: int = 0
+    """How many times people were reminded since then."""
+    turns: tuple[datetime, ...] = ()
+    """The steady times at which it fired lately."""
+    turned_at: datetime | None = None
+    """The steady time at which it fired or was over last."""
+    flapping: bool = False
+    """True from too many turns on, until there was none for a while: meanwhile turns are not told."""
+    silenced_by: int | None = None
+    """The number of the silence by which people are told no bad news of it."""
+    acked_by: str = ""
+    """Who looks after it."""
+    inhibited_by: str = ""
+    """The alert that speaks for it."""
+
+    @property
+    def standing(self) -> bool:
+        """True while anything can still become of it without something new being found."""
+        return self.phase.active or self.flapping or bool(self.heard or self.inhibited_by)
 
 
 RECORD: TypeAdapter[AlertState] = TypeAdapter(AlertState)
@@ -125,10 +159,16 @@ class NoticeKind(StrEnum):
     FIRED = "fired"
     ESCALATED = "escalated"
     RESOLVED = "resolved"
+    FLAPPING = "flapping"
+    """It comes and goes too often to tell each time."""
+    REMINDED = "reminded"
+    """It still fires, and nobody has acknowledged it."""
     SUMMARY = "summary"
     """What ended while nobody watched: no episode of any alert."""
     DIGEST = "digest"
     """What the policies would have removed: once a day, no episode of any alert."""
+    REPORT = "report"
+    """What is still firing at the end of a silence: no episode of any alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +177,12 @@ class Notice:
 
     kind: NoticeKind
     state: AlertState
+
+
+SHORTEST_ID = 4
+"""Characters of a fingerprint that are enough for people to name an alert,"""
+SHOWN_ID = 8
+"""and how many of them they are shown."""
 
 
 @lru_cache(maxsize=1024)  # asked in every cycle, of every alert that stands

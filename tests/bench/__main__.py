@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from tests.bench import gpu_reader, gpu_series, latency, memory, scrape, start
+from tests.bench import gpu_reader, gpu_series, latency, memory, scrape, sizing, start
 from tests.bench.figures import table
 from tests.bench.fleet import start_fleet
 from tests.bench.host import Host
@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--containers", type=int, default=100, help="how many run all the time (default: 100)")
     parser.add_argument("--deaths", type=int, default=200, help="how many crash, one by one; 0: none (default: 200)")
     parser.add_argument("--synthetic", action="store_true", help="only scrapes of containers that are plain files")
+    parser.add_argument("--sizing", type=int, default=0, help="only what a host costs Prometheus, over so many minutes")
     parser.add_argument("--suite", type=Suite, choices=list(Suite), default=Suite.SID, help="which engine")
     options = parser.parse_args(arguments)
     if options.synthetic:
@@ -42,13 +43,21 @@ def main(arguments: list[str]) -> int:
     try:
         with PrivateEngine(options.suite) as engine:
             print(_machine(engine), flush=True)
-            for line in table(_chapters(engine, options.containers, options.deaths)):
+            for line in table(_chosen(engine, options)):
                 print(line, flush=True)
             print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     except (LabError, TimeoutError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _chosen(engine: PrivateEngine, options: argparse.Namespace) -> Iterator[Chapter]:
+    if not options.sizing:
+        yield from _chapters(engine, options.containers, options.deaths)
+        return
+    with FakeSlack() as slack:
+        yield from sizing.measure(engine, slack.webhook_url, options.containers, options.sizing)
 
 
 def _chapters(engine: PrivateEngine, containers: int, deaths: int) -> Iterator[Chapter]:

@@ -116,6 +116,11 @@ class Subject:
     ) -> None:
         self._end()
 
+    @property
+    def address(self) -> str:
+        """Where its pages are, as `host:port`."""
+        return f"127.0.0.1:{self._port}"
+
     def page(self) -> bytes:
         """Scrape once as Prometheus does; gives the body as it came, gzipped."""
         return self._get("/metrics", {"Accept-Encoding": "gzip"})[1]

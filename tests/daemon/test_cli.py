@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from collectors.facts import ObjectRef, SubjectKind
+from daemon.alert_lines import alert_lines
 from daemon.cli import daemon_command, main
 from daemon.control import ControlServer
 from daemon.plans import make_plan, to_json
-from daemon.terminal import alert_lines, status_lines
+from daemon.terminal import status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
 from tests.daemon.test_autopsy_lines import FOUND as AUTOPSY
@@ -36,6 +37,11 @@ ALERT: dict[str, Any] = {
     "since": "2026-11-23T16:02:11+00:00",
     "count": 4,
     "summary": "trainer-3 crashed",
+    "id": "8f3a1c2d4b5e6f70",
+    "silenced_by": None,
+    "acked_by": None,
+    "inhibited_by": None,
+    "flapping": False,
     "labels": {},
 }
 STATUS: dict[str, Any] = {
@@ -72,6 +78,7 @@ STATUS: dict[str, Any] = {
         {"kind": "build_cache", "mountpoint": None, "size_bytes": 1 << 30, "reclaimable_bytes": 0},
     ],
     "alerts": [ALERT],
+    "silences": [],
     "containers": {"running": 12, "exited": 3, "paused": 0},
     "cleanup": {"held_up": "the mode is observe", "running": False, "last_run": None},
     "policies": [
@@ -150,6 +157,12 @@ class Daemon:
                 autopsy=self.autopsy,
                 alerts=lambda _query: [ALERT],
                 alerts_test=lambda _query: self.outcomes,
+                alerts_show=lambda _query: [],
+                alerts_history=lambda _query: [],
+                alerts_ack=lambda _query: [],
+                silences=lambda _query: [],
+                silence=lambda _query: {},
+                unsilence=lambda _query: {},
             ),
             a_crew(),
         )
@@ -223,7 +236,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "filesystems  / · act · 12.0 GiB (9 %) left of 128.0 GiB, full in about 5 h · root, data-root",
         "               images 61.0 GiB (38.0 GiB unused) · container logs 9.0 GiB · not Docker's 46.0 GiB",
         "               on a filesystem that is not known: build cache 1.0 GiB",
-        "alerts       warning   trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
+        "alerts       warning   8f3a1c2d  trainer-3 crashed · firing since 2026-11-23 16:02 UTC · 4 times",
         "policies     containers · on",
         "             images_dangling · off",
         "             disk_pressure · skipped: filesystems cannot be read",
@@ -426,7 +439,7 @@ def test_names_cannot_colour_or_forge_a_page() -> None:
 def test_the_worst_alert_comes_first() -> None:
     critical = {**ALERT, "severity": "critical", "summary": "etl keeps restarting", "count": 1}
     assert [line.text.split(" · ")[0] for line in alert_lines([ALERT, critical])] == [
-        "critical  etl keeps restarting",
-        "warning   trainer-3 crashed",
+        "critical  8f3a1c2d  etl keeps restarting",
+        "warning   8f3a1c2d  trainer-3 crashed",
     ]
     assert [line.text for line in alert_lines([])] == ["none"]

@@ -58,7 +58,20 @@ def not_ready(_request: Request) -> dict[str, Any]:
 @contextmanager
 def answering(path: Path, *, group: str = "no-such-group") -> Iterator[Path]:
     verbs = verb_table(
-        status=echo, plan=not_ready, apply=who, run=echo, audit=echo, autopsy=echo, alerts=broken, alerts_test=echo
+        status=echo,
+        plan=not_ready,
+        apply=who,
+        run=echo,
+        audit=echo,
+        autopsy=echo,
+        alerts=broken,
+        alerts_test=echo,
+        alerts_show=echo,
+        alerts_history=echo,
+        alerts_ack=echo,
+        silences=echo,
+        silence=who,
+        unsilence=echo,
     )
     server = ControlServer(path, verbs, a_crew(), group)
     server.start()
@@ -230,7 +243,20 @@ def test_a_user_without_a_name_is_called_by_the_number() -> None:
 
 def test_no_get_needs_an_operator() -> None:
     table: tuple[Verb, ...] = verb_table(
-        status=echo, plan=echo, apply=echo, run=echo, audit=echo, autopsy=echo, alerts=echo, alerts_test=echo
+        status=echo,
+        plan=echo,
+        apply=echo,
+        run=echo,
+        audit=echo,
+        autopsy=echo,
+        alerts=echo,
+        alerts_test=echo,
+        alerts_show=echo,
+        alerts_history=echo,
+        alerts_ack=echo,
+        silences=echo,
+        silence=who,
+        unsilence=echo,
     )
     assert {verb.role for verb in table if verb.method == "GET"} == {Role.VIEWER}
     assert {verb.role for verb in table if verb.method != "GET"} == {Role.OPERATOR}

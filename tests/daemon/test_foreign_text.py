@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from collectors.families import Family, label_block, render
 from collectors.json_fields import Fields
+from daemon.alert_lines import alert_lines
 from daemon.alerts import message
 from daemon.alerts.console import ConsoleSink
 from daemon.alerts.slack_blocks import blocks_of
@@ -23,7 +24,7 @@ from daemon.alerts.state import NoticeKind
 from daemon.config import Log
 from daemon.logs import log_handler
 from daemon.plans import from_json, make_plan, plan_lines, to_json
-from daemon.terminal import alert_lines, outcome_lines
+from daemon.terminal import outcome_lines
 from daemon.web.exchange import Request
 from daemon.web.pages import LandingPage, Overview
 from policies.policy import Kept, Removal
@@ -109,7 +110,8 @@ def test_a_plan_and_the_alerts_are_printable_lines(text: str) -> None:
     removal = Removal(object=ref, size_bytes=1, filesystem=text, policy="containers", reason=text)
     plan = make_plan([removal, Kept(object=ref, reason=text)], "observe", NOW)
     lines = plan_lines(from_json(json.loads(json.dumps(to_json(plan)))), explain=True)
-    alert = {"severity": "critical", "summary": text, "state": text, "since": NOW.isoformat(), "count": 2}
+    alert = {"severity": "critical", "summary": text, "state": text, "since": NOW.isoformat(), "count": 2, "id": text}
+    alert |= {"silenced_by": 3, "acked_by": text, "inhibited_by": text, "flapping": True}
     lines += [line.text for line in alert_lines([alert])]
     lines += [line.text for line in outcome_lines([{"sink": text, "said": text, "ok": False}])]
     assert all(map(is_text, lines))

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from collectors.families import render
 from daemon.alerts.lane import SinkStats
+from daemon.alerts.matchers import Matcher
 from daemon.decide import Decision
 from daemon.events import ReaderStats
 from daemon.reload import Standing
 from daemon.self_metrics import self_families
 from daemon.snapshot import Snapshot
 from policies.policy import Severity
-from tests.daemon.alerts.build import BAD, DISK, ROOT, UNHEALTHY, Story, condition
+from tests.daemon.alerts.build import BAD, DISK, DOWN, ENGINE, ROOT, UNHEALTHY, Story, condition
 from tests.fakes.clock import NOW
 from tests.policies.build import facts
 
@@ -63,6 +65,7 @@ def page(
         failures=1,
         restarts={"watch": 2},
         configuration=Standing(taken_at=NOW, problem="[docker] host = 5"),
+        silences=2,
         now=NOW,
     )
     return [line for line in render(families).decode().splitlines() if not line.startswith("#")]
@@ -105,6 +108,21 @@ def test_alerts_are_counted_by_name_state_and_severity() -> None:
         'shipkeeper_alerts{alert="ContainerUnhealthy",state="pending",severity="warning"} 1',
         'shipkeeper_alerts{alert="DiskLow",state="firing",severity="critical"} 1',
     ]
+
+
+def test_alerts_are_counted_by_what_keeps_them_from_being_told() -> None:
+    story = Story()
+    story.silence(Matcher("kind", "=", "filesystem"))
+    story.round(condition(BAD, UNHEALTHY), condition(BAD, DISK, ROOT))
+    shown = [
+        line for line in page(list(story.states.values())) if re.match("shipkeeper_(alerts_marked|silences)", line)
+    ]
+    assert shown == ['shipkeeper_alerts_marked{alert="DiskLow",mark="silenced"} 1', "shipkeeper_silences 2"]
+    down = condition(BAD, DOWN, ENGINE, severity=Severity.CRITICAL)
+    story.round(condition(BAD, UNHEALTHY), down, after=60)
+    assert 'shipkeeper_alerts_marked{alert="ContainerUnhealthy",mark="inhibited"} 1' in page(
+        list(story.states.values())
+    )
 
 
 def test_a_sink_shows_the_age_of_what_waits_and_none_when_nothing_does() -> None:

@@ -9,7 +9,7 @@ from daemon.alerts.lane import SinkStats
 from daemon.alerts.state import Phase
 from daemon.decide import Decision
 from daemon.snapshot import Snapshot
-from policies.disk_pressure import DiskPressure
+from policies.gauges import Level
 from policies.policy import Severity
 from tests.daemon.alerts.build import BAD, DISK, ROOT, UNHEALTHY, Story, condition
 from tests.fakes.clock import NOW
@@ -68,7 +68,7 @@ def test_the_engine_is_shown_with_why_it_is_down_and_what_to_do() -> None:
 
 def test_a_filesystem_has_a_level_only_where_pressure_is_judged() -> None:
     low = filesystem(available=1 * GIB)
-    assert status.filesystem_json(low, DiskPressure())["level"] == "critical"
+    assert status.filesystem_json(low, Level.CRITICAL)["level"] == "critical"
     shown = status.filesystem_json(low, None)
     assert (shown["level"], shown["free_ratio"], shown["available_bytes"]) == (None, round(low.free_ratio, 4), 1 * GIB)
 

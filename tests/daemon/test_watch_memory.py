@@ -10,6 +10,8 @@ import pytest
 
 from collectors.facts import Engine, EngineState, Facts, Known, Protection, SourceName
 from daemon.alerts import outbox
+from daemon.alerts.acks import Acks
+from daemon.alerts.silences import Silences
 from daemon.alerts.state import Phase
 from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
@@ -104,6 +106,8 @@ class Bridge:
             sightings=sightings,
             idle=IdleTimes(self.store, self.clock, lambda: sightings.watched),
             clock_steps=ClockSteps(self.store, self.clock, lambda: sightings.watched),
+            silences=Silences(self.store, self.steady),
+            acks=Acks(self.store, self.steady),
             sinks=lambda: ("slack",),
             away=timedelta(0),
             clock=self.clock,

@@ -16,6 +16,8 @@ from collectors.inventory import Inventory
 from collectors.process_owner import ProcessOwners
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
+from daemon.alerts.acks import Acks
+from daemon.alerts.silences import Silences
 from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
 from daemon.gpu_account import GpuAccount
@@ -139,6 +141,7 @@ class WatchPost:
         self.owners = ProcessOwners(folder / "proc")
         self.away = absence.load(self.store, self.clock)
         self.steady = steady.load(self.store, self.clock)
+        self.silences, self.acks = Silences(self.store, self.steady), Acks(self.store, self.steady)
         self.last_use = LastUse(self.store, self.steady)
         self.unique_bytes: dict[str, int] = {}
         self.observer = self._observer()
@@ -267,6 +270,8 @@ class WatchPost:
             last_use=self.last_use,
             idle=self.idle,
             clock_steps=self.clock_steps,
+            silences=self.silences,
+            acks=self.acks,
             sinks=lambda: ["console"],
             clock=self.clock,
             steady=self.steady,

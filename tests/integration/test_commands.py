@@ -87,6 +87,31 @@ def test_alerts_test_reaches_every_sink_and_says_what_came_back(keeper: DaemonUn
     assert slack.wait(lambda posts: len(posts) == 1)
 
 
+def test_a_silence_keeps_a_crash_quiet_and_its_end_tells_of_it(
+    keeper: DaemonUnderTest, engine: PrivateEngine, slack: FakeSlack
+) -> None:
+    said = keeper.command("alerts", "silence", "container=~trainer-.*", "--reason", "new image")
+    assert said.returncode == 0, said.stderr
+    engine.run(["sh", "-c", "exit 3"], name="trainer-1")
+    wait_until(lambda: "silenced by 1" in keeper.command("alerts", "list").stdout, "the crash to be silenced", 30)
+    assert keeper.status()["silences"][0]["covers"][0]["subject"] == "trainer-1"
+    wait_until(lambda: keeper.ask("/alerts")[0]["state"] == "firing", "the crash to fire", 60)
+    assert slack.posts == []
+    assert keeper.command("alerts", "ack", "trainer-1", "--reason", "on it").returncode == 0
+    assert keeper.command("alerts", "unsilence", "1").returncode == 0
+    assert "trainer-1 crashed" in str(slack.wait(lambda posts: len(posts) == 1)[0].payload)
+    shown = keeper.command("alerts", "show", "trainer-1").stdout
+    assert "(uid 0): on it" in shown
+    told = [line.split(" UTC  ")[1] for line in keeper.command("alerts", "history").stdout.splitlines()]
+    assert [line.partition(" · ")[0] for line in told] == [
+        "silenced",
+        "firing: container-crashed trainer-1",
+        "acknowledged: container-crashed trainer-1",
+        "unsilenced",
+        "silence over",
+    ]
+
+
 def test_status_is_one_json_document(keeper: DaemonUnderTest) -> None:
     status = json.loads(keeper.command("status", "--json").stdout)
     assert status["docker"]["up"] is True

@@ -72,6 +72,7 @@ class Prometheus:
             f"--config.file={config}",
             f"--storage.tsdb.path={self._folder / 'tsdb'}",
             f"--web.listen-address={self._address}",
+            "--web.enable-admin-api",
         ]
         with self._log.open("wb") as log:
             self._process = process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
@@ -102,6 +103,14 @@ class Prometheus:
     def wait_for(self, expression: str, seconds: float = 30.0) -> Sequence[Series]:
         """Wait until an expression gives at least one series."""
         return wait_until(lambda: self.query(expression), f"Prometheus to find {expression}", seconds)
+
+    def snapshot(self) -> Path:
+        """Let it write everything that it has into blocks, and give their folder."""
+        with urllib.request.urlopen(
+            f"http://{self._address}/api/v1/admin/tsdb/snapshot", data=b"", timeout=60
+        ) as answer:
+            name = json.loads(answer.read())["data"]["name"]
+        return self._folder / "tsdb" / "snapshots" / str(name)
 
     def _ready(self) -> bool:
         try:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import Death, RestartPolicy, Subject, SubjectKind, container_subject
 from daemon.alerts.lifecycle import concerned, step
+from daemon.alerts.silence import Silence
+from daemon.alerts.telling import Wishes, tell
 from policies.catalogue import BY_NAME
 from policies.policy import Condition, ConditionState, Occurrence, Severity
 from tests.fakes.clock import NOW
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from daemon.alerts.lifecycle import Step
+    from daemon.alerts.ack import Ack
+    from daemon.alerts.matchers import Matcher
     from daemon.alerts.state import AlertState, Notice, Phase
+    from daemon.alerts.telling import Telling
     from policies.catalogue import AlertRule
 
 BAD, OK, BETWEEN = ConditionState.BAD, ConditionState.OK, ConditionState.BETWEEN
@@ -107,6 +111,9 @@ class Story:
         self.states: dict[str, AlertState] = {}
         self.rules = rules
         self.now = NOW
+        self.steady = NOW
+        self.silences: tuple[Silence, ...] = ()
+        self.acks: dict[str, Ack] = {}
         self.present: frozenset[str] | None = None
         self.gpus: frozenset[str] | None = None
 
@@ -118,30 +125,60 @@ class Story:
             (notice.state.alert, notice.kind.value) for notice in self.step(*findings, after=after, ran=ran).notices
         ]
 
-    def step(self, *findings: Condition | Occurrence, after: float = 0, ran: frozenset[str] | None = None) -> Step:
+    def step(self, *findings: Condition | Occurrence, after: float = 0, ran: frozenset[str] | None = None) -> Telling:
         """Do one round and give all of what came of it: the same whether what is over is at hand or not."""
         self.now += timedelta(seconds=after)
+        self.steady += timedelta(seconds=after)
         needed = concerned(findings, self.rules)
-        at_hand = {key: state for key, state in self.states.items() if state.phase.active or key in needed}
-        result, with_all = (
-            step(
+        at_hand = {key: state for key, state in self.states.items() if state.standing or key in needed}
+        wishes = self.wishes()
+        told, with_all = (
+            tell(
                 states,
-                findings,
-                ran_alerts=frozenset(self.rules) if ran is None else ran,
-                present=self.present,
-                gpus=self.gpus,
-                now=self.now,
-                elapsed=timedelta(seconds=after),
-                rules=self.rules,
-                host=HOST,
+                step(
+                    states,
+                    findings,
+                    ran_alerts=frozenset(self.rules) if ran is None else ran,
+                    present=self.present,
+                    gpus=self.gpus,
+                    now=self.now,
+                    elapsed=timedelta(seconds=after),
+                    rules=self.rules,
+                    host=HOST,
+                ),
+                wishes,
+                self.steady,
             )
             for states in (at_hand, self.states)
         )
-        assert set(result.changed) == set(with_all.changed)
-        assert set(result.quiet) == set(with_all.quiet)
-        assert sorted(result.notices, key=_told_first) == sorted(with_all.notices, key=_told_first)
-        self.states |= {state.fingerprint: state for state in result.changed}
-        return result
+        assert set(told.changed) == set(with_all.changed)
+        assert set(map(str, told.happened)) == set(map(str, with_all.happened))
+        assert sorted(told.notices, key=_told_first) == sorted(with_all.notices, key=_told_first)
+        self.states |= {state.fingerprint: state for state in told.changed}
+        self.silences = tuple(wishes.silences)
+        return told
+
+    def wishes(self) -> Wishes:
+        """Give what people have said, at this moment."""
+        return Wishes(
+            silences=tuple(silence for silence in self.silences if silence.until > self.steady),
+            ended=tuple(silence for silence in self.silences if silence.until <= self.steady),
+            acks=self.acks,
+        )
+
+    def silence(self, *matchers: Matcher, seconds: float = 3600, window: bool = False) -> Silence:
+        """Let a silence begin that lasts so long."""
+        silence = Silence(
+            id=max((each.id for each in self.silences), default=0) + 1,
+            matchers=matchers,
+            by="ada (uid 1000)",
+            why="load test",
+            begun=self.steady,
+            until=self.steady + timedelta(seconds=seconds),
+            window=window,
+        )
+        self.silences = (*self.silences, silence)
+        return silence
 
     def phase(self, alert: str = CRASHED) -> Phase:
         """Give the phase of the one alert of this name."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from collectors.facts import container_subject
-from daemon.alerts import outbox
+from daemon.alerts import outbox, report
+from daemon.alerts.ack import Ack
+from daemon.alerts.matchers import Matcher, labels_of
 from daemon.alerts.state import NoticeKind, Phase, fingerprint
 from daemon.store import Store
 from policies.policy import Condition, Occurrence
@@ -34,8 +38,11 @@ from tests.daemon.alerts.build import (
 from tests.fakes.clock import NOW, FakeClock
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from daemon.alerts.outbox import Batch
-    from daemon.alerts.state import Notice
+    from daemon.alerts.state import AlertState, Notice
+    from daemon.alerts.telling import Happening, Telling
     from policies.policy import ConditionState
 
 SUBJECTS = [container_subject(name, {}) for name in ("a", "b")]
@@ -43,7 +50,14 @@ VERDICTS = st.sampled_from([BAD, OK, BETWEEN, None])
 MOSTLY_OK = st.sampled_from([OK] * 8 + [BAD, BETWEEN, None])
 NO_TIME = timedelta(0)
 GROUP_WAIT = timedelta(seconds=20)
-SECONDS = st.sampled_from([0, 1, 15, 29, 31, 61, 300])
+SECONDS = st.sampled_from([0, 1, 1, 15, 29, 31, 61, 300, 1900])
+MATCHERS = [
+    (),
+    (Matcher("container", "=", "a"),),
+    (Matcher("alert", "!=", LOOP),),
+    (Matcher("subject", "=~", "b|D.*"),),
+]
+BAD_NEWS = {NoticeKind.FIRED, NoticeKind.ESCALATED, NoticeKind.FLAPPING, NoticeKind.REMINDED}
 
 
 class Stories(RuleBasedStateMachine):
@@ -51,7 +65,8 @@ class Stories(RuleBasedStateMachine):
     Two containers and an engine, with anything that may be found of them in any order.
 
     The daemon that lives through it is restarted, also in the middle of a delivery, its wall clock is set, and its
-    sink fails. `heard` is what people know: the last news of each alert, with its episode.
+    sink fails; people silence alerts and take them on. `on` are the alerts that fire, `told` those that people are to
+    know of, and `heard` is what they know: the last news of each alert, with its episode.
     """
 
     def __init__(self) -> None:
@@ -63,7 +78,9 @@ class Stories(RuleBasedStateMachine):
         self.delivered: set[tuple[str, int, NoticeKind]] = set()
         self.unnoted: set[tuple[str, int, NoticeKind]] = set()
         self.story = Story()
+        self.on: set[str] = set()
         self.told: set[str] = set()
+        self.reports: dict[str, tuple[AlertState, ...]] = {}
         self.episodes: dict[str, int] = defaultdict(int)
         self.well_for: dict[str, timedelta | None] = defaultdict(lambda: None)
         self.crashes: list[Occurrence] = []
@@ -102,17 +119,25 @@ class Stories(RuleBasedStateMachine):
         self.steady += timedelta(seconds=seconds)
         self.measure(found, seconds)
         ran = frozenset(RULES) if docker else frozenset({DOWN})
-        step = self.story.step(*found, after=seconds, ran=ran)
-        self.store.write(
-            lambda inside: outbox.save(inside, step.changed, step.notices, ["slack"], GROUP_WAIT, self.steady)
-        )
-        for notice in step.notices:
-            self.judge(notice, ran)
-        for state in step.quiet:
-            self.told.discard(state.fingerprint)
-        for key in self.told:
+        telling = self.story.step(*found, after=seconds, ran=ran)
+        self.store.write(partial(self.save, telling))
+        for happening in telling.happened:
+            self.judge(happening, ran)
+        for end in telling.ends:
+            self.told |= {state.fingerprint for state in end.firing}
+        for notice in telling.notices:
+            self.tell(notice)
+        for key in self.on:
             well_for = self.well_for[key]
             assert well_for is None or well_for < RULES[self.story.states[key].alert].clear, "its time is up"
+
+    def save(self, telling: Telling, connection: Connection) -> None:
+        """Store what one round brought, as the watch does."""
+        outbox.save(connection, telling.changed, telling.notices, ["slack"], GROUP_WAIT, self.steady)
+        for end in telling.ends:
+            written = report.of_end(end)
+            outbox.save_report(connection, written, ["slack"], self.steady)
+            self.reports[written.key] = end.firing
 
     def measure(self, found: list[Condition | Occurrence], seconds: int) -> None:
         """Keep for how long each told alert has been well, by the plainest reading of the rules."""
@@ -121,7 +146,7 @@ class Stories(RuleBasedStateMachine):
         for each in found:
             if isinstance(each, Occurrence):
                 happened[fingerprint(each.alert, each.subject)].add(each.key)
-        for key in self.told:
+        for key in self.on:
             state = self.story.states[key]
             is_container = state.subject != ENGINE
             gone = is_container and self.story.present is not None and state.subject.key not in self.story.present
@@ -131,26 +156,54 @@ class Stories(RuleBasedStateMachine):
                 before = self.well_for[key]
                 self.well_for[key] = NO_TIME if before is None else before + timedelta(seconds=seconds)
 
-    def judge(self, notice: Notice, ran: frozenset[str]) -> None:
-        """Check one piece of news against all that came before it."""
-        state = notice.state
+    def judge(self, happening: Happening, ran: frozenset[str]) -> None:
+        """Check one thing that became of an alert against all that came before it."""
+        state = happening.state
         key = state.fingerprint
-        assert state.alert in ran, "nothing is told of what nobody looked at"
-        assert not state.unknown
-        if notice.kind is NoticeKind.FIRED:
-            assert key not in self.told, "an episode is told once"
+        if happening.what == "ended untold":
+            self.on.discard(key)
+            if not state.flapping:
+                self.told.discard(key)
+        elif happening.what == "firing" and key not in self.on:
+            assert state.alert in ran, "nothing begins of what nobody looked at"
             down = self.story.states.get(fingerprint(DOWN, ENGINE))
             assert state.alert == DOWN or not (down and down.phase.active), "while it is down nothing else begins"
             assert state.episode == self.episodes[key] + 1
             self.episodes[key] = state.episode
             self.well_for[key] = None
-            self.told.add(key)
-        elif notice.kind is NoticeKind.RESOLVED:
-            assert key in self.told, "only what was told is resolved"
+            self.on.add(key)
+        elif happening.what == "resolved" and key in self.on:
+            assert state.alert in ran, "nothing is over of what nobody looked at"
             well_for = self.well_for[key]
             assert well_for is not None, "it is resolved only by being well, or removed"
             assert well_for >= RULES[state.alert].clear
-            self.told.remove(key)
+            self.on.remove(key)
+
+    def tell(self, notice: Notice) -> None:
+        """Check one piece of news against what people know, and what they want to hear."""
+        state = notice.state
+        key = state.fingerprint
+        assert not state.unknown
+        if notice.kind in BAD_NEWS:
+            covering = [each for each in self.story.wishes().silences if each.covers(labels_of(state))]
+            assert not covering, "what is silenced is not told"
+            assert not state.inhibited_by, "what another alert speaks for is not told"
+        match notice.kind:
+            case NoticeKind.FIRED:
+                assert key not in self.told, "an episode is told once"
+                assert not state.flapping
+                self.told.add(key)
+            case NoticeKind.FLAPPING:
+                assert state.flapping
+                self.told.add(key)
+            case NoticeKind.RESOLVED:
+                assert key in self.told, "only what was told is resolved"
+                self.told.remove(key)
+            case NoticeKind.REMINDED:
+                assert key in self.told
+                assert not state.acked_by, "somebody looks after it"
+            case _:
+                assert key in self.told
 
     @rule()
     def restart(self) -> None:
@@ -160,6 +213,30 @@ class Stories(RuleBasedStateMachine):
         stored = outbox.load_states(self.store)
         assert stored == self.story.states
         self.story.states = stored
+
+    @rule(matchers=st.sampled_from(MATCHERS), seconds=st.sampled_from([20, 400, 5000]), window=st.booleans())
+    def silence(self, *, matchers: tuple[Matcher, ...], seconds: int, window: bool) -> None:
+        """Let somebody want to hear nothing for a while."""
+        self.story.silence(*matchers, seconds=seconds, window=window)
+
+    @rule()
+    def end_silences(self) -> None:
+        """Let all silences be over now."""
+        self.story.silences = tuple(replace(each, until=self.story.steady) for each in self.story.silences)
+
+    @rule()
+    def acknowledge_all(self) -> None:
+        """Let somebody take on all that fires."""
+        for key in self.on:
+            state = self.story.states[key]
+            self.story.acks[key] = Ack(
+                fingerprint=key,
+                incident=state.incident,
+                severity=state.severity,
+                by="ada",
+                why="",
+                at=self.steady,
+            )
 
     @rule(step=st.sampled_from([-3600, -5, 5, 3600, 365 * 86400]))
     def set_the_wall_clock(self, step: int) -> None:
@@ -183,9 +260,9 @@ class Stories(RuleBasedStateMachine):
             self.hear(batch, noted=True)
         for key, state in self.story.states.items():
             kind, episode = self.heard.get(key, (NoticeKind.RESOLVED, 0))
-            if state.phase.told:
+            if state.heard:
                 assert kind is not NoticeKind.RESOLVED, "lost"
-                assert episode == state.episode
+                assert episode <= state.episode
             elif state.phase is Phase.RESOLVED:
                 assert kind is NoticeKind.RESOLVED, "its end is lost"
 
@@ -193,7 +270,8 @@ class Stories(RuleBasedStateMachine):
         """Take one message, as the people who read it."""
         for state in batch.states:
             news = (state.fingerprint, state.episode, batch.kind)
-            assert news not in self.delivered or news in self.unnoted, "told twice"
+            once = batch.kind in {NoticeKind.FIRED, NoticeKind.RESOLVED}
+            assert not once or news not in self.delivered or news in self.unnoted, "told twice"
             last, episode = self.heard.get(state.fingerprint, (NoticeKind.RESOLVED, 0))
             assert state.episode >= episode, "an older story after a newer one"
             assert (
@@ -204,6 +282,11 @@ class Stories(RuleBasedStateMachine):
             self.heard[state.fingerprint] = batch.kind, state.episode
             self.delivered.add(news)
             (self.unnoted.discard if noted else self.unnoted.add)(news)
+        if batch.report:
+            for state in self.reports[batch.report.key]:
+                last, episode = self.heard.get(state.fingerprint, (NoticeKind.RESOLVED, 0))
+                if state.episode > episode:
+                    self.heard[state.fingerprint] = batch.kind, state.episode
         if noted:
             outbox.mark_sent(self.store, batch.ids, self.steady)
 
@@ -214,8 +297,13 @@ class Stories(RuleBasedStateMachine):
 
     @invariant()
     def what_was_told_is_what_is_told(self) -> None:
-        """No alert is on without people knowing, and none that they know of is forgotten."""
-        assert {key for key, state in self.story.states.items() if state.phase.told} == self.told
+        """No alert is on without people knowing, and none that they know of is forgotten, if they want to know."""
+        states = self.story.states
+        assert {key for key, state in states.items() if state.phase.told} == self.on
+        assert {key for key, state in states.items() if state.heard} == self.told
+        for key in self.on - self.told:
+            state = states[key]
+            assert state.silenced_by or state.inhibited_by or state.unknown, "nobody knows of it"
 
     @invariant()
     def what_another_alert_speaks_for_is_silent(self) -> None:
@@ -223,7 +311,8 @@ class Stories(RuleBasedStateMachine):
         states = [state for state in self.story.states.values() if state.phase.active]
         on = {(state.alert, state.subject.key) for state in states}
         if DOWN in {alert for alert, _ in on}:
-            assert all(state.fingerprint in self.told for state in states)
+            assert all(state.fingerprint in self.on for state in states)
+            assert all(state.inhibited_by == DOWN for state in states if state.alert != DOWN)
         for subject in SUBJECTS:
             assert not {(LOOP, subject.key), (CRASHED, subject.key)} <= on
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collectors.facts import Subject
-    from daemon.alerts.lifecycle import Step
     from daemon.alerts.outbox import Batch
+    from daemon.alerts.telling import Telling
     from daemon.store import Store
     from tests.fakes.clock import FakeClock
 
@@ -45,7 +45,7 @@ class Desk:
         self.clock = SteadyClock(clock, clock.now())
         self._wall = clock
 
-    def save(self, step: Step, sinks: Sequence[str] = ("slack",)) -> None:
+    def save(self, step: Telling, sinks: Sequence[str] = ("slack",)) -> None:
         """Write what a step brought."""
         now = self.clock.now()
         self.store.write(lambda inside: outbox.save(inside, step.changed, step.notices, sinks, WAIT, now))

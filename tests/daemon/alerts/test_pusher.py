@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from daemon.alerts.lifecycle import Step
     from daemon.alerts.sink import Outcome
+    from daemon.alerts.telling import Telling
 
 DOWN = SinkDown("http://am:9093 answered HTTP 404: nothing is there: check [alertmanager] urls")
 
@@ -80,7 +80,7 @@ class World:
         self.push = Push("alertmanager", self.there, store=store, clock=clock, steady=self.steady, host="h")
         self.worker = a_crew(clock).worker("alertmanager", lambda: None)
 
-    def save(self, step: Step) -> None:
+    def save(self, step: Telling) -> None:
         """Remember what a step changed."""
         now = self.steady.now()
         self.store.write(lambda inside: outbox.save(inside, step.changed, step.notices, [], timedelta(0), now))
