@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from collectors.facts import SourceName
+from collectors.facts import SourceName, SubjectKind
 from collectors.families import Family, label_block
 from daemon.plans import total_bytes
 from policies import ages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from collectors.facts import Facts
     from daemon.decide import Decision
+    from policies.policy import Removal
+
+
+_KINDS: Final[Mapping[str, SubjectKind]] = {
+    "containers": SubjectKind.CONTAINER,
+    "images_dangling": SubjectKind.IMAGE,
+    "images_unused": SubjectKind.IMAGE,
+    "networks": SubjectKind.NETWORK,
+    "volumes": SubjectKind.VOLUME,
+    "build_cache": SubjectKind.BUILD_CACHE,
+}
+"""Of which kind a policy shows 0 where it would remove nothing."""
 
 
 def cleanup_families(decision: Decision | None) -> Iterator[Family]:
     """Give the candidates of each policy; one that could not be asked, or is switched off, has no series."""
-    by_policy = (
-        {name: [each for each in decision.removals if each.policy == name] for name in decision.cleanups}
-        if (decision)
-        else {}
-    )
+    candidates = _candidates(decision) if decision else {}
     yield Family(
         "shipkeeper_cleanup_candidates",
         "gauge",
         "Objects that the policy would remove now.",
-        [(label_block(policy=name), len(removals)) for name, removals in by_policy.items()],
+        [(label_block(kind=kind, policy=policy), len(each)) for (kind, policy), each in candidates.items()],
     )
-    sizes = {name: total_bytes(removals) for name, removals in by_policy.items()}
+    sizes = {key: total_bytes(removals) for key, removals in candidates.items()}
     yield Family(
         "shipkeeper_cleanup_reclaimable_bytes",
         "gauge",
         "What their removal frees at least, as far as it was measured; of images what no other image shares.",
-        [(label_block(policy=name), size) for name, size in sizes.items() if size is not None],
+        [(label_block(kind=kind, policy=policy), size) for (kind, policy), size in sizes.items() if size is not None],
     )
+
+
+def _candidates(decision: Decision) -> Mapping[tuple[str, str], list[Removal]]:
+    """Give the removals by kind and policy, none where a policy that was asked found none."""
+    found: dict[tuple[str, str], list[Removal]] = {
+        (_KINDS[policy].value, policy): [] for policy in decision.cleanups if policy in _KINDS
+    }
+    for removal in decision.removals:
+        found.setdefault((removal.object.kind.value, removal.policy), []).append(removal)
+    return found
 
 
 def image_families(facts: Facts | None) -> Iterator[Family]:

@@ -17,13 +17,14 @@ from daemon.evidence import EvidenceError
 from daemon.outcome import Answer, Outcome, counted, in_words
 from daemon.plans import LIFE, make_plan
 from daemon.relieving import SETTLES, Relieving
+from daemon.run_figures import RunFigures
 from daemon.runs import Run, RunState
 from daemon.schedules import Schedules
 from policies import relief, words
 from policies.bounds import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from collectors.facts import Filesystem, ObjectRef
     from daemon.acting import ActingLock
@@ -138,18 +139,14 @@ class Executor:
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
         self._rests: dict[str, _Rest] = {}
-        self._removals: Counter[tuple[str, str, str]] = Counter()
+        self.figures = RunFigures()
+        """What runs did, counted."""
         self._changed = threading.Condition()
         self._order: _Order | None = None
         self._offered: Sequence[Removal] = ()
         self._give_up_at: float | None = None
         self.interrupted = 0
         """How many runs the last daemon left half-done."""
-
-    @property
-    def removals(self) -> Mapping[tuple[str, str, str], int]:
-        """How many objects had which end since the start, by kind, policy and outcome."""
-        return dict(self._removals)
 
     @property
     def running(self) -> int | None:
@@ -175,6 +172,7 @@ class Executor:
     def start(self) -> None:
         """Say what the last daemon left half-done, try to become the one that acts, and start the thread."""
         self.interrupted = self._runs.interrupt()
+        self.figures.last_success = self._runs.last_success()
         if self.interrupted:
             log.warning(
                 "%s in the middle when Shipkeeper ended; not resumed, `shipkeeper status` shows the last one",
@@ -401,8 +399,8 @@ class Executor:
             answer = self._removed(removal, answer)
         now = self._clock.monotonic()
         self._runs.note(run, position, removal, answer)
+        self.figures.count(removal, answer)
         with self._changed:
-            self._removals[removal.object.kind.value, removal.policy, answer.outcome.value] += 1
             self._changed.notify_all()
         # Whatever came of it: what is offered next may have been seen before this step.
         self._object_backoff.failed(removal.object.id, now)
@@ -461,6 +459,7 @@ class Executor:
         elif state is RunState.DONE:
             self._run_backoff.over("")
         self._runs.end(order.run, state, why)
+        self.figures.ended(BY_ITSELF if order.automatic else "person", state, self._clock.now())
         with self._changed:
             self._order = None
             self._changed.notify_all()

@@ -161,13 +161,13 @@ class Exports:
         snapshot = self._watch.snapshot
         yield from cleanup_families(snapshot.decision if snapshot else None)
         yield from image_families(snapshot.facts if snapshot else None)
+        yield from self._executor.figures.families()
 
     def _self_families(self) -> Iterable[Family]:
         return self_families(
             self._watch.snapshot,
             reader=self._reader.stats,
             sinks=(*self._sender.stats, *self._pusher.stats),
-            removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,
             restarts=self._crew.restarts,

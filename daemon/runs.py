@@ -202,6 +202,11 @@ class Runs:
             for row in rows
         }
 
+    def last_success(self) -> datetime | None:
+        """Give when the newest run ended in which every object had its turn, or `None` before the first."""
+        rows = self._store.read("SELECT MAX(ended) AS at FROM runs WHERE state = ?", (RunState.DONE,))
+        return None if rows[0]["at"] is None else self._as_shown(rows[0]["at"])
+
     def decisions(self, since: datetime, after: int, at_most: int) -> list[Decision]:
         """Give the steps that ended at or after `since`, a wall time, and later than the entry `after`."""
         rows = self._store.read(

@@ -26,7 +26,6 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     *,
     reader: ReaderStats,
     sinks: Iterable[SinkStats],
-    removals: Mapping[tuple[str, str, str], int],
     cycles: int,
     failures: int,
     restarts: Mapping[str, int],
@@ -49,15 +48,6 @@ def self_families(  # noqa: PLR0913  each argument is one part of the daemon tha
     yield _marked(snapshot.alerts.values() if snapshot else ())
     yield Family(f"{_P}silences", "gauge", "Silences and maintenance windows in force.", [("", silences)])
     yield from _sinks(sinks, now)
-    yield Family(
-        f"{_P}removals_total",
-        "counter",
-        "Objects of cleanup runs, by what came of each.",
-        [
-            (label_block(kind=kind, policy=policy, outcome=outcome), count)
-            for (kind, policy, outcome), count in sorted(removals.items())
-        ],
-    )
 
 
 def _configuration(standing: Standing) -> Iterator[Family]:

@@ -103,7 +103,7 @@ def test_what_docker_keeps_is_no_failure(deck: Deck) -> None:
     assert run.state is RunState.DONE
     assert outcomes(run) == {"busy": Outcome.IN_USE, "free": Outcome.REMOVED}
     assert free.id not in deck.engine.containers
-    assert deck.executor.removals == {
+    assert deck.executor.figures.outcomes == {
         ("container", "containers", "in_use"): 1,
         ("container", "containers", "removed"): 1,
     }

@@ -35,7 +35,10 @@ from daemon.decide import Decision, decide
 from daemon.events import ReaderStats
 from daemon.jobs import JobStats
 from daemon.loading import load
+from daemon.outcome import Answer, Outcome
 from daemon.reload import Configuration, Standing
+from daemon.run_figures import RunFigures
+from daemon.runs import RunState
 from daemon.self_metrics import self_families
 from daemon.snapshot import Snapshot
 from daemon.vitals import Vitals, vital_families
@@ -138,7 +141,6 @@ def a_daemon() -> Iterator[Family]:
         snapshot,
         reader=reader,
         sinks=[SinkStats(name="console", sent=4), SinkStats(name="slack", failed=1, depth=2, oldest=minute_ago)],
-        removals={("container", "containers", "removed"): 3},
         cycles=7,
         failures=0,
         restarts={"watch": 1},
@@ -152,6 +154,16 @@ def a_decision() -> Decision:
     """Give what a host has to tidy up: a container, and no network."""
     old = exited("old", ago=timedelta(days=9), size_bytes=3 << 20)
     return decide({"containers": ExitedContainers(), "networks": UnusedNetworks()}, facts(containers=[old]))
+
+
+def cleanups() -> Iterator[Family]:
+    """Give what there is to tidy up, and what was."""
+    figures = RunFigures()
+    removal = a_decision().removals[0]
+    figures.count(removal, Answer(Outcome.REMOVED, freed_bytes=2 << 20))
+    figures.count(removal, Answer(Outcome.IN_USE))
+    figures.ended("schedule", RunState.DONE, NOW)
+    return chain(cleanup_families(a_decision()), image_families(an_idle_host()), figures.families())
 
 
 def an_idle_host() -> Facts:
@@ -222,7 +234,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("filesystems", disks),
         NamedCollector("disk_usage", disk_usage),
         NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
-        NamedCollector("cleanup", lambda: chain(cleanup_families(a_decision()), image_families(an_idle_host()))),
+        NamedCollector("cleanup", cleanups),
         NamedCollector("self", a_daemon),
         NamedCollector("heartbeat", lambda: heartbeat_families(SwitchStats(sent=190, failures=2, last_success=NOW))),
         NamedCollector("vitals", lambda: vital_families(A_CONDITION)),

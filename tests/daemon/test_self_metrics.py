@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from daemon.alerts.state import AlertState
 
 
-REMOVALS = {("image", "images_dangling", "in_use"): 1, ("container", "containers", "removed"): 2}
-
-
 def reader(*, last: datetime | None = NOW, lag: float | None = 0.25) -> ReaderStats:
     return ReaderStats(
         connected=last is not None,
@@ -64,7 +61,6 @@ def page(
         snapshot,
         reader=told or reader(),
         sinks=sinks,
-        removals=REMOVALS,
         cycles=9,
         failures=1,
         restarts={"watch": 2},
@@ -138,10 +134,3 @@ def test_a_sink_shows_the_age_of_what_waits_and_none_when_nothing_does() -> None
 
 def test_a_clock_that_was_set_back_makes_no_negative_age() -> None:
     assert 'shipkeeper_outbox_oldest_seconds{sink="slack"} 0' in page(sinks=[sink(NOW + timedelta(hours=1))])
-
-
-def test_what_came_of_each_object_is_counted_by_kind_policy_and_outcome() -> None:
-    assert [line for line in page() if line.startswith("shipkeeper_removals_total")] == [
-        'shipkeeper_removals_total{kind="container",policy="containers",outcome="removed"} 2',
-        'shipkeeper_removals_total{kind="image",policy="images_dangling",outcome="in_use"} 1',
-    ]

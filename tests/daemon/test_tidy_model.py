@@ -91,7 +91,7 @@ TROUBLE: st.SearchStrategy[Event] = st.one_of(
         status=st.sampled_from([409, 404, 403, 500]),
     ),
     event("answers_get_lost", path=st.sampled_from(["/containers/*", "/images/*", "/networks/*", "/volumes/*"])),
-    event("is_silent", path=st.sampled_from(PATHS)),
+    event("is_silent", path=st.sampled_from(PATHS[:-1])),  # for the last one Docker has half a minute
     event("babbles"),
     event("engine_goes"),
     event("set_clock", span=st.sampled_from([-30 * DAY, DAY, 400 * DAY])),

@@ -87,8 +87,8 @@ def test_what_lies_unused_is_planned_in_observe_and_goes_in_enforce_and_all_else
         assert why["named"].startswith("named: ")
         assert why["host"] == "protected: Docker's own network"
         page = keeper.metrics()
-        for policy, count in (("networks", 1), ("volumes", 2), ("build_cache", 1)):
-            assert f'shipkeeper_cleanup_candidates{{policy="{policy}"}} {count}\n' in page
+        for kind, policy, count in (("network", "networks", 1), ("volume", "volumes", 2), ("build_cache",) * 2 + (1,)):
+            assert f'shipkeeper_cleanup_candidates{{kind="{kind}",policy="{policy}"}} {count}\n' in page
 
         keeper.stop()
         keeper.may_remove = goes | {PRUNE}
