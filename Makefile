@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test slow bench dashboards gpu-check soak check lint format root setup lab clean
+.PHONY: help run demo test slow bench dashboards gpu-check soak hosts check lint format root setup lab clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -54,6 +54,9 @@ dashboards: setup ## make Grafana's dashboards from their sources
 soak: lab ## let it watch thousands of short lives for half an hour
 	@exec $(BIN)/python -m tests.soak $(ARGS)
 
+hosts: setup ## tidy random hosts for ten minutes, on which everything happens at once
+	@exec $(BIN)/python -m tests.soak.hosts $(ARGS)
+
 check: lint test ## all that CI does
 
 lint: setup ## check format, style, types and imports
@@ -74,7 +77,7 @@ setup: $(SYNCED)
 
 lab: root setup
 	@tests/lab/need.sh lab
-	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus >/dev/null
+	@$(BIN)/python -m tests.lab.binaries bookworm sid prometheus alertmanager >/dev/null
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

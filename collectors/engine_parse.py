@@ -49,6 +49,7 @@ class ContainerSummary:
     created_at: datetime
     volumes: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    mounted_images: tuple[str, ...] = ()
 
 
 def container_summaries(answer: object) -> tuple[ContainerSummary, ...]:
@@ -68,8 +69,9 @@ def _summary(item: Fields) -> ContainerSummary:
         state=_state(item, "State"),
         status=item.text("Status"),
         created_at=_required_time(item, "Created", item.seconds("Created")),
-        volumes=_volumes(item),
+        volumes=_mounted(item, "volume"),
         networks=_networks(item),
+        mounted_images=_mounted(item, "image"),
     )
 
 
@@ -103,7 +105,7 @@ def container(answer: object) -> Container:
         log_path=item.text("LogPath"),
         log_driver=log.text("Type"),
         log_max_size=log.child("Config").text("max-size"),
-        volumes=_volumes(item),
+        volumes=_mounted(item, "volume"),
         networks=_networks(item),
         mounted_images=tuple(each.text("Source") for each in host.children("Mounts") if each.text("Type") == "image"),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
@@ -114,9 +116,10 @@ def container(answer: object) -> Container:
     )
 
 
-def _volumes(item: Fields) -> tuple[str, ...]:
+def _mounted(item: Fields, kind: str) -> tuple[str, ...]:
+    """Give the names of the volumes, or the references of the images, that a container mounts."""
     mounts = item.children("Mounts")
-    return tuple(sorted({each.text("Name") for each in mounts if each.text("Type") == "volume"} - {""}))
+    return tuple(sorted({each.text("Name") for each in mounts if each.text("Type") == kind} - {""}))
 
 
 def _networks(item: Fields) -> tuple[str, ...]:
@@ -164,7 +167,14 @@ def _image(item: Fields) -> Image:
         created_at=created if created is not None and created >= _FIRST_IMAGES else None,
         parent_id=item.text("ParentId"),
         inspected=False,
+        unique_bytes=_unique_bytes(item),
     )
+
+
+def _unique_bytes(item: Fields) -> int | None:
+    """Give what no other image shares; Docker writes -1 where it was not asked to work that out."""
+    shared = item.number("SharedSize") if item.has("SharedSize") else -1
+    return max(item.number("Size") - shared, 0) if shared >= 0 else None
 
 
 def last_tagged_at(answer: object) -> datetime | None:

@@ -519,6 +519,10 @@ class Facts:
     networks: tuple[Network, ...] = ()
     volumes: tuple[Volume, ...] = ()
     logs: tuple[LogSize, ...] = ()
+    pressed: frozenset[str] = frozenset()
+    """Mount points that were too full for several samples in a row and have not come to their target since."""
+    watched: timedelta | None = None
+    """How long we have watched this host in all, summed over our own running time; `None` where nobody counts."""
     clock_set_ago: timedelta | None = None
     """How long ago, in time that we watched, the wall clock was last set forward; `None` if we never saw it."""
     deaths: tuple[Death, ...] = ()

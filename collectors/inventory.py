@@ -270,5 +270,6 @@ def from_summary(summary: ContainerSummary) -> Container:
         created_at=summary.created_at,
         volumes=summary.volumes,
         networks=summary.networks,
+        mounted_images=summary.mounted_images,
         inspected=False,
     )

@@ -15,14 +15,15 @@ from daemon.plans import make_plan, to_json
 from daemon.verbs import AUTOPSY_LINES
 from daemon.web.pages import Overview
 from policies import words
-from policies.disk_pressure import DiskPressure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
     from daemon.autopsy import Autopsy
     from daemon.clock import Clock
+    from daemon.dead_mans_switch import DeadMansSwitch
     from daemon.digest import Digests
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
@@ -65,6 +66,8 @@ class Answers:
         engine: EngineWatch,
         disks: Disks,
         sender: Sender,
+        pusher: Pusher,
+        switch: DeadMansSwitch,
         store: Store,
         runs: Runs,
         executor: Executor,
@@ -78,6 +81,8 @@ class Answers:
         self._engine = engine
         self._disks = disks
         self._sender = sender
+        self._pusher = pusher
+        self._switch = switch
         self._store = store
         self._runs = runs
         self._executor = executor
@@ -89,8 +94,6 @@ class Answers:
         """Answer `shipkeeper status`."""
         snapshot = self._snapshot()
         book = self._watch.book
-        policy = book.policies.get("disk_pressure")
-        pressure = policy if isinstance(policy, DiskPressure) else None
         return {
             "version": self._self.version,
             "mode": book.mode,
@@ -99,7 +102,11 @@ class Answers:
             "uptime_seconds": int(self._clock.monotonic() - self._self.started_at),
             "docker": status.engine_json(self._engine.engine),
             "filesystems": [
-                status.filesystem_json(filesystem, pressure, *self._disks.growth(filesystem))
+                status.filesystem_json(
+                    filesystem,
+                    book.pressure.level(filesystem, snapshot.facts) if book.pressure else None,
+                    *self._disks.growth(filesystem),
+                )
                 for filesystem in snapshot.facts.filesystems
             ],
             "disk_usage": [status.use_json(use) for use in self._disks.uses()],
@@ -115,7 +122,8 @@ class Answers:
                 for name in book.policies
             ],
             "week": [asdict(week) for week in self._digests.weeks()],
-            "sinks": [status.sink_json(stats) for stats in self._sender.stats],
+            "sinks": [status.sink_json(stats) for stats in (*self._sender.stats, *self._pusher.stats)],
+            "heartbeat": status.heartbeat_json(self._switch.stats),
             "store": {"path": str(self._store.path), "degraded": self._store.degraded},
             "configuration": status.configuration_json(self._configuration.standing),
         }
@@ -129,8 +137,9 @@ class Answers:
 
     def make_plan(self) -> Plan:
         """Judge the facts of the last cycle at this moment; ShipkeeperError when they are not known."""
-        now, book = self._clock.now(), self._watch.book
-        decision = decide(book.policies, replace(self._snapshot().facts, now=now), book.bounds)
+        snapshot, book = self._snapshot(), self._watch.book
+        now = snapshot.now(self._clock.monotonic())
+        decision = decide(book.policies, replace(snapshot.facts, now=now), book.bounds)
         if decision.skipped.get("containers") or not self._watch.ready:
             raise ShipkeeperError(f"no plan: {decision.skipped.get('containers', 'the first look is not complete')}")
         return make_plan(proposals.verdicts(decision, book), book.mode, now, proposals.notes(decision, book))
@@ -177,6 +186,7 @@ class Answers:
     def test_sinks(self) -> list[dict[str, Any]]:
         """Answer `shipkeeper alerts test`: send a message everywhere, and say what came back."""
         trials = [self._sender.test_message(stats.name) for stats in self._sender.stats]
+        trials += self._pusher.trials()
         told = [{"sink": trial.sink, "ok": trial.accepted, "said": trial.words} for trial in trials]
         if problem := self._configuration.standing.problem:
             # A route that leads nowhere is in the file only: the daemon goes by the routes from before.

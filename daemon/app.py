@@ -17,6 +17,8 @@ from pathlib import Path
 from signal import SIGHUP, Signals
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import SecretStr
+
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
@@ -30,10 +32,14 @@ from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alerts import outbox, posts
+from daemon.alerts.alertmanager import PATH as ALERTS_PATH
 from daemon.alerts.console import ConsoleSink
+from daemon.alerts.http_call import Credentials, HttpCall
+from daemon.alerts.pusher import Pusher
 from daemon.alerts.sender import Route, Sender
 from daemon.alerts.slack import SlackSink
 from daemon.alerts.slack_bot import SlackBotSink
+from daemon.alerts.webhook import WebhookSink
 from daemon.answers import Answers, Self
 from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
@@ -41,6 +47,7 @@ from daemon.clock_steps import ClockSteps
 from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
+from daemon.dead_mans_switch import DeadMansSwitch
 from daemon.digest import Digests
 from daemon.disk_usage import UsageLane
 from daemon.disks import Disks
@@ -105,6 +112,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.reading import MemoryMarks
+    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
     from daemon.config import Settings
     from daemon.snapshot import Snapshot
@@ -122,6 +130,8 @@ DEADLINES: Mapping[str, timedelta] = {
     "gpu": timedelta(seconds=60),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
+    "alertmanager": timedelta(seconds=120),
+    "heartbeat": timedelta(seconds=60),
     "executor": timedelta(seconds=60),
     "scheduler": timedelta(seconds=60),
     "lane": timedelta(seconds=120),
@@ -209,6 +219,10 @@ class App:
             before=self._seen_gpus.gpus.values(),
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
+        self.pusher = Pusher(
+            _alertmanagers(settings), store=self.store, clock=clock, steady=self._steady, host=book.host, crew=crew
+        )
+        self.switch = DeadMansSwitch(_monitor(settings), settings.heartbeat.every, self.beats.stale, clock, crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         files = EvidenceFiles(self.store.path.parent / "evidence")
@@ -221,6 +235,8 @@ class App:
             ),
             clock,
         )
+        # For the executor's thread alone, as the recheck is.
+        measure = FreeSpace().of if self._is_local() else lambda _: None
         self.executor = Executor(
             runs=remembered,
             recheck=Recheck(
@@ -228,11 +244,12 @@ class App:
                 lambda: self.watch.snapshot,
                 self._book,
                 clock,
+                measure,
             ),
             writer=partial(DockerWriter, endpoint, calls, clock),
             acting=ActingLock(endpoint),
             evidence=Evidence(files, examiner, lambda: self.watch.book.evidence_bytes, self._critical),
-            free_bytes=FreeSpace().of if self._is_local() else lambda _: None,
+            measure=measure,
             grace=Grace(clock, self.engine, self._grace),
             engine=self.engine,
             book=self._book,
@@ -277,6 +294,8 @@ class App:
             disks=self.disks,
             watch=self.watch,
             sender=self.sender,
+            pusher=self.pusher,
+            switch=self.switch,
             executor=self.executor,
             calls=calls,
             vitals=self._vitals,
@@ -291,6 +310,8 @@ class App:
             engine=self.engine,
             disks=self.disks,
             sender=self.sender,
+            pusher=self.pusher,
+            switch=self.switch,
             store=self.store,
             runs=remembered,
             executor=self.executor,
@@ -333,6 +354,7 @@ class App:
             self._control,
             self.web,
             self.sender,
+            self.pusher,
             self.watch,
             self.sampler,
             self.gpu,
@@ -340,6 +362,7 @@ class App:
             self.reader,
             self._jobs,
             self.executor,
+            self.switch,
         ):
             part.start()
             self._started.append(part)
@@ -349,12 +372,12 @@ class App:
         """
         Close every part that was started, the last one first, all of them within `CLOSING`.
 
-        All are asked to end before any is waited for. Only the sender is asked when its turn comes: it sends
-        what the last cycle of the watch thread has put into the outbox.
+        All are asked to end before any is waited for. Only those who tell are asked when their turn comes: they
+        tell what the last cycle of the watch thread has found.
         """
         self.crew.end_within(CLOSING)
         for part in self._started:
-            if part is not self.sender:
+            if part not in {self.sender, self.pusher}:
                 part.stop()
         self._closing.close()
 
@@ -364,6 +387,8 @@ class App:
         self._config_hash = fingerprint(settings)
         book = Rulebook.of(settings)
         self.sender.adopt(_routes(settings), book.host)
+        self.pusher.adopt(_alertmanagers(settings), book.host)
+        self.switch.adopt(_monitor(settings), settings.heartbeat.every)
         self.web.adopt(settings.web.config_file)
         self.watch.adopt(book)
 
@@ -414,6 +439,10 @@ class App:
 
     def _wake(self) -> None:
         self.watch.wake()
+
+    def _tell(self) -> None:
+        self.sender.wake()
+        self.pusher.wake()
 
     def _engine_changed(self) -> None:
         self.sampler.wake()  # its data-root may have come into reach
@@ -470,7 +499,7 @@ class App:
             clock=clock,
             steady=self._steady,
             away=away.lasted,
-            notify=self.sender.wake,
+            notify=self._tell,
             hand_over=self.executor.offer,
             crew=self.crew,
         )
@@ -496,20 +525,51 @@ class App:
 
 def _routes(settings: Settings) -> Sequence[Route]:
     """Every place that alerts go to; a new one is one line here."""
-    slack = settings.slack
-    bots = {"slack": slack.channel, **{channel: channel for channel in settings.channels()}} if slack.has_bot else {}
     return (
         Route(sink=ConsoleSink(sys.stdout)),
-        *([Route(sink=SlackSink(slack.webhook_url, slack.here), per_second=slack.max_per_second)] * slack.has_webhook),
         *(
             Route(
-                sink=SlackBotSink(slack.token, channel, name=name, api_url=slack.api_url, here=slack.here),
-                per_second=slack.max_per_second,
-                by_default=name == "slack",
+                sink=sink,
+                per_second=settings.slack.max_per_second,
+                by_default=sink.name == "slack" and settings.slack_told(),
             )
-            for name, channel in bots.items()
+            for sink in _slack_sinks(settings)
         ),
+        *([Route(sink=WebhookSink(_webhook(settings)))] if settings.webhook.url.get_secret_value() else []),
     )
+
+
+def _slack_sinks(settings: Settings) -> Iterator[Sink]:
+    """Yield one for each channel that a bot writes to, or the one of a webhook."""
+    slack = settings.slack
+    own = settings.slack_told() or settings.routes_to("slack")
+    if own and slack.has_webhook:
+        yield SlackSink(slack.webhook_url, slack.here)
+    channels = {"slack": slack.channel} if own else {}
+    for name, channel in {**channels, **{each: each for each in settings.channels()}}.items():
+        if slack.has_bot:
+            yield SlackBotSink(slack.token, channel, name=name, api_url=slack.api_url, here=slack.here)
+
+
+def _webhook(settings: Settings) -> HttpCall:
+    webhook = settings.webhook
+    return HttpCall("[webhook] url", webhook.url, Credentials(bearer_token=webhook.bearer_token))
+
+
+def _monitor(settings: Settings) -> HttpCall | None:
+    url = settings.heartbeat.url
+    return HttpCall("[heartbeat] url", url) if url.get_secret_value() else None
+
+
+def _alertmanagers(settings: Settings) -> Mapping[str, HttpCall]:
+    """Every Alertmanager by the name of its thread, the first without a number."""
+    key, credentials = "[alertmanager] urls", settings.alertmanager.credentials()
+    return {
+        f"alertmanager-{number}" if number > 1 else "alertmanager": HttpCall(
+            key, SecretStr(url.rstrip("/") + ALERTS_PATH), credentials
+        )
+        for number, url in enumerate(settings.alertmanager.urls, start=1)
+    }
 
 
 def _version() -> str:

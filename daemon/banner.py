@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon import modes
+from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,9 @@ def lines(settings: Settings, url: str, store: Store, version: str, only_observe
     if only_observes:
         yield f"            but this daemon only observes: {only_observes}"
     yield f"  metrics   {url}/metrics"
-    if settings.slack.has_bot:
+    if not settings.slack_told() and settings.alertmanager.urls:
+        yield "  alerts    this terminal or journal; `shipkeeper alerts test` sends a message to each place"
+    elif settings.slack.has_bot:
         yield f"  alerts    this terminal or journal, and {settings.slack.channel} in Slack;"
         yield "            `shipkeeper alerts test` sends a message to each"
     elif settings.slack.has_webhook:
@@ -28,6 +31,7 @@ def lines(settings: Settings, url: str, store: Store, version: str, only_observe
         yield "            a webhook cannot edit a message: each change is one more; a bot can ([slack] token_file)"
     else:
         yield "  alerts    this terminal or journal; for Slack name a file with a bot's token: [slack] token_file"
+    yield from _elsewhere(settings)
     lines_sent = settings.alerts.log_lines
     logs = f"the last {lines_sent} log lines of a crash, redacted" if lines_sent else "no log lines, no probe output"
     yield f"            they carry {logs} ([alerts] log_lines)"
@@ -36,3 +40,14 @@ def lines(settings: Settings, url: str, store: Store, version: str, only_observe
         yield f"  off       policies {', '.join(off)}"
     yield f"  state     {store.degraded or store.path}"
     yield from (f"            {note}" for note in store.notes)
+
+
+def _elsewhere(settings: Settings) -> Iterator[str]:
+    if settings.alertmanager.urls:
+        yield f"            and Alertmanager at {', '.join(settings.alertmanager.urls)}"
+    if (settings.slack.has_bot or settings.slack.has_webhook) and not settings.slack_told():
+        yield "            Slack is left to it; [alertmanager] slack_too = true tells both"
+    if settings.webhook.url.get_secret_value():
+        yield "            and the webhook of [webhook] url"
+    if settings.heartbeat.url.get_secret_value():
+        yield f"            a heartbeat goes out every {words.duration(settings.heartbeat.every)} ([heartbeat] url)"

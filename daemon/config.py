@@ -18,11 +18,14 @@ from pydantic_core import PydanticCustomError
 
 from collectors.engine_http import Endpoint
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
+from daemon.alerts.http_call import Credentials
 from daemon.alerts.routing import RoutingRule
 from daemon.derived_tables import (
     AlertTables,
+    BoundedSettings,
     CleanupSettings,
     PolicyTables,
+    ReliefSettings,
     alert_tables,
     policy_tables,
     read_as,
@@ -35,9 +38,11 @@ from daemon.values import (
     Duration,
     EngineAddress,
     Globs,
+    HttpAddresses,
     LabelNames,
     ListenAddress,
     Patterns,
+    SecretAddress,
     Section,
     Severities,
     Size,
@@ -45,6 +50,7 @@ from daemon.values import (
     WebhookAddress,
     is_channel,
 )
+from policies import relief
 from policies.build_cache import BuildCache
 from policies.catalogue import BY_NAME, RULES
 from policies.containers import ExitedContainers
@@ -76,16 +82,20 @@ CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
 )
 """Every policy that removes, by the name of its table. A new one is one line here."""
 JUDGES: Mapping[str, type[Policy]] = MappingProxyType(
-    {"logs": LargeLogs, "disk_pressure": DiskPressure, "gpu_devices": GpuDevices, "gpu_usage": GpuUsage}
+    {"logs": LargeLogs, relief.NAME: DiskPressure, "gpu_devices": GpuDevices, "gpu_usage": GpuUsage}
 )
-"""The same of those that have settings and remove nothing."""
+"""The same of those that have settings and alerts; disk_pressure removes as well, only what a full disk needs."""
 OFF = frozenset({"images_unused"})
 """What somebody has to switch on."""
 
 _ALERT_TABLES = alert_tables(RULES)
-_POLICY_TABLES = policy_tables(JUDGES, CLEANUPS, OFF)
+_POLICY_TABLES = policy_tables(
+    {**CLEANUPS, **JUDGES}, {**dict.fromkeys(CLEANUPS, CleanupSettings), relief.NAME: ReliefSettings}, OFF
+)
 _SHORTEST_GPU_INTERVAL = timedelta(seconds=1)
 _LONGEST_GPU_INTERVAL = timedelta(minutes=5)
+_SHORTEST_HEARTBEAT = timedelta(seconds=10)
+_LONGEST_HEARTBEAT = timedelta(hours=1)
 _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
@@ -240,6 +250,65 @@ class RouteTable(Section):
         return to
 
 
+class Alertmanager(Section):
+    """`[alertmanager]`: where the state of all alerts is pushed to, and whether Slack is told as well."""
+
+    urls: HttpAddresses = ()
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: AbsolutePath = None
+    bearer_token: SecretStr = SecretStr("")
+    bearer_token_file: AbsolutePath = None
+    tls_ca_cert: AbsolutePath = None
+    tls_client_cert: AbsolutePath = None
+    tls_client_key: AbsolutePath = None
+    slack_too: bool = False
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not all(self.urls):
+            raise ValueError("an empty address among urls; remove it")
+        if self.username and self.bearer_token.get_secret_value():
+            raise ValueError("username and bearer_token exclude each other; set one of them")
+        if self.tls_client_key and not self.tls_client_cert:
+            raise ValueError("tls_client_key needs tls_client_cert beside it")
+        return self
+
+    def credentials(self) -> Credentials:
+        """Give how to be let in."""
+        return Credentials(
+            username=self.username,
+            password=self.password,
+            bearer_token=self.bearer_token,
+            ca_cert=self.tls_ca_cert,
+            client_cert=self.tls_client_cert,
+            client_key=self.tls_client_key,
+        )
+
+
+class Webhook(Section):
+    """`[webhook]`: the address that gets every message as JSON, and the token that lets us in; empty for none."""
+
+    url: SecretAddress = SecretStr("")
+    url_file: AbsolutePath = None
+    bearer_token: SecretStr = SecretStr("")
+    bearer_token_file: AbsolutePath = None
+
+
+class Heartbeat(Section):
+    """`[heartbeat]`: the address that is asked for as long as the daemon works, and how often; empty for none."""
+
+    url: SecretAddress = SecretStr("")
+    url_file: AbsolutePath = None
+    every: Duration = timedelta(seconds=60)
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not _SHORTEST_HEARTBEAT <= self.every <= _LONGEST_HEARTBEAT:
+            raise ValueError('every lies between "10s" and "1h"')
+        return self
+
+
 class Alerts(Section):
     """`[alerts]`: what is told and what a message may carry; `log_lines = 0` keeps logs on this host."""
 
@@ -289,6 +358,9 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     gpu: Gpu = Gpu()
     slack: Slack = Slack()
+    alertmanager: Alertmanager = Alertmanager()
+    webhook: Webhook = Webhook()
+    heartbeat: Heartbeat = Heartbeat()
     alerts: Alerts = Alerts()
     protect: Protect = Protect()
     cleanup: Cleanup = Cleanup()
@@ -330,11 +402,16 @@ class Settings(Section):
             "console",
             *(["slack"] if slack.has_bot or slack.has_webhook else []),
             *(named if slack.has_bot else []),
+            *(["webhook"] if self.webhook.url.get_secret_value() else []),
         )
 
     def channels(self) -> tuple[str, ...]:
         """Give the channels of Slack that routes name beside the one that is Slack's own."""
         return tuple(place for place in self.places() if is_channel(place) and place != self.slack.channel)
+
+    def routes_to(self, place: str) -> bool:
+        """Tell whether a route names this sink."""
+        return any(place in rule.to for rule in self.routing())
 
     def routing(self) -> tuple[RoutingRule, ...]:
         """Give the routes in their order."""
@@ -385,7 +462,7 @@ class Settings(Section):
     def bounds(self) -> Mapping[str, Bounds]:
         """Give what bounds each policy that removes, by the name of its table."""
         tables = self.policies.by_name()
-        return {name: table.bounds() for name, table in tables.items() if isinstance(table, CleanupSettings)}
+        return {name: table.bounds() for name, table in tables.items() if isinstance(table, BoundedSettings)}
 
     def protection(self) -> Protection:
         """Give the owner's globs in the form that policies read."""
@@ -398,10 +475,18 @@ class Settings(Section):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Give every text that no log may show: tokens, a webhook's address, its path, which libraries log alone."""
-        url = self.slack.webhook_url.get_secret_value()
-        secrets = (url, urlsplit(url).path, self.slack.token.get_secret_value())
-        return tuple(text for text in secrets if len(text) >= _SHORTEST_SECRET)
+        """Give every text that no log may show: keys, secret addresses, and their paths, which libraries log alone."""
+        manager, webhook = self.alertmanager, self.webhook
+        keys = (self.slack.token, manager.password, manager.bearer_token, webhook.bearer_token)
+        secret = (self.slack.webhook_url, webhook.url, self.heartbeat.url)
+        urls = [address.get_secret_value() for address in secret]
+        texts = (*urls, *(urlsplit(url).path for url in urls), *(key.get_secret_value() for key in keys))
+        return tuple(text for text in texts if len(text) >= _SHORTEST_SECRET)
+
+    def slack_told(self) -> bool:
+        """Tell whether messages go to Slack: beside an Alertmanager, which routes them there, only if asked for."""
+        beside = not self.alertmanager.urls or self.alertmanager.slack_too
+        return beside and (self.slack.has_bot or self.slack.has_webhook)
 
 
 def _first_folder(listed: str) -> Path | None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from collectors.facts import Unknown
+from policies import relief
 from policies.bounds import PLAIN, Bounds, ask, too_many
 from policies.policy import Condition, Kept, Occurrence, Removal
 
@@ -34,12 +35,15 @@ class Decision:
     """Policy name → why nothing of what it selects goes by itself, in words."""
     cleanups: tuple[str, ...] = ()
     """The policies that were asked what to remove."""
+    relief: tuple[Removal, ...] = ()
+    """What may go from filesystems that are too full, in this order, spare ones and what `removals` names among it."""
 
 
 def decide(policies: Mapping[str, Policy], facts: Facts, bounds: Mapping[str, Bounds] = NO_BOUNDS) -> Decision:
     """Ask every policy that has the sources it needs, each within its bounds."""
     findings: list[Condition | Occurrence] = []
     removals: list[Removal] = []
+    relieving: list[Removal] = []
     kept: dict[tuple[str, str], Kept] = {}
     judged: set[str] = set()
     skipped: dict[str, str] = {}
@@ -58,8 +62,11 @@ def decide(policies: Mapping[str, Policy], facts: Facts, bounds: Mapping[str, Bo
                 case Kept():
                     kept[verdict.object.kind, verdict.object.id] = verdict
                 case Removal():
-                    removals.append(verdict)
-    for removal in removals:  # two policies may look at one object, and the later one knows it better
+                    (relieving if verdict.policy == relief.NAME else removals).append(verdict)
+    for removal in (
+        *removals,
+        *(each for each in relieving if not each.spare),
+    ):  # two policies may look at one object, and the later one knows it better
         kept.pop((removal.object.kind, removal.object.id), None)
     return Decision(
         findings=tuple(findings),
@@ -68,6 +75,7 @@ def decide(policies: Mapping[str, Policy], facts: Facts, bounds: Mapping[str, Bo
         judged=frozenset(judged),
         skipped=skipped,
         cleanups=tuple(cleanups),
+        relief=tuple(relieving),
         too_many=_too_many(removals, [kind for kind, _ in kept], bounds),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
@@ -36,14 +36,12 @@ class PolicySettings(Section):
         return self
 
 
-class CleanupSettings(PolicySettings):
+class BoundedSettings(PolicySettings):
     """`[policies.<name>]` of a policy that removes: what bounds it, around the knobs that are its own."""
 
     mode: Literal["", "observe", "approve", "enforce"] = ""
-    schedule: Schedule = PLAIN.schedule
     max_removals: Annotated[int, Field(ge=0)] = PLAIN.max_removals
     max_bytes: Size = PLAIN.max_bytes
-    abort_over_percent: Annotated[float, Field(gt=0, le=100)] = PLAIN.abort_over_percent
     include: Rules = ()
     exclude: Rules = ()
 
@@ -51,13 +49,32 @@ class CleanupSettings(PolicySettings):
         """Give what bounds the policy."""
         return Bounds(
             mode=self.mode,
-            schedule=self.schedule,
             max_removals=self.max_removals,
             max_bytes=self.max_bytes,
-            abort_over_percent=self.abort_over_percent,
             include=tuple(map(selection.parse, self.include)),
             exclude=tuple(map(selection.parse, self.exclude)),
         )
+
+
+class CleanupSettings(BoundedSettings):
+    """The same of a policy that removes whatever is old: when, and how many are too many."""
+
+    schedule: Schedule = PLAIN.schedule
+    abort_over_percent: Annotated[float, Field(gt=0, le=100)] = PLAIN.abort_over_percent
+
+    def bounds(self) -> Bounds:
+        """Give what bounds the policy."""
+        return replace(super().bounds(), schedule=self.schedule, abort_over_percent=self.abort_over_percent)
+
+
+class ReliefSettings(BoundedSettings):
+    """The same of the policy that removes what a full disk needs: its target bounds it."""
+
+    max_bytes: Size = 200 << 30
+
+    def bounds(self) -> Bounds:
+        """Give what bounds the policy."""
+        return replace(super().bounds(), in_order=True)
 
 
 class PolicyTables(Section):
@@ -85,21 +102,20 @@ class AlertTables(Section):
 
 
 def policy_tables(
-    judges: Mapping[str, type[Policy]], cleanups: Mapping[str, type[Policy]], off: Collection[str]
+    policies: Mapping[str, type[Policy]], bases: Mapping[str, type[PolicySettings]], off: Collection[str]
 ) -> type[PolicyTables]:
     """
     Make the model of `[policies]`: the fields of each policy become keys, their defaults the defaults.
 
-    The cleanups have bounds as well; those `off` are switched off unless somebody switches them on.
+    What has bounds as well has one of `bases`; those `off` are switched off unless somebody switches them on.
     """
     tables: dict[str, Any] = {}
-    for name, policy in (*cleanups.items(), *judges.items()):
+    for name, policy in policies.items():
         knobs: dict[str, Any] = {knob: _key(knob, default) for knob, default in _defaults(policy).items()}
         knobs["policy"] = (ClassVar[type], policy)
-        base = CleanupSettings if name in cleanups else PolicySettings
         if name in off:
             knobs["enabled"] = (bool, False)
-        table = create_model(f"{policy.__name__}Settings", __base__=base, **knobs)
+        table = create_model(f"{policy.__name__}Settings", __base__=bases.get(name, PolicySettings), **knobs)
         tables[name] = (table, table())
     return create_model("AllPolicyTables", __base__=PolicyTables, **tables)
 

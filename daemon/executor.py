@@ -16,15 +16,16 @@ from daemon.errors import ShipkeeperError
 from daemon.evidence import EvidenceError
 from daemon.outcome import Answer, Outcome, counted, in_words
 from daemon.plans import LIFE, make_plan
+from daemon.relieving import SETTLES, Relieving
 from daemon.runs import Run, RunState
 from daemon.schedules import Schedules
-from policies import words
+from policies import relief, words
 from policies.bounds import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from collectors.facts import ObjectRef
+    from collectors.facts import Filesystem, ObjectRef
     from daemon.acting import ActingLock
     from daemon.clock import Clock
     from daemon.crew import Crew
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from daemon.recheck import Recheck
     from daemon.rulebook import Rulebook
     from daemon.runs import Runs
+    from policies.gauges import Level
     from policies.policy import Removal
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,14 @@ class _Order:
         return self.asked_by == BY_ITSELF
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A filesystem is left alone until this monotonic time, unless it comes to a worse level."""
+
+    until: float
+    level: Level | None
+
+
 class Executor:
     """
     The one part that has anything removed.
@@ -98,32 +108,36 @@ class Executor:
         writer: Callable[[Callable[[], None], Callable[[], bool]], Writer],
         acting: ActingLock,
         evidence: Evidence,
-        free_bytes: Callable[[str], int | None],
+        measure: Callable[[str], Filesystem | None],
         grace: Grace,
         engine: EngineView,
         book: Callable[[], Rulebook],
         clock: Clock,
         crew: Crew,
+        settles: timedelta = SETTLES,
     ) -> None:
         """
         Take in `writer` what makes one of two functions: called while it waits, and asked whether to give up.
 
-        `free_bytes` measures what is left at a mount point, as far as it can be known.
+        `measure` measures a filesystem now, by its mount point, as far as it can be known; what comes free after
+        Docker's answer is awaited for as long as it `settles`.
         """
         self._runs = runs
         self._recheck = recheck
         self._acting = acting
         self._evidence = evidence
-        self._free_bytes = free_bytes
+        self._measure = measure
         self._grace = grace
         self._engine = engine
         self._book = book
         self._clock = clock
+        self._settles = settles
         self._worker = crew.worker("executor", self._run)
         self._writer = writer(self._worker.beat, self._give_up)
         self._schedules = Schedules(clock)
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
+        self._rests: dict[str, _Rest] = {}
         self._removals: Counter[tuple[str, str, str]] = Counter()
         self._changed = threading.Condition()
         self._order: _Order | None = None
@@ -286,8 +300,8 @@ class Executor:
         now = self._clock.monotonic()
         book = self._book()
         due = {name for name in {each.policy for each in offered} if self._is_due(name, book)}
-        rested = (each for each in offered if not self._object_backoff.left(each.object.id, now))
-        eligible, _ = within((each for each in rested if each.policy in due), book.bounds)
+        rested = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
+        eligible, _ = within(self._without_resting(each for each in rested if each.policy in due), book.bounds)
         self._schedules.done(due)
         if not eligible:
             return None
@@ -297,30 +311,85 @@ class Executor:
             log.info("no cleanup now: %s", refusal)
         return self._order
 
+    def _without_resting(self, removals: Iterable[Removal]) -> list[Removal]:
+        """Leave out what a full disk is to be spared for a while, and what is due to go for its age anyway."""
+        due = list(removals)
+        aged = {each.object.id for each in due if each.policy != relief.NAME}
+        return [
+            each
+            for each in due
+            if each.policy != relief.NAME or not (each.object.id in aged or self._is_resting(each.filesystem))
+        ]
+
+    def _is_resting(self, mountpoint: str) -> bool:
+        rest = self._rests.get(mountpoint)
+        if rest is None or self._clock.monotonic() >= rest.until:
+            return False
+        level = self._recheck.level(mountpoint)
+        return level is None or rest.level is None or level.rank <= rest.level.rank
+
     def _is_due(self, policy: str, book: Rulebook) -> bool:
         return book.mode_of(policy) == "enforce" and self._schedules.due(policy)
 
     def _carry_out(self, order: _Order) -> None:
-        plan, failures = order.plan, 0
+        plan = order.plan
         outcomes: Counter[Outcome] = Counter()
         what = words.count(len(plan.removals), "object")
         log.info("run %d of plan %s, asked for by %s: %s", order.run, plan.plan_id, words.plain(order.asked_by), what)
-        state, why = RunState.DONE, ""
-        for position, removal in enumerate(plan.removals):
+        turns = list(enumerate(plan.removals))
+        state, why = self._work(order, iter([turn for turn in turns if turn[1].policy != relief.NAME]), outcomes)
+        pressing = [turn for turn in turns if turn[1].policy == relief.NAME]
+        for mountpoint in dict.fromkeys(removal.filesystem for _, removal in pressing):
+            if state is RunState.DONE:
+                here = [turn for turn in pressing if turn[1].filesystem == mountpoint]
+                state, why = self._relieve(order, here, outcomes)
+        self._end(order, state, why)
+        log.info("run %d %s: %s%s", order.run, state, counted(outcomes), f" · {why}" if why else "")
+
+    def _work(
+        self, order: _Order, turns: Iterator[tuple[int, Removal]], outcomes: Counter[Outcome]
+    ) -> tuple[RunState, str]:
+        """Take one turn after the other, and say how that ended."""
+        failures = 0
+        for position, removal in turns:
             self._tend()
             if why := self._must_stop(order):
-                state = RunState.STOPPED
-                break
+                return RunState.STOPPED, why
             if order.automatic and self._book().mode_of(removal.policy) != "enforce":
                 continue  # its policy has another mode since the run began
             answer = self._step(order.run, position, removal)
+            if isinstance(turns, Relieving):
+                turns.note(answer)
             outcomes[answer.outcome] += 1
             failures = failures + 1 if answer.outcome.is_failure else 0
             if failures == MOST_FAILURES:
-                state, why = RunState.FAILED, f"{MOST_FAILURES} objects in a row failed"
-                break
-        self._end(order, state, why)
-        log.info("run %d %s: %s%s", order.run, state, counted(outcomes), f" · {why}" if why else "")
+                return RunState.FAILED, f"{MOST_FAILURES} objects in a row failed"
+        return RunState.DONE, ""
+
+    def _relieve(
+        self, order: _Order, turns: Sequence[tuple[int, Removal]], outcomes: Counter[Outcome]
+    ) -> tuple[RunState, str]:
+        """Remove from one filesystem until it has enough; what is then left of the plan stays without a word."""
+        relieving = Relieving(
+            turns,
+            recheck=self._recheck,
+            measure=self._measure,
+            book=self._book,
+            clock=self._clock,
+            wait=self._wait,
+            settles=self._settles,
+        )
+        state, why = self._work(order, relieving, outcomes)
+        relieved = relieving.outcome()
+        policy = self._book().pressure
+        if policy is not None:
+            until = self._clock.monotonic() + policy.cooldown.total_seconds()
+            self._rests[relieved.mountpoint] = _Rest(until, self._recheck.level(relieved.mountpoint))
+        return (state, why) if why else (state, relieved.in_words())
+
+    def _wait(self, seconds: float) -> None:
+        self._worker.beat()
+        self._worker.stopping.wait(seconds)
 
     def _step(self, run: int, position: int, removal: Removal) -> Answer:
         self._worker.beat()
@@ -349,12 +418,12 @@ class Executor:
 
     def _removed(self, removal: Removal, kept: str) -> Answer:
         """Have it removed, and measure what that gained; `kept` says what was kept of it."""
-        before = self._free_bytes(removal.filesystem)
+        before = self._measure(removal.filesystem)
         answer = self._taken(removal)
         if answer.outcome is not Outcome.REMOVED:
             return answer
-        after = self._free_bytes(removal.filesystem)
-        freed = None if before is None or after is None else after - before
+        after = self._measure(removal.filesystem)
+        freed = None if before is None or after is None else after.available_bytes - before.available_bytes
         return replace(answer, words=answer.words or kept, freed_bytes=freed)
 
     def _taken(self, removal: Removal) -> Answer:

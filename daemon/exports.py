@@ -16,6 +16,7 @@ from collectors.host import Host
 from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
+from daemon.dead_mans_switch import heartbeat_families
 from daemon.self_metrics import self_families
 from daemon.vitals import vital_families
 from daemon.web.exposition import NamedCollector, NotReadableError
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from collectors.cgroup import CgroupReader
     from collectors.engine_calls import EngineCalls
     from collectors.families import Family
+    from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
     from daemon.clock import Clock
     from daemon.crew import Crew
+    from daemon.dead_mans_switch import DeadMansSwitch
     from daemon.disks import Disks
     from daemon.engine_watch import EngineWatch
     from daemon.events import EventReader
@@ -56,6 +59,8 @@ class Exports:
         disks: Disks,
         watch: Watch,
         sender: Sender,
+        pusher: Pusher,
+        switch: DeadMansSwitch,
         executor: Executor,
         calls: EngineCalls,
         vitals: Callable[[], Vitals],
@@ -71,6 +76,8 @@ class Exports:
         self._disks = disks
         self._watch = watch
         self._sender = sender
+        self._pusher = pusher
+        self._switch = switch
         self._executor = executor
         self._calls = calls
         self._vitals = vitals
@@ -94,6 +101,7 @@ class Exports:
             NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("cleanup", self._cleanup_families),
             NamedCollector("self", self._self_families),
+            NamedCollector("heartbeat", lambda: heartbeat_families(self._switch.stats)),
             NamedCollector("vitals", lambda: vital_families(self._vitals())),
         )
 
@@ -155,7 +163,7 @@ class Exports:
         return self_families(
             self._watch.snapshot,
             reader=self._reader.stats,
-            sinks=self._sender.stats,
+            sinks=(*self._sender.stats, *self._pusher.stats),
             removals=self._executor.removals,
             cycles=self._watch.cycles,
             failures=self._watch.failures,

@@ -1,11 +1,15 @@
-"""Measures how much space a filesystem has left, just before and just after a removal."""
+"""Measures a filesystem just before and just after a removal."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collectors.disk import Filesystems, Place
+
+if TYPE_CHECKING:
+    from collectors.facts import Filesystem
 
 
 class FreeSpace:
@@ -14,14 +18,14 @@ class FreeSpace:
     def __init__(self) -> None:
         self._known: dict[str, Filesystems] = {}
 
-    def of(self, mountpoint: str) -> int | None:
-        """Give the bytes that an unprivileged writer may still use; `None` where it is not known or not read."""
+    def of(self, mountpoint: str) -> Filesystem | None:
+        """Give it as it is now, without its roles; `None` where it is not known or not read."""
         if not mountpoint:
             return None
         if mountpoint not in self._known:
             self._known[mountpoint] = Filesystems(partial(_only, mountpoint))
         measured = self._known[mountpoint].measure().filesystems
-        return measured[0].available_bytes if measured else None
+        return measured[0] if measured else None
 
 
 def _only(mountpoint: str) -> list[Place]:

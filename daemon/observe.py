@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import (
+    COMPOSE_PROJECT,
     Container,
     ContainerState,
     Death,
@@ -26,6 +27,7 @@ from collectors.gpu_requests import effective
 from daemon.gpu_holds import GpuHolds
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
+from daemon.pressed import Pressed
 from policies import ages, gpu_words, words
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ class Observer:
         self._shown: dict[str, tuple[Container, Container]] = {}
         self._manner = True, ""
         self._gpu_holds = GpuHolds()
+        self._pressed = Pressed()
 
     @property
     def ready(self) -> bool:
@@ -127,7 +130,6 @@ class Observer:
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
         sight, stock = self._eyes.lookout.look(), self._eyes.stock()
-        self._eyes.clock_steps.look()
         deaths: tuple[Death, ...] = ()
         kills: tuple[OomKill, ...] = ()
         if sight is not None:
@@ -139,8 +141,9 @@ class Observer:
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
+        facts = replace(facts, images=self._images(facts.images))
         return Observation(
-            facts=replace(facts, images=self._images(facts.images)),
+            facts=replace(facts, pressed=self._pressed.look(facts, book.pressure)),
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,
@@ -189,17 +192,21 @@ class Observer:
         stopped = {_end(each): ages.since_end(each, now) or _NO_TIME for each in containers if each.state in _STOPPED}
         idle.meet(SubjectKind.CONTAINER, stopped)
         touched = {(event.type, event.id) for event in sight.events}
+        projects = {each.compose_project for each in containers} - {""}
         if isinstance(stock.sources.get(SourceName.NETWORKS), Known):
             used = {name for each in containers for name in (*each.networks, each.network_mode)}
-            unused = (each.id for each in stock.networks if not {each.id, each.name} & used)
+            nobodys = (each for each in stock.networks if each.labels.get(COMPOSE_PROJECT) not in projects)
+            unused = (each.id for each in nobodys if not {each.id, each.name} & used)
             idle.meet(SubjectKind.NETWORK, {id_: _NO_TIME for id_ in unused if ("network", id_) not in touched})
         if isinstance(stock.sources.get(SourceName.VOLUMES), Known):
             used = {name for each in containers for name in each.volumes}
-            free = (each for each in stock.volumes if each.dangling and each.name not in used)
+            left = (each for each in stock.volumes if each.labels.get(COMPOSE_PROJECT) not in projects)
+            free = (each for each in left if each.dangling and each.name not in used)
             idle.meet(SubjectKind.VOLUME, {each.key: _NO_TIME for each in free if ("volume", each.name) not in touched})
 
     def _facts(self, book: Rulebook, containers: tuple[Container, ...], gpus: GpuLook, stock: Stock) -> Facts:
         now = self._clock.now()
+        self._eyes.clock_steps.look()  # after that: a step is in both, or in neither
         deaths, kills = self._eyes.recent.shown(now)
         filesystems_source, filesystems = self._filesystems(now)
         return Facts(
@@ -219,6 +226,7 @@ class Observer:
             networks=self._networks(stock.networks),
             volumes=self._volumes(stock.volumes),
             logs=stock.logs,
+            watched=self._eyes.sightings.watched,
             clock_set_ago=self._eyes.clock_steps.set_ago,
             deaths=deaths,
             oom_kills=kills,

@@ -19,7 +19,6 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
     """Give the lines of `check-config` for a daemon of this environment and user; `web` says who may see its pages."""
     told = settings.rules()
     policies = settings.policies.by_name()
-    slack = _slack(settings)
     rows = {
         "file": str(file) if file else "none: the defaults hold",
         "mode": f"{settings.mode}: {modes.IN_WORDS[settings.mode]}",
@@ -28,7 +27,7 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
         "web": f"{settings.web.listen}: {web}",
         "control": str(settings.control_socket(environ, uid)),
         "state": str(settings.state_dir(environ, uid)),
-        "alerts to": f"console, {slack}" if slack else "console; slack is off",
+        "alerts to": _sinks(settings),
         "alerts on": _listed(told),
         "alerts off": _listed(BY_NAME.keys() - told.keys()),
         "log lines": f"{settings.alerts.log_lines} per alert" if settings.alerts.log_lines else "never leave this host",
@@ -39,10 +38,17 @@ def overview(settings: Settings, file: Path | None, environ: Mapping[str, str], 
     return (words.plain(f"{name:<13}{value}") for name, value in rows.items())
 
 
+def _sinks(settings: Settings) -> str:
+    slack = [_slack(settings)] if settings.slack_told() else []
+    webhook = ["webhook"] if settings.webhook.url.get_secret_value() else []
+    alertmanagers = [f"alertmanager {url}" for url in settings.alertmanager.urls]
+    return ", ".join(["console", *slack, *webhook, *alertmanagers]) + ("" if slack else "; slack is off")
+
+
 def _slack(settings: Settings) -> str:
     if settings.slack.has_bot:
         return f"slack as a bot in {settings.slack.channel}"
-    return "slack by a webhook, which can neither edit nor answer" if settings.slack.has_webhook else ""
+    return "slack by a webhook, which can neither edit nor answer"
 
 
 def _listed(names: Iterable[str]) -> str:

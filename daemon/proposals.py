@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def verdicts(decision: Decision, book: Rulebook) -> list[Verdict]:
     """Give what one run may do of a decision, and everything that stays with the reason."""
-    removals: Sequence[Removal] = decision.removals
+    aged = {each.object.id for each in decision.removals}
+    pressing = [each for each in decision.relief if not each.spare and each.object.id not in aged]
+    removals: Sequence[Removal] = [*decision.removals, *pressing]
     only_seen: list[Removal] = []
     if book.mode != "observe":
         only_seen = [each for each in removals if book.mode_of(each.policy) == "observe"]
@@ -30,7 +32,7 @@ def notes(decision: Decision, book: Rulebook) -> list[str]:
     halted = [f"policy {name} is halted: {why}" for name, why in sorted(decision.too_many.items())]
     if book.mode != "enforce":
         return halted
-    named = sorted({removal.policy for removal in decision.removals})
+    named = sorted({removal.policy for removal in (*decision.removals, *decision.relief)})
     waits = [name for name in named if book.mode_of(name) == "approve"]
     timed = [(name, book.bounds_of(name).schedule) for name in named if book.mode_of(name) == "enforce"]
     return [

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Final
 from collectors.engine_errors import EngineError, EngineProtocolError, EngineUnavailable
 from collectors.facts import ContainerState, DiskKind, SubjectKind
 from collectors.inventory import from_summary
+from daemon.grace import CLOCK_STEP
 from daemon.outcome import Answer, Outcome
+from policies import relief
 from policies.bounds import ask
 from policies.policy import Kept, Removal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from collectors.engine_api import ContainerSummary, EngineApi
-    from collectors.facts import Container, Facts, Image
+    from collectors.facts import Container, Facts, Filesystem, Image
     from daemon.clock import Clock
     from daemon.rulebook import Rulebook
     from daemon.snapshot import Snapshot
+    from policies.gauges import Level
 
 BUILD_CACHE_PATIENCE: Final = timedelta(seconds=30)
 """The engine looks into its books for it; a build that runs may make it wait."""
@@ -40,11 +43,14 @@ class Recheck:
         snapshot: Callable[[], Snapshot | None],
         book: Callable[[], Rulebook],
         clock: Clock,
+        measure: Callable[[str], Filesystem | None],
     ) -> None:
+        """Take in `measure` what measures a filesystem now, by its mount point, as far as it can be known."""
         self._connect = connect
         self._snapshot = snapshot
         self._book = book
         self._clock = clock
+        self._measure = measure
         self._api: EngineApi | None = None
 
     @property
@@ -57,8 +63,11 @@ class Recheck:
         snapshot = self._snapshot()
         if snapshot is None:
             return Answer(Outcome.UNREAD, "there is no picture of this host at present; the log says why")
+        known = self._dated_now(snapshot)
+        if known is None:
+            return Answer(Outcome.NOT_ELIGIBLE, "the clock was set a moment ago")
         try:
-            facts = self._refreshed(snapshot.facts, removal)
+            facts = self._refreshed(known, removal)
         except EngineError as error:
             if isinstance(error, EngineUnavailable):
                 self.close()
@@ -68,23 +77,65 @@ class Recheck:
         book = self._book()  # only now: another one may have come while Docker answered
         return _judged(book, replace(facts, protection=book.protection), removal)
 
+    def look(self) -> Facts:
+        """Give the newest facts with containers, images and full disks as they are now; EngineError if that fails."""
+        snapshot = self._snapshot()
+        if snapshot is None:
+            raise EngineProtocolError("the last cycle", "left no picture of this host; the log says why")
+        known = self._dated_now(snapshot)
+        if known is None:
+            raise EngineProtocolError("the last cycle", "is of another time: the clock was set a moment ago")
+        try:
+            api = self._connected()
+            facts = self._with_containers(known, api)
+            images = _images(facts, api.images(shared_sizes=True))
+        except EngineUnavailable:
+            self.close()
+            raise
+        return replace(facts, images=images, protection=self._book().protection)
+
+    def level(self, mountpoint: str) -> Level | None:
+        """Give the level of a filesystem as of the last cycle; None where it is not known."""
+        snapshot, policy = self._snapshot(), self._book().pressure
+        if snapshot is None or policy is None:
+            return None
+        found = (each for each in snapshot.facts.filesystems if each.mountpoint == mountpoint)
+        return next((policy.level(each, snapshot.facts) for each in found), None)
+
     def close(self) -> None:
         """Let go of the connection; the next look makes a new one."""
         if self._api is not None:
             self._api.close()
             self._api = None
 
+    def _dated_now(self, snapshot: Snapshot) -> Facts | None:
+        """Give its facts as of now; None if the clock was set since: how old things are is not known then."""
+        now = snapshot.now(self._clock.monotonic())
+        return None if abs(self._clock.now() - now) > CLOCK_STEP else replace(snapshot.facts, now=now)
+
     def _refreshed(self, facts: Facts, removal: Removal) -> Facts | None:
         """Give the facts as they are now; None when the object is gone. Raises EngineError."""
+        api = self._connected()
+        return _REFRESHERS[removal.object.kind](self._with_containers(facts, api), api, removal.object.id)
+
+    def _connected(self) -> EngineApi:
         if self._api is None:
             self._api = self._connect()
-        api = self._api
-        facts = replace(
+        return self._api
+
+    def _with_containers(self, facts: Facts, api: EngineApi) -> Facts:
+        """Lay over the facts all containers and full disks as they are now. Raises EngineError."""
+        return replace(
             facts,
-            now=self._clock.now(),
             containers=_containers(facts, api.containers()),
+            filesystems=tuple(
+                self._measured(each) if each.mountpoint in facts.pressed else each for each in facts.filesystems
+            ),
         )
-        return _REFRESHERS[removal.object.kind](facts, api, removal.object.id)
+
+    def _measured(self, known: Filesystem) -> Filesystem:
+        now = self._measure(known.mountpoint)
+        return replace(now, roles=known.roles, mountpoint=known.mountpoint) if now else known
 
 
 def _with_container(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
@@ -114,15 +165,17 @@ def _containers(facts: Facts, listed: tuple[ContainerSummary, ...]) -> tuple[Con
 
 def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
     """Lay the list of images over what is known, the one in question with its inspect; None if it is gone."""
-    watched = {image.id: image for image in facts.images}
-    images: list[Image] = []
-    for listed in api.images():
-        image = api.image(id_, listed) if listed.id == id_ else listed
-        if image is None:
-            return None
-        known = watched.get(image.id)
-        images.append(_as_known(image, known) if known else image)
-    return replace(facts, images=tuple(images)) if any(image.id == id_ for image in images) else None
+    listed = {image.id: image for image in api.images()}
+    image = api.image(id_, listed[id_]) if id_ in listed else None
+    if image is None:
+        return None
+    return replace(facts, images=_images(facts, ({**listed, id_: image}).values()))
+
+
+def _images(facts: Facts, listed: Iterable[Image]) -> tuple[Image, ...]:
+    """Lay a list of images over what is known of each."""
+    known = {image.id: image for image in facts.images}
+    return tuple(_as_known(image, known[image.id]) if image.id in known else image for image in listed)
 
 
 def _as_known(image: Image, known: Image) -> Image:
@@ -134,7 +187,7 @@ def _as_known(image: Image, known: Image) -> Image:
         watched_for=known.watched_for,
         last_used_at=known.last_used_at,
         pull_seen=known.pull_seen,
-        unique_bytes=known.unique_bytes,
+        unique_bytes=known.unique_bytes if image.unique_bytes is None else image.unique_bytes,
     )
 
 
@@ -193,9 +246,16 @@ def _judged(book: Rulebook, facts: Facts, removal: Removal) -> Answer | None:
     if not facts.known(policy.needs):
         return Answer(Outcome.UNREAD, "what its policy needs to know cannot be read; see: shipkeeper status")
     for verdict in ask(policy, facts, book.bounds_of(removal.policy)):
-        if isinstance(verdict, (Removal, Kept)) and verdict.object.id == removal.object.id:
+        if isinstance(verdict, (Removal, Kept)) and _is_about(verdict, removal):
             return _by_verdict(verdict, removal)
     return Answer(Outcome.NOT_ELIGIBLE, "its policy does not speak of it any more")
+
+
+def _is_about(verdict: Removal | Kept, removal: Removal) -> bool:
+    if removal.policy == relief.NAME and removal.object.kind is SubjectKind.BUILD_CACHE:
+        # What a prune keeps that is to free what is missing goes by what is missing at the moment.
+        return verdict.object.kind is SubjectKind.BUILD_CACHE
+    return verdict.object.id == removal.object.id
 
 
 def _by_verdict(verdict: Removal | Kept, removal: Removal) -> Answer | None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from daemon.modes import lesser
 from daemon.redact import Redactor
+from policies import relief
 from policies.bounds import PLAIN
 from policies.deaths import Crashes
+from policies.disk_pressure import DiskPressure
 from policies.engine import EngineDown
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_refused import GpuRefused
@@ -103,6 +105,12 @@ class Rulebook:
     def mode_of(self, policy: str) -> Mode:
         """Give what a policy may do: its own mode or that of the whole, whichever does less."""
         return lesser(self.mode, self.bounds_of(policy).mode)
+
+    @property
+    def pressure(self) -> DiskPressure | None:
+        """The policy that judges how full the disks are; `None` where it is switched off."""
+        policy = self.policies.get(relief.NAME)
+        return policy if isinstance(policy, DiskPressure) else None
 
     def bounds_of(self, policy: str) -> Bounds:
         """Give what bounds a policy."""

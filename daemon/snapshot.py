@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import Known, SourceName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from collectors.facts import Facts
     from daemon.alerts.state import AlertState
@@ -21,12 +23,22 @@ class Snapshot:
     """What the last cycle of the watch thread knew, decided and counted."""
 
     facts: Facts
+    taken_at: float
+    """Monotonic seconds."""
     decision: Decision
     alerts: Mapping[str, AlertState]
     """By fingerprint; resolved ones stay for a while."""
     counters: Samples
     complete: bool
     """True once every container has been seen at least once."""
+
+    def now(self, monotonic: float) -> datetime:
+        """
+        Give the wall time at these monotonic seconds, by the wall clock of that cycle.
+
+        Whoever set the clock since then made nothing old: what that means is for the next cycle to judge.
+        """
+        return self.facts.now + timedelta(seconds=monotonic - self.taken_at)
 
     @property
     def docker_known(self) -> bool:

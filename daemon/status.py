@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collectors.facts import DiskUse, Engine, Filesystem
     from daemon.alerts.lane import SinkStats
     from daemon.alerts.state import AlertState
+    from daemon.dead_mans_switch import SwitchStats
     from daemon.reload import Standing
     from daemon.runs import Decision, Run
     from daemon.snapshot import Snapshot
-    from policies.disk_pressure import DiskPressure
+    from policies.gauges import Level
 
 
 def alerts_json(alerts: Iterable[AlertState]) -> list[dict[str, Any]]:
@@ -54,10 +55,9 @@ def engine_json(engine: Engine) -> dict[str, Any]:
 
 
 def filesystem_json(
-    filesystem: Filesystem, pressure: DiskPressure | None, rate: float | None = None, full_in: timedelta | None = None
+    filesystem: Filesystem, level: Level | None, rate: float | None = None, full_in: timedelta | None = None
 ) -> dict[str, Any]:
     """Give one filesystem with the level of disk pressure it is at, its growth, and when it will be full."""
-    level = pressure.level(filesystem) if pressure else None
     return {
         "mountpoint": filesystem.mountpoint,
         "roles": list(filesystem.roles),
@@ -151,6 +151,18 @@ def sink_json(stats: SinkStats) -> dict[str, Any]:
         "sent": stats.sent,
         "failed": stats.failed,
         "waiting": stats.depth,
+        "last_error": stats.last_error or None,
+    }
+
+
+def heartbeat_json(stats: SwitchStats | None) -> dict[str, Any] | None:
+    """Give how the heartbeat to the outside goes; null where none is wanted."""
+    if stats is None:
+        return None
+    return {
+        "sent": stats.sent,
+        "failures": stats.failures,
+        "last_success": stats.last_success.isoformat() if stats.last_success else None,
         "last_error": stats.last_error or None,
     }
 

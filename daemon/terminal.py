@@ -49,6 +49,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[Line]:
     if status["week"]:
         yield from _labelled_block("this week", [_week_line(each) for each in status["week"]])
     yield from _labelled_block("sinks", [_sink_line(each) for each in status["sinks"]])
+    if heartbeat := status["heartbeat"]:
+        yield _heartbeat_line(heartbeat)
     yield _store_line(status["store"])
     yield from _configuration_lines(status["configuration"])
 
@@ -93,6 +95,13 @@ def _policy_line(policy: Mapping[str, Any]) -> Line:
 
 def _week_line(week: Mapping[str, Any]) -> Line:
     return Line(_said(f"{week['policy']} · {in_words(PolicyWeek(**week))}"))
+
+
+def _heartbeat_line(heartbeat: Mapping[str, Any]) -> Line:
+    text = f"{heartbeat['sent']} sent, {heartbeat['failures']} failed"
+    if heartbeat["last_error"]:
+        return _labelled("heartbeat", f"{text} · last: {_said(heartbeat['last_error'])}", WARNING)
+    return _labelled("heartbeat", text)
 
 
 def _sink_line(sink: Mapping[str, Any]) -> Line:

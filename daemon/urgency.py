@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.disk_pressure import DiskPressure
-
 if TYPE_CHECKING:
     from daemon.rulebook import Rulebook
     from daemon.snapshot import Snapshot
@@ -13,5 +11,5 @@ if TYPE_CHECKING:
 
 def critical(snapshot: Snapshot | None, book: Rulebook) -> bool:
     """Tell whether one is at its critical level; what is not known is not critical."""
-    policy = book.policies.get("disk_pressure")
-    return snapshot is not None and isinstance(policy, DiskPressure) and policy.any_critical(snapshot.facts.filesystems)
+    policy = book.pressure
+    return snapshot is not None and policy is not None and policy.any_critical(snapshot.facts)

@@ -124,6 +124,21 @@ def _webhook_address(value: SecretStr) -> SecretStr:
     raise ValueError("needs the https:// address that Slack shows for the webhook")
 
 
+def _http_address(value: str) -> str:
+    """Take an address of the web without credentials in it, for those have keys of their own, or none at all."""
+    address = _split(value)
+    if not value or (
+        address and address.scheme in {"http", "https"} and address.hostname and "@" not in address.netloc
+    ):
+        return value
+    raise ValueError("needs an address that begins with http:// or https://, without a password in it")
+
+
+def _secret_address(value: SecretStr) -> SecretStr:
+    _http_address(value.get_secret_value())
+    return value
+
+
 def _api_address(value: str) -> str:
     address = _split(value)
     local = address and address.scheme == "http" and address.hostname in _LOOPBACK
@@ -165,6 +180,9 @@ ApiAddress = Annotated[str, AfterValidator(_api_address)]
 BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
 SlackChannel = Annotated[str, AfterValidator(_channel)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook_address)]
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+"""An address that is a secret, for whoever knows it may post there."""
+HttpAddresses = Annotated[tuple[Annotated[str, AfterValidator(_http_address)], ...], Strict(strict=False)]
 
 
 class Section(BaseModel):

@@ -192,6 +192,7 @@ class Watch:
         """Do one full round, and say how long the thread may sleep if nobody wakes it."""
         book = self._book  # once: another one may come meanwhile, and counts from the next cycle on
         observation = self._observer.observe(book)
+        taken_at = self._clock.monotonic()
         # Taken over before anything can fail: the observer tells it only once.
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers)
@@ -217,6 +218,7 @@ class Watch:
         self.cycles += 1
         snapshot = Snapshot(
             facts=observation.facts,
+            taken_at=taken_at,
             decision=decision,
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
@@ -224,7 +226,8 @@ class Watch:
         )
         self._published = (self._clock.monotonic(), snapshot)
         if snapshot.complete:
-            self._hand_over([each for each in decision.removals if each.policy not in decision.too_many])
+            aged = [each for each in decision.removals if each.policy not in decision.too_many]
+            self._hand_over([*aged, *decision.relief])
         return self._pause(observation)
 
     def _recall(self, concerned: set[str]) -> None:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collectors.facts import Container, Image
+    from collectors.facts import Container, Facts, Image
+
+_SETTLING = timedelta(minutes=5)
+"""What was there within this time of our very first look was there before it."""
 
 # Docker did not exist before: an older date is an empty field or a reproducible build, not an age.
 _DOCKER_BEGAN = datetime(2013, 1, 1, tzinfo=UTC)
@@ -46,3 +49,20 @@ def unused_for(image: Image, now: datetime) -> timedelta:
         return image.watched_for
     since_tagged = age(image.last_tagged_at, now)
     return timedelta(0) if since_tagged is None else min(since_tagged, image.watched_for)
+
+
+def unused_by_date(image: Image, facts: Facts) -> timedelta:
+    """
+    Give how long an image has lain unused, for a cleanup that cannot wait until we have watched it for that long.
+
+    One that nothing has used for as long as we have watched at all is believed to be as old as its last tag: on a
+    disk that was full before we came nothing else would tell. Once the wall clock was set forward no date is believed.
+    """
+    watched = unused_for(image, facts.now)
+    dated = age(image.last_tagged_at, facts.now)
+    if not image.inspected or dated is None or facts.watched is None:
+        return watched
+    if image.watched_for < facts.watched - _SETTLING:
+        return watched  # it came, or was in use, while we watched
+    set_since = facts.clock_set_ago is not None and facts.clock_set_ago < dated
+    return watched if set_since else dated

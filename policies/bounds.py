@@ -34,6 +34,8 @@ class Bounds:
     abort_over_percent: float = 50.0
     include: tuple[Rule, ...] = ()
     exclude: tuple[Rule, ...] = ()
+    in_order: bool = False
+    """The policy's own order counts, and so do objects of unknown size: what they free is measured."""
 
 
 PLAIN: Final = Bounds()
@@ -67,12 +69,15 @@ def too_many(selected: int, population: int, bounds: Bounds) -> str | None:
 
 def within(removals: Iterable[Removal], bounds: Mapping[str, Bounds]) -> tuple[tuple[Removal, ...], tuple[Kept, ...]]:
     """Give what one run may remove at most, of each policy what has been of no use for longest, and what waits."""
-    ordered = sorted(removals, key=lambda each: (each.idle is None, -(each.idle or timedelta(0)), each.object.id))
+    given = list(removals)
+    in_order = [each for each in given if bounds.get(each.policy, PLAIN).in_order]
+    others = (each for each in given if not bounds.get(each.policy, PLAIN).in_order)
+    by_age = sorted(others, key=lambda each: (each.idle is None, -(each.idle or timedelta(0)), each.object.id))
     counts: dict[str, int] = {}
     sizes: dict[str, int] = {}
     taken: list[Removal] = []
     waiting: list[Kept] = []
-    for removal in ordered:
+    for removal in (*by_age, *in_order):
         own = bounds.get(removal.policy, PLAIN)
         count, size = counts.get(removal.policy, 0), sizes.get(removal.policy, 0)
         if reason := _why_later(removal, own, count, size):
@@ -95,6 +100,8 @@ def _why_later(removal: Removal, own: Bounds, count: int, size: int) -> str | No
     if own.max_removals and count >= own.max_removals:
         return f"next run: one removes {own.max_removals} at most (max_removals)"
     if not own.max_bytes:
+        return None
+    if removal.size_bytes is None and own.in_order:
         return None
     if removal.size_bytes is None:
         return "size unknown: max_bytes counts sizes, and its own is not known yet"

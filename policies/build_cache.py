@@ -43,11 +43,16 @@ class BuildCache:
 
     def decide(self, facts: Facts) -> Iterator[Removal | Kept]:
         """Yield one answer for the cache as a whole, none where there is no cache: Docker takes it in one go."""
+        yield from self.judge(facts)
+
+    def judge(self, facts: Facts, *, despite_builds: bool = False) -> Iterator[Removal | Kept]:
+        """Do the same; a build that runs does not postpone it `despite_builds`: Docker takes no record in use."""
         if not facts.build_records:
             return
         prune = BuildPrune(unused_for=self.unused_for, floor_bytes=self.floor_bytes, all_records=self.all_records)
         idle = self._idle(facts)
-        if reason := self._why_kept(facts, idle):
+        busy = 0 if despite_builds else sum(record.in_use for record in facts.build_records)
+        if reason := self._why_kept(facts, idle, busy):
             yield Kept(object=prune.ref, reason=reason)
             return
         records = words.count(len(facts.build_records), "record")
@@ -59,10 +64,10 @@ class BuildCache:
             reason=f"{len(idle)} of {records}, {words.size(self.floor_bytes)} of cache stay",
         )
 
-    def _why_kept(self, facts: Facts, idle: Sequence[BuildRecord]) -> str:
+    def _why_kept(self, facts: Facts, idle: Sequence[BuildRecord], busy: int) -> str:
         if facts.engine.podman:
             return "protected: Podman does not know how to keep a part of its build cache"
-        if busy := sum(record.in_use for record in facts.build_records):
+        if busy:
             return f"in use: a build seems to run, it holds {words.count(busy, 'record')}"
         unused_for = words.duration(self.unused_for)
         if not idle:

@@ -1,64 +1,30 @@
-"""How full the filesystems are on which Docker keeps its data."""
+"""How full the filesystems are on which Docker keeps its data, and what may go from one that is too full."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from collectors.facts import SourceName
-from policies import knobs, words
-from policies.policy import Condition, ConditionState, Severity
+from policies import knobs, places, relief, words
+from policies.gauges import Gauge, Level, Missing
+from policies.policy import Condition, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from collectors.facts import Facts, Filesystem
+    from policies.policy import Removal
 
 _GIB = 1024**3
+_ALL = 100.0
+_PULLS = 1.5
+"""A pull takes so many times the size of the image: what is compressed and what is unpacked lie there at once."""
+_MOST_FOR_A_PULL_PERCENT = 25.0
+"""However large an image is, the act level is not raised above this share of the disk."""
+_CACHE_FLOOR_SHARE = 0.1
 _ROLES = frozenset({"data-root", "containerd-root"})
-
-
-class Level(StrEnum):
-    """How little is left on a filesystem."""
-
-    OK = "ok"
-    WARN = "warn"
-    ACT = "act"
-    CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """0 for ok to 3 for critical."""
-        return list(Level).index(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Gauge:
-    """One thing that runs out, space or inodes: what is left, of how much, and where its levels begin."""
-
-    left: int
-    total: int
-    limits: dict[Level, float]
-    """Below which amount each level begins, the mildest first."""
-    clear_from: float
-    words: str
-
-    @property
-    def level(self) -> Level:
-        below = [level for level, limit in self.limits.items() if self.left < limit]
-        return below[-1] if below else Level.OK
-
-    @property
-    def state(self) -> ConditionState:
-        if self.level is not Level.OK:
-            return ConditionState.BAD
-        return ConditionState.OK if self.left >= self.clear_from else ConditionState.BETWEEN
-
-    @property
-    def urgency(self) -> tuple[int, bool, float]:
-        """Orders gauges: the worse level, then what has not cleared, then the smaller share."""
-        return self.level.rank, self.state is not ConditionState.OK, -self.left / self.total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +49,28 @@ class DiskPressure:
     inodes_critical_percent: float = 4.0
     clear_points: float = 5.0
     """Percentage points above the warn level at which the alert clears; beside a size, its like share of it."""
+    target_points: float = 8.0
+    target_bytes: int = 100 * _GIB
+    """What is to be left above the act level after a run, percentage points of the disk and size."""
+    inodes_target_percent: float = 12.0
+    sustain_samples: int = 2
+    """So many samples in a row, 15 s apart, have to be at the act level or beyond before anything goes."""
+    cooldown: timedelta = timedelta(minutes=10)
+    """After a run a filesystem is left alone for so long, unless it comes to a worse level."""
+    timeout: timedelta = timedelta(minutes=10)
+    """A run begins nothing new after so long."""
+    min_age: timedelta = timedelta(hours=24)
+    """What came, was tagged or used within this time stays."""
+    critical_min_age: timedelta = timedelta(hours=1)
+    """The same at the critical level."""
+    build_cache_unused_for: timedelta = timedelta(hours=48)
+    build_cache_floor_bytes: int = 20 * _GIB
+    """So much of the build cache stays, or a tenth of the disk where that is less."""
+    include_local_builds: bool = False
+    """Also images that no registry is known to have: nobody could pull them again."""
 
     def __post_init__(self) -> None:
+        self._check_relief()
         knobs.falling(
             warn_percent=self.warn_percent, act_percent=self.act_percent, critical_percent=self.critical_percent
         )
@@ -100,10 +86,46 @@ class DiskPressure:
             if getattr(self, name) + self.clear_points > 100:  # noqa: PLR2004  all of it
                 raise ValueError(f"{name} + clear_points must be at most 100, or the alert could never clear")
 
-    def decide(self, facts: Facts) -> Iterator[Condition]:
-        """Yield a condition for every filesystem with Docker's data; one that tells no size has none."""
+    def _check_relief(self) -> None:
+        knobs.larger_than_zero(target_points=self.target_points, target_bytes=self.target_bytes)
+        knobs.larger_than_zero(sustain_samples=self.sustain_samples)
+        knobs.longer_than_zero(
+            cooldown=self.cooldown,
+            timeout=self.timeout,
+            min_age=self.min_age,
+            critical_min_age=self.critical_min_age,
+            build_cache_unused_for=self.build_cache_unused_for,
+        )
+        if self.build_cache_floor_bytes < 0:
+            raise ValueError("build_cache_floor_bytes must be 0 or more")
+        if self.build_cache_unused_for % timedelta(seconds=1) or self.critical_min_age % timedelta(seconds=1):
+            raise ValueError(
+                "build_cache_unused_for and critical_min_age must be whole seconds: Docker takes no fractions"
+            )
+        if self.critical_min_age > self.min_age:
+            raise ValueError("critical_min_age must be at most min_age: less patience is due at the critical level")
+        if max(self.act_percent, _MOST_FOR_A_PULL_PERCENT) + self.target_points > _ALL:
+            raise ValueError(
+                "act_percent, or the 25 % that a large image may raise it to, and target_points must be at most 100 "
+                "together, or the target lies above the disk"
+            )
+        if not self.inodes_act_percent < self.inodes_target_percent < _ALL:
+            raise ValueError("inodes_target_percent must be larger than inodes_act_percent, and below 100")
+
+    def decide(self, facts: Facts) -> Iterator[Condition | Removal]:
+        """
+        Yield a condition for every filesystem with Docker's data, and what may go from those that are too full.
+
+        One that tells no size has none.
+        """
+        yield from self._conditions(facts)
         for filesystem in facts.filesystems:
-            if _ROLES.isdisjoint(filesystem.roles) or not (gauges := self._gauges(filesystem)):
+            if filesystem.mountpoint in facts.pressed and (missing := self.missing(filesystem, facts)):
+                yield from relief.candidates(self._want(filesystem, missing, facts), facts)
+
+    def _conditions(self, facts: Facts) -> Iterator[Condition]:
+        for filesystem in facts.filesystems:
+            if not self.concerns(filesystem) or not (gauges := self._gauges(filesystem, _largest(filesystem, facts))):
                 continue
             worst = max(gauges, key=lambda gauge: gauge.urgency)
             low = [gauge for gauge in gauges if gauge.level is not Level.OK] or [worst]
@@ -117,38 +139,74 @@ class DiskPressure:
                 limit=worst.limits[Level.WARN if worst.level is Level.OK else worst.level],
             )
 
-    def level(self, filesystem: Filesystem) -> Level | None:
+    @staticmethod
+    def concerns(filesystem: Filesystem) -> bool:
+        """Tell whether Docker's data lies on a filesystem."""
+        return not _ROLES.isdisjoint(filesystem.roles)
+
+    def level(self, filesystem: Filesystem, facts: Facts) -> Level | None:
         """Give the level of one filesystem, whatever its role; None where it tells no size."""
-        gauges = self._gauges(filesystem)
+        return self.level_of(filesystem, _largest(filesystem, facts))
+
+    def level_of(self, filesystem: Filesystem, largest_image: int) -> Level | None:
+        """Give it where no more is known of the images on it than the size of the largest, 0 for none."""
+        gauges = self._gauges(filesystem, largest_image)
         return max((gauge.level for gauge in gauges), key=lambda level: level.rank) if gauges else None
 
-    def any_critical(self, filesystems: Iterable[Filesystem]) -> bool:
+    def missing(self, filesystem: Filesystem, facts: Facts) -> Missing:
+        """Give what a filesystem lacks to its target, at whatever level it is."""
+        space, inodes = (
+            self._space(filesystem, _largest(filesystem, facts)),
+            self._inodes(filesystem),
+        )
+        return Missing(bytes=space.missing if space else 0, inodes=inodes.missing if inodes else 0)
+
+    def any_critical(self, facts: Facts) -> bool:
         """Tell whether a filesystem with Docker's data is at its critical level."""
-        return any(self.level(each) is Level.CRITICAL for each in filesystems if not _ROLES.isdisjoint(each.roles))
+        return any(self.level(each, facts) is Level.CRITICAL for each in facts.filesystems if self.concerns(each))
 
-    def _gauges(self, filesystem: Filesystem) -> list[_Gauge]:
+    def _want(self, filesystem: Filesystem, missing: Missing, facts: Facts) -> relief.Want:
+        critical = self.level(filesystem, facts) is Level.CRITICAL
         total = filesystem.used_bytes + filesystem.available_bytes
-        gauges = [self._space(filesystem.available_bytes, total)] if total > 0 else []
-        if filesystem.inodes and filesystem.inodes_free is not None:
-            gauges.append(self._inodes(filesystem.inodes_free, filesystem.inodes))
-        return gauges
+        return relief.Want(
+            filesystem=filesystem,
+            missing=missing,
+            min_age=self.critical_min_age if critical else self.min_age,
+            cache_min_age=min(self.build_cache_unused_for, self.critical_min_age)
+            if critical
+            else self.build_cache_unused_for,
+            cache_floor_bytes=min(self.build_cache_floor_bytes, int(total * _CACHE_FLOOR_SHARE)),
+            include_local_builds=self.include_local_builds,
+        )
 
-    def _space(self, left: int, total: int) -> _Gauge:
-        limits = {
-            Level.WARN: min(total * self.warn_percent / 100, float(self.warn_bytes)),
-            Level.ACT: min(total * self.act_percent / 100, float(self.act_bytes)),
-            Level.CRITICAL: min(total * self.critical_percent / 100, float(self.critical_bytes)),
-        }
-        return _Gauge(
+    def _gauges(self, filesystem: Filesystem, largest_image: int) -> list[Gauge]:
+        return [gauge for gauge in (self._space(filesystem, largest_image), self._inodes(filesystem)) if gauge]
+
+    def _space(self, filesystem: Filesystem, largest_image: int) -> Gauge | None:
+        left, total = filesystem.available_bytes, filesystem.used_bytes + filesystem.available_bytes
+        if total <= 0:
+            return None
+        for_a_pull = min(_PULLS * largest_image, total * _MOST_FOR_A_PULL_PERCENT / 100)
+        act = max(min(total * self.act_percent / 100, float(self.act_bytes)), for_a_pull)
+        warn = max(min(total * self.warn_percent / 100, float(self.warn_bytes)), act)
+        return Gauge(
             left=left,
             total=total,
-            limits=limits,
-            clear_from=limits[Level.WARN] * (self.warn_percent + self.clear_points) / self.warn_percent,
+            limits={
+                Level.WARN: warn,
+                Level.ACT: act,
+                Level.CRITICAL: min(total * self.critical_percent / 100, float(self.critical_bytes)),
+            },
+            clear_from=warn * (self.warn_percent + self.clear_points) / self.warn_percent,
+            target=act + min(total * self.target_points / 100, float(self.target_bytes)),
             words=f"{words.size(left)} ({_percent(left, total)}) left",
         )
 
-    def _inodes(self, left: int, total: int) -> _Gauge:
-        return _Gauge(
+    def _inodes(self, filesystem: Filesystem) -> Gauge | None:
+        left, total = filesystem.inodes_free, filesystem.inodes
+        if not total or left is None:
+            return None
+        return Gauge(
             left=left,
             total=total,
             limits={
@@ -157,8 +215,16 @@ class DiskPressure:
                 Level.CRITICAL: total * self.inodes_critical_percent / 100,
             },
             clear_from=total * (self.inodes_warn_percent + self.clear_points) / 100,
+            target=total * self.inodes_target_percent / 100,
             words=f"{left:,} inodes ({_percent(left, total)}) left",
         )
+
+
+def _largest(filesystem: Filesystem, facts: Facts) -> int:
+    """Give the size of the largest image that lies on a filesystem; zero where none does."""
+    if places.of_layers(facts.engine, facts.filesystems) != filesystem.mountpoint:
+        return 0
+    return max((image.size_bytes for image in facts.images), default=0)
 
 
 def _percent(left: int, total: int) -> str:

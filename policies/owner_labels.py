@@ -19,16 +19,21 @@ TTL = "shipkeeper.ttl"
 # the owner's time zone could remove what was to be kept.
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+BELIEVED_AFTER = timedelta(days=7)
+"""So long after somebody set the wall clock forward no date is believed to have come by it."""
 _OVER_EVERYWHERE = timedelta(hours=36)
 """A day that begins at midnight UTC has ended in every time zone by then."""
 
 
-def why_kept(labels: Mapping[str, str], clock: timedelta | None, now: datetime) -> str | None:
+def why_kept(
+    labels: Mapping[str, str], clock: timedelta | None, now: datetime, clock_set_ago: timedelta | None = None
+) -> str | None:
     """
     Say which label protects; None when none does.
 
-    `clock` is how long the object has been of no use, None where nobody knows. A value that cannot be
-    understood protects: its owner wanted something kept.
+    `clock` is how long the object has been of no use, None where nobody knows; `clock_set_ago` how long ago the
+    wall clock was set forward, None if it was not. A value that cannot be understood protects: its owner wanted
+    something kept.
     """
     if labels.get(PROTECT, "false").strip().lower() != "false":
         return f"protected: label {PROTECT}"
@@ -38,6 +43,9 @@ def why_kept(labels: Mapping[str, str], clock: timedelta | None, now: datetime) 
             return f'protected: label {KEEP_UNTIL} is malformed ("{text}" is no RFC 3339 date or time)'
         if now < until:
             return f"protected: label {KEEP_UNTIL}, until {words.moment(until)}"
+        if clock_set_ago is not None and clock_set_ago < BELIEVED_AFTER:
+            ago = words.duration(clock_set_ago)
+            return f"protected: label {KEEP_UNTIL}, and the clock, set forward {ago} ago, may be wrong"
     if (text := labels.get(TTL)) is not None:
         return _ttl(text, clock)
     return None

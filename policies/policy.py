@@ -85,6 +85,8 @@ class Removal:
     """All tags of an image that bears several: they go with it, and it goes only while it bears exactly these."""
     idle: timedelta | None = field(default=None, compare=False)
     """How long it has been of no use, where the policy goes by that."""
+    spare: bool = field(default=False, compare=False)
+    """It would go only if those that go before it free less than is expected of them."""
 
     def without_last_tag(self) -> Removal:
         """Give what is left to remove of an image when the last of its tags is gone."""

@@ -116,7 +116,7 @@ class Guard:
         self, kind: _Kind, labels: Mapping[str, str], idle: timedelta | None, names: Iterable[str]
     ) -> str | None:
         """Say by which label of the object, or which glob of the configuration, its owner keeps it."""
-        if reason := owner_labels.why_kept(labels, idle, self.facts.now):
+        if reason := owner_labels.why_kept(labels, idle, self.facts.now, self.facts.clock_set_ago):
             return reason
         glob = _match(getattr(self.facts.protection, kind), names)
         return f'protected: [protect] {kind} names "{glob}"' if glob else None

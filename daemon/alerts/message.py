@@ -69,6 +69,10 @@ class Message:
     """The place in the documentation."""
     earlier: str = ""
     """The address of a message that this one goes on from, if people can still read it."""
+    kind: NoticeKind | None = None
+    """What of news it is; `None` if it only shows that messages arrive."""
+    states: tuple[AlertState, ...] = ()
+    """The alerts that it is about, for those sinks whose reader is a program."""
 
     @property
     def headline(self) -> str:
@@ -97,6 +101,8 @@ def compose(states: Sequence[AlertState], kind: NoticeKind, host: str) -> Messag
         moments=(Moment("since", min(state.since for state in states)),),
         commands=() if over else _commands(states),
         what_to_do="" if over else f"docs/alerts.md#{states[0].alert}",
+        kind=kind,
+        states=tuple(states),
     )
 
 
@@ -133,6 +139,7 @@ def missed_ends(missed: Missed, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in lines),
         what_to_do="docs/alerts.md#container-crashed",
+        kind=NoticeKind.SUMMARY,
     )
 
 
@@ -144,6 +151,7 @@ def week(digest: Digest, host: str) -> Message:
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in digest.lines()),
         what_to_do="docs/policies.md",
+        kind=NoticeKind.DIGEST,
     )
 
 

@@ -160,6 +160,16 @@ def _readable(store: Store, rows: Iterable[sqlite3.Row]) -> dict[str, AlertState
     return {key: state for key, state in states.items() if state}
 
 
+def standing(store: Store, since: datetime) -> tuple[AlertState, ...]:
+    """Give all alerts that people may know of: those that are on, and those that were resolved since then."""
+    rows = store.read(
+        "SELECT fingerprint, record FROM alert_states WHERE json_extract(record, '$.phase') IN ('firing', 'clearing')"
+        " OR updated >= ? AND json_extract(record, '$.phase') = 'resolved'",
+        (since.timestamp(),),
+    )
+    return tuple(_readable(store, rows).values())
+
+
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     """Give what this sink is to be told first, or `None` if nothing is due."""
     first = store.read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,13 @@ from daemon.runs import Run, Runs
 from tests.daemon.watchpost import HOUR, SECOND, WatchPost
 from tests.fakes.crew import a_crew
 from tests.lab.scripted_engine import ZERO_TIME
+from tests.policies.build import filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
     from pathlib import Path
 
+    from collectors.facts import Filesystem
     from daemon.modes import Mode
     from daemon.outcome import Outcome
     from daemon.plans import Plan
@@ -40,9 +42,11 @@ DAY = 24 * HOUR
 class Deck:
     """Rounds of the executor are done by `round` in the test's own thread, or by its own after `start`."""
 
-    def __init__(self, engine: ScriptedEngine, folder: Path, mode: Mode = "enforce") -> None:
+    def __init__(
+        self, engine: ScriptedEngine, folder: Path, mode: Mode = "enforce", post: WatchPost | None = None
+    ) -> None:
         self.engine = engine
-        self.post = WatchPost(engine, folder)
+        self.post = post or WatchPost(engine, folder)
         self.clock = self.post.clock
         self.adopt(mode=mode)
         self.crew = a_crew(self.clock)
@@ -53,6 +57,7 @@ class Deck:
             lambda: self.post.watch.snapshot,
             lambda: self.post.watch.book,
             self.clock,
+            self._measured,
         )
         self.evidence_files = EvidenceFiles(folder / "evidence")
         self.critical = False
@@ -65,7 +70,7 @@ class Deck:
             ),
             self.clock,
         )
-        self.free = 1 << 40
+        self.measure: Callable[[str], Filesystem | None] = lambda _: filesystem()
         self.executor = self._executor(DockerWriter)
 
     def with_writer(self, writer: type[DockerWriter]) -> None:
@@ -143,13 +148,17 @@ class Deck:
                 lambda: self.post.watch.book.evidence_bytes,
                 lambda: self.critical,
             ),
-            free_bytes=lambda _: self.free,
+            measure=self._measured,
             grace=Grace(self.clock, self.post.view, lambda: self.post.watch.book.grace),
             engine=self.post.view,
             book=lambda: self.post.watch.book,
             clock=self.clock,
             crew=self.crew,
+            settles=timedelta(0),
         )
+
+    def _measured(self, mountpoint: str) -> Filesystem | None:
+        return self.measure(mountpoint)
 
     def _beat(self, beat: Callable[[], None]) -> None:
         self.beats += 1

@@ -93,6 +93,7 @@ STATUS: dict[str, Any] = {
         {"name": "console", "state": "ok", "edits": False, "sent": 3, "failed": 0, "last_error": None},
         {"name": "slack", "state": "failing", "edits": True, "sent": 2, "failed": 1, "last_error": "no_service"},
     ],
+    "heartbeat": {"sent": 190, "failures": 2, "last_success": None, "last_error": "HTTP 500"},
     "store": {"path": "/var/lib/shipkeeper/state.db", "degraded": None},
     "configuration": {"taken_at": "2026-11-23T12:00:00+00:00", "problem": None, "awaits_restart": []},
     "uptime_seconds": 11520.0,
@@ -230,6 +231,7 @@ def test_status_is_a_short_page(shipkeeper: Shell) -> None:
         "this week    containers · would have removed 14 objects, 3.0 GiB; removed 3, 1.0 GiB measured",
         "sinks        console · ok · 3 sent, 0 failed",
         "             slack · failing · 2 sent, 1 failed · last: no_service",
+        "heartbeat    190 sent, 2 failed · last: HTTP 500",
         "store        /var/lib/shipkeeper/state.db",
     ]
 

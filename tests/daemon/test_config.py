@@ -202,10 +202,25 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
         ('[web]\nlisten = "127.0.0.1:70000"', "the port is a number up to 65535"),
         ('[protect]\nimages = ""', 'needs a list, for example ["db-*"]'),
         ('[protect]\nimages = [""]', "an empty pattern matches nothing"),
+        ('[alertmanager]\nurls = ["am:9093"]', "needs an address that begins with http:// or https://"),
+        ('[alertmanager]\nurls = ["http://user:pw@am:9093"]', "without a password in it"),
+        ('[alertmanager]\nurls = [""]', "an empty address among urls"),
+        ('[alertmanager]\nusername = "a"\nbearer_token = "b"', "exclude each other"),
+        ('[alertmanager]\ntls_client_key = "/key.pem"', "needs tls_client_cert beside it"),
+        ('[webhook]\nurl = "ftp://files"', "needs an address that begins with http:// or https://"),
+        ('[heartbeat]\nevery = "1s"', 'every lies between "10s" and "1h"'),
         ("[slack]\nmax_per_second = -1", "needs to be greater than or equal to 0"),
         ("[slack]\nmax_per_second = nan", "needs a finite number"),
         ('[policies.containers]\nenabled = "yes"', "needs true or false, without quotes"),
         ("[policies.disk_pressure]\nact_bytes = 20", "a size needs a unit"),
+        ("[policies.disk_pressure]\ntarget_points = 80", "the target lies above the disk"),
+        ("[policies.disk_pressure]\ntarget_bytes = 80", "a size needs a unit"),
+        ("[policies.disk_pressure]\ncooldown = 10", "a duration needs a unit"),
+        ("[policies.disk_pressure]\ninodes_target_percent = 5", "inodes_target_percent must be larger than"),
+        ("[policies.disk_pressure]\nsustain_samples = 0", "sustain_samples must be larger than zero"),
+        ('[policies.disk_pressure]\nschedule = "0 3 * * *"', "no such key"),
+        ('[policies.disk_pressure]\nexclude = ["*"]', "matches everything"),
+        ('[policies.disk_pressure]\nmode = "on"', 'needs "", "observe", "approve" or "enforce"'),
         ('[policies.images_unused]\nunused_for = "-30d"', "must not be negative"),
         ("[policies.images_unused]\nunused_for = 30", "a duration needs a unit"),
         ("[policies.images_unused]\nmax_bytes = 30", "a size needs a unit"),
@@ -279,6 +294,30 @@ def test_a_secret_is_never_shown_by_the_settings() -> None:
     settings = load(None, {"SHIPKEEPER_SLACK__WEBHOOK_URL": WEBHOOK})
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
     assert settings.secrets() == (WEBHOOK, "/services/T000/B000/verysecret")
+
+
+def test_every_key_and_every_secret_address_with_its_path_is_a_secret() -> None:
+    settings = load(
+        None,
+        {
+            "SHIPKEEPER_ALERTMANAGER__PASSWORD": "alertmanagers-password",
+            "SHIPKEEPER_WEBHOOK__URL": "https://hooks.example/verysecret",
+            "SHIPKEEPER_WEBHOOK__BEARER_TOKEN": "webhooks-token",
+            "SHIPKEEPER_HEARTBEAT__URL": "https://hc.example/some-uuid",
+        },
+    )
+    assert set(settings.secrets()) == {
+        "alertmanagers-password", "https://hooks.example/verysecret", "/verysecret", "webhooks-token",
+        "https://hc.example/some-uuid", "/some-uuid",
+    }  # fmt: skip
+
+
+def test_slack_is_left_to_an_alertmanager_unless_both_are_wanted(tmp_path: Path) -> None:
+    slack = f'[slack]\nwebhook_url = "{WEBHOOK}"\n'
+    beside = '[alertmanager]\nurls = ["http://am:9093"]\n'
+    tables = {slack: True, slack + beside: False, slack + beside + "slack_too = true": True, beside: False}
+    for text, told in tables.items():
+        assert load(written(tmp_path, text, 0o600), {}).slack_told() == told, text
 
 
 def test_control_characters_of_a_value_do_not_reach_the_terminal(tmp_path: Path) -> None:

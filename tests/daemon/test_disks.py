@@ -45,7 +45,7 @@ class Host:
         sources = Sources(Filesystems(lambda: places), CgroupReader(), list, lambda _: {})
         self.sampler = Sampler(sources, self.clock, lambda: None, a_crew(self.clock))
         world = facts(containers=containers)
-        seen = Snapshot(facts=world, decision=decide({}, world), alerts={}, counters={}, complete=True)
+        seen = Snapshot(facts=world, taken_at=0.0, decision=decide({}, world), alerts={}, counters={}, complete=True)
         self.disks = Disks(
             engine=lambda: view.engine,
             sampler=self.sampler,

@@ -29,6 +29,7 @@ from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.config import Metrics
 from daemon.counters import OOM_KILLS, Counters
 from daemon.counters import families as counter_families
+from daemon.dead_mans_switch import SwitchStats, heartbeat_families
 from daemon.decide import Decision, decide
 from daemon.events import ReaderStats
 from daemon.jobs import JobStats
@@ -117,7 +118,9 @@ def a_daemon() -> Iterator[Family]:
     """Give the families of a daemon that has something to tell under each of them."""
     story = Story()
     story.step(occurrence(OOM), condition(BAD, UNHEALTHY))
-    snapshot = Snapshot(facts=facts(), decision=decide({}, facts()), alerts=story.states, counters={}, complete=True)
+    snapshot = Snapshot(
+        facts=facts(), taken_at=0.0, decision=decide({}, facts()), alerts=story.states, counters={}, complete=True
+    )
     minute_ago = NOW - timedelta(minutes=1)
     reader = ReaderStats(
         connected=True,
@@ -218,6 +221,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("container_logs", lambda: log_families([(fleet[0], 9 << 30), (fleet[1], 8192)])),
         NamedCollector("cleanup", lambda: chain(cleanup_families(a_decision()), image_families(an_idle_host()))),
         NamedCollector("self", a_daemon),
+        NamedCollector("heartbeat", lambda: heartbeat_families(SwitchStats(sent=190, failures=2, last_success=NOW))),
         NamedCollector("vitals", lambda: vital_families(A_CONDITION)),
     ]
     return Exposition(collectors, CollectorRegistry(), FakeClock()).document()

@@ -167,6 +167,14 @@ def test_a_container_start_between_plan_and_removal_keeps_the_image(deck: Deck) 
     assert objection(deck, removal) == (Outcome.NOT_ELIGIBLE, "in use: container fresh")
 
 
+def test_a_container_that_mounts_the_image_since_the_plan_keeps_it(deck: Deck) -> None:
+    add(deck, "1", "tools:2")
+    removal = planned(deck)
+    fresh = deck.engine.add("fresh", state="created", started_at=None, image="gone:1", image_id=f"sha256:{'f' * 64}")
+    fresh.inspect_extra = {"Mounts": [{"Type": "image", "Name": "tools:2", "Source": "/var/lib/docker/x"}]}
+    assert objection(deck, removal) == (Outcome.NOT_ELIGIBLE, "in use: container fresh")
+
+
 def test_of_an_image_with_two_tags_one_in_use_neither_goes(deck: Deck) -> None:
     add(deck, "b", "bb:latest", "bb:old")
     deck.engine.add("web")

@@ -47,7 +47,7 @@ class Lane:
             Removal(object=c.ref, size_bytes=None, filesystem="", policy="p", reason="") for c in candidates
         )
         decision = Decision((), removals, (), frozenset(), {})
-        self.snapshot = Snapshot(facts=world, decision=decision, alerts={}, counters={}, complete=True)
+        self.snapshot = Snapshot(facts=world, taken_at=0.0, decision=decision, alerts={}, counters={}, complete=True)
         return candidates
 
 

@@ -39,7 +39,9 @@ class Host:
         world = replace(world, engine=replace(world.engine, data_root=str(self.data_root)))
         if not docker:
             world = replace(world, sources={SourceName.DOCKER: Unknown("gone", NOW)})
-        self.snapshot = Snapshot(facts=world, decision=decide({}, world), alerts={}, counters={}, complete=complete)
+        self.snapshot = Snapshot(
+            facts=world, taken_at=0.0, decision=decide({}, world), alerts={}, counters={}, complete=complete
+        )
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def page(
     decision = Decision((), (), (), frozenset(), {})
     states = {state.fingerprint: state for state in alerts}
     snapshot = (
-        Snapshot(facts=facts(), decision=decision, alerts=states, counters={}, complete=True) if started else None
+        Snapshot(facts=facts(), taken_at=0.0, decision=decision, alerts=states, counters={}, complete=True)
+        if started
+        else None
     )
     families = self_families(
         snapshot,

@@ -9,7 +9,7 @@ from daemon.alerts.lane import SinkStats
 from daemon.alerts.state import Phase
 from daemon.decide import Decision
 from daemon.snapshot import Snapshot
-from policies.disk_pressure import DiskPressure
+from policies.gauges import Level
 from policies.policy import Severity
 from tests.daemon.alerts.build import BAD, DISK, ROOT, UNHEALTHY, Story, condition
 from tests.fakes.clock import NOW
@@ -21,7 +21,7 @@ def snapshot(*, docker: bool = True) -> Snapshot:
     source = Known(NOW) if docker else Unknown("gone", NOW)
     world = facts(containers=fleet, sources={SourceName.DOCKER: source})
     decision = Decision((), (), (), frozenset(), {})
-    return Snapshot(facts=world, decision=decision, alerts={}, counters={}, complete=True)
+    return Snapshot(facts=world, taken_at=0.0, decision=decision, alerts={}, counters={}, complete=True)
 
 
 def test_containers_are_counted_by_state() -> None:
@@ -68,7 +68,7 @@ def test_the_engine_is_shown_with_why_it_is_down_and_what_to_do() -> None:
 
 def test_a_filesystem_has_a_level_only_where_pressure_is_judged() -> None:
     low = filesystem(available=1 * GIB)
-    assert status.filesystem_json(low, DiskPressure())["level"] == "critical"
+    assert status.filesystem_json(low, Level.CRITICAL)["level"] == "critical"
     shown = status.filesystem_json(low, None)
     assert (shown["level"], shown["free_ratio"], shown["available_bytes"]) == (None, round(low.free_ratio, 4), 1 * GIB)
 

@@ -178,7 +178,7 @@ def test_what_a_prune_freed_is_told(yard: Yard) -> None:
     yard.enforce()
     run = yard.deck.runs.last()
     assert run is not None
-    assert [step.words for step in run.steps if step.removal.object.name == PRUNE] == ["4.0 GiB freed"]
+    assert [step.words for step in run.steps if step.removal.object.name == PRUNE] == ["3.0 GiB freed"]
 
 
 def test_named_volumes_stay_whatever_the_api(each_yard: Yard) -> None:
@@ -207,6 +207,17 @@ def test_a_use_between_two_looks_begins_the_time_anew(yard: Yard) -> None:
     yard.deck.post.events.put(yard.engine.emit("connect", network_id("left"), kind="network"))
     yard.deck.post.events.put(yard.engine.emit("mount", ANONYMOUS, kind="volume"))
     assert set(yard.look()) == {"used", "joined", SCRATCH, PRUNE}
+
+
+def test_what_belongs_to_a_compose_project_counts_from_the_end_of_its_last_container(yard: Yard) -> None:
+    shop = {"com.docker.compose.project": "shop"}
+    yard.network("shop_default", Labels=shop)
+    yard.volume("shop_scratch", labels={"shipkeeper.ephemeral": "true"} | shop)
+    database = yard.engine.add("shop-db-1", state="exited", labels=shop, finished_at=yard.engine.now)
+    yard.look_for_months()
+    yard.deck.post.remove(database)
+    assert not {"shop_default", "shop_scratch"} & set(yard.look())
+    assert {"shop_default", "shop_scratch"} <= set(yard.look_for_months())
 
 
 def test_while_networks_cannot_be_read_none_is_forgotten_and_none_goes(yard: Yard) -> None:
@@ -291,6 +302,19 @@ def test_what_docker_keeps_is_no_failure(yard: Yard) -> None:
     assert run is not None
     assert outcomes(run)[SCRATCH] is Outcome.IN_USE
     assert run.state is RunState.DONE
+
+
+def test_a_clock_that_is_set_between_plan_and_prune_makes_no_record_old(yard: Yard) -> None:
+    yard.records(60 * DAY, HOUR, HOUR)
+    yard.deck.adopt(mode="approve")
+    yard.look()
+    plan = yard.deck.plan()
+    yard.deck.executor.round()
+    run = yard.deck.executor.submit(plan, "ada")
+    yard.deck.clock.step(365 * DAY)
+    yard.deck.executor.round()
+    assert outcomes(yard.deck.runs.run(run)) == {PRUNE: Outcome.NOT_ELIGIBLE}
+    assert yard.engine.pruned == []
 
 
 def test_a_wrong_wall_clock_left_wrong_makes_nothing_old(yard: Yard) -> None:

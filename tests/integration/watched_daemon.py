@@ -33,6 +33,13 @@ dir = "{folder}/state"
 listen = "127.0.0.1:0"
 [slack]
 webhook_url = "{webhook_url}"
+[alertmanager]
+urls = ["http://127.0.0.1:9"]
+slack_too = true
+[webhook]
+url = "http://127.0.0.1:9"
+[heartbeat]
+url = "http://127.0.0.1:9"
 """
 
 

@@ -75,6 +75,11 @@ def prometheus() -> Path:
     return Path(installed) if installed else cached("prometheus", _unpack_prometheus) / "usr/bin/prometheus"
 
 
+def alertmanager() -> Path:
+    """Give the tree of Alertmanager's package, unpacked: the server wants its templates at their place. `LabError`."""
+    return cached("alertmanager", _unpack_alertmanager)
+
+
 def promtool() -> Path:
     """Give Prometheus' own checker of metrics, which comes with it. Raises `LabError`."""
     return prometheus().with_name("promtool")
@@ -137,6 +142,16 @@ def _unpack_prometheus(root: Path) -> None:
         apt.get("fetching Prometheus of Debian bookworm (about 40 MB)", "download", "prometheus")
         for package in apt.archives():
             _extract(package, root, "./usr/bin/prometheus", "./usr/bin/promtool")
+
+
+def _unpack_alertmanager(root: Path) -> None:
+    with _private_apt(Suite.BOOKWORM) as apt:
+        apt.get("fetching Alertmanager of Debian bookworm (about 10 MB)", "download", "prometheus-alertmanager")
+        for package in apt.archives():
+            _extract(package, root, "./usr/bin/prometheus-alertmanager", "./usr/share/prometheus")
+
+
+_SERVERS = {"prometheus": prometheus, "alertmanager": alertmanager}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +233,10 @@ def _extract(package: Path, root: Path, *members: str) -> None:
 
 
 def main(names: list[str]) -> int:
-    """Make the engines of these suites ready, or `prometheus`, and say where they lie; 0, or 1 with the reason."""
+    """Make the engines of these suites ready, or the servers of these names, and say where; 0, or 1 with the reason."""
     try:
         for name in names:
-            place = prometheus() if name == "prometheus" else find(Suite(name)).root
+            place = _SERVERS[name]() if name in _SERVERS else find(Suite(name)).root
             print(f"lab: {name} is in {place}", flush=True)
     except (LabError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)

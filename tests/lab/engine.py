@@ -50,19 +50,22 @@ class PrivateEngine:
 
     As on a real host containerd is a process beside dockerd, and outlives its death. There is no bridge, and
     neither iptables nor sysctls are touched. Everything lies in `folder`, which it makes and
-    deletes. With `data_root_image_mb` the data-root is an ext4 file system of that size. When the block
+    deletes. With `data_root_image_mb` the data-root is an ext4 file system of that size, with `data_root_inodes` in it;
+    with `containerd_image_mb` containerd's root is another one, to which the data-root only links. When the block
     ends, in whatever way, and even when this process is killed, all of it goes: processes, mounts, loop
     devices, cgroups, files. With `gpus` it gives containers that ask for one of so many GPUs what they ask for,
     which is nothing. `settings` stand in its `daemon_json`, a file that a test may change between two starts.
     """
 
-    def __init__(  # noqa: PLR0913  each is another kind of engine
+    def __init__(  # noqa: PLR0913  each is a way in which hosts differ
         self,
         suite: Suite = Suite.BOOKWORM,
         *,
         folder: Path | None = None,
         arguments: Sequence[str] = (),
         data_root_image_mb: int | None = None,
+        data_root_inodes: int | None = None,
+        containerd_image_mb: int | None = None,
         gpus: int = 0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -78,6 +81,9 @@ class PrivateEngine:
         self._arguments = tuple(arguments)
         self._settings = dict(settings or {})
         self._image_mb = data_root_image_mb
+        self._inodes = data_root_inodes
+        self._containerd_mb = containerd_image_mb
+        self.containerd_root = self.folder / "containerd" if containerd_image_mb else self.data_root / "containerd"
         self._gpus = gpus
         self._binaries: binaries.Binaries | None = None
         self._janitor: subprocess.Popen[bytes] | None = None
@@ -95,7 +101,12 @@ class PrivateEngine:
             self.daemon_json.write_text(json.dumps(self._settings))
             (self.folder / "root").mkdir()
             if self._image_mb is not None:
-                mount_small_disk(self.folder / "disk.img", self.data_root, self._image_mb)
+                inodes = ["-N", str(self._inodes)] if self._inodes else []
+                mount_small_disk(self.folder / "disk.img", self.data_root, self._image_mb, *inodes)
+            if self._containerd_mb is not None:
+                self.containerd_root.mkdir()
+                mount_small_disk(self.folder / "containerd.img", self.containerd_root, self._containerd_mb)
+                (self.data_root / "containerd").symlink_to(self.containerd_root)
             self._board(found)
             self.start()
             self.import_image(IMAGE)
@@ -190,13 +201,22 @@ class PrivateEngine:
         log = self.folder / f"{program}.log"
         return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
-    def import_image(self, reference: str, padding: bytes = b"") -> str:
-        """Import a busybox image under a reference and give its id; the image that bore it before is left dangling."""
+    def import_image(
+        self, reference: str, padding: bytes = b"", *, files: int = 0, labels: Mapping[str, str] | None = None
+    ) -> str:
+        """
+        Import a busybox image under a reference and give its id; the image that bore it before is left dangling.
+
+        So many empty `files` take inodes.
+        """
         assert self._binaries is not None
         busybox = self._binaries.root / self._binaries.busybox.lstrip("/")
         repository, _, tag = reference.partition(":")
         client: Any = self.api  # half of docker-py's image calls carry no types
-        client.import_image_from_data(busybox_tar(busybox, padding), repository=repository, tag=tag or "latest")
+        changes = [f'LABEL {key}="{value}"' for key, value in (labels or {}).items()]
+        client.import_image_from_data(
+            busybox_tar(busybox, padding, files), repository=repository, tag=tag or "latest", changes=changes
+        )
         return str(client.inspect_image(reference)["Id"])
 
     def build(self, dockerfile: str, **files: bytes) -> None:
@@ -343,7 +363,7 @@ class PrivateEngine:
 
     def _containerd_command(self) -> list[str]:
         config = self.folder / "containerd.toml"
-        root, address = json.dumps(str(self.data_root / "containerd")), json.dumps(str(self._containerd_socket))
+        root, address = json.dumps(str(self.containerd_root)), json.dumps(str(self._containerd_socket))
         config.write_text(_CONTAINERD_TOML.format(root=root, address=address))
         return ["containerd", f"--config={config}"]
 

@@ -24,8 +24,12 @@ _APPLETS = (
 # fmt: on
 
 
-def busybox_tar(busybox: Path, padding: bytes = b"") -> bytes:
-    """Give a file system of a static busybox as a tar file; `padding` makes images differ, or be as large as wanted."""
+def busybox_tar(busybox: Path, padding: bytes = b"", files: int = 0) -> bytes:
+    """
+    Give a file system of a static busybox as a tar file.
+
+    `padding` makes images differ, or be as large as wanted; so many empty `files` take inodes.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in ("bin", "etc", "tmp"):
@@ -34,6 +38,8 @@ def busybox_tar(busybox: Path, padding: bytes = b"") -> bytes:
             archive.addfile(folder)
         _add(archive, "bin/busybox", busybox.read_bytes(), 0o755)
         _add(archive, "etc/padding", padding, 0o644)
+        for number in range(files):
+            _add(archive, f"etc/{number}", b"", 0o644)
         for applet in _APPLETS:
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"

@@ -82,6 +82,8 @@ class ScriptedContainer:
     health: str = ""
     error: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    image: str = "bb:latest"
+    image_id: str = "sha256:" + "b" * 64
     inspect_extra: Json = field(default_factory=dict)
 
     def status(self, now: datetime) -> str:
@@ -105,8 +107,8 @@ class ScriptedContainer:
         return {
             "Id": self.id,
             "Names": [f"/{self.name}"],
-            "Image": "bb:latest",
-            "ImageID": "sha256:" + "b" * 64,
+            "Image": self.image,
+            "ImageID": self.image_id,
             "Labels": self.labels,
             "State": self.state,
             "Status": self.status(now),
@@ -130,11 +132,11 @@ class ScriptedContainer:
             "Id": self.id,
             "Name": f"/{self.name}",
             "Created": stamp(self.created_at),
-            "Image": "sha256:" + "b" * 64,
+            "Image": self.image_id,
             "State": state,
             "RestartCount": 0,
             "LogPath": "",
-            "Config": {"Image": "bb:latest", "Labels": self.labels, "StopSignal": "SIGTERM"},
+            "Config": {"Image": self.image, "Labels": self.labels, "StopSignal": "SIGTERM"},
             "HostConfig": {"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "NetworkMode": "none", "Memory": 0},
         } | self.inspect_extra
 
@@ -157,7 +159,8 @@ class ScriptedEngine:
     uses them), `last_tagged`, `logs`, `changes` and `stats` by id, `disk_usage` (JSON of
     its df, of which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
-    get no answer), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
+    get no answer), `lost_answers` (patterns of changes that are done, and told to nobody), `slow` (seconds), `babble`
+    (bytes that every request gets instead of an answer).
     Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE, and
     `pruned`, every prune of the build cache, as it was sent.
     """
@@ -189,10 +192,11 @@ class ScriptedEngine:
         self.slow = 0.0
         self.babble = b""
         self.hung_paths: set[str] = set()
+        self.lost_answers: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.deleted: list[str] = []
         self.after_delete: Callable[[], None] = lambda: None
-        """Called with every DELETE, before it does anything: what happens meanwhile."""
+        """Called with every DELETE and prune, before it does anything: what happens meanwhile."""
         self.pruned: list[str] = []
         self._ring: deque[Json] = deque(maxlen=_RING)
         self._streams: list[queue.SimpleQueue[bytes | None]] = []
@@ -326,6 +330,10 @@ class ScriptedEngine:
             threading.Event().wait(self.slow)
         return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)
 
+    def loses(self, path: str) -> bool:
+        """Tell whether the answer to this change gets lost."""
+        return any(fnmatch(path, pattern) for pattern in self.lost_answers)
+
     def _hangs(self, path: str) -> bool:
         return any(fnmatch(path, pattern) for pattern in self.hung_paths)
 
@@ -358,6 +366,10 @@ class ScriptedEngine:
                 found["RepoTags"].remove(name)
                 return 200, [{"Untagged": name}]
             return 409, {"message": f"conflict: unable to delete {name}: image is referenced in multiple repositories"}
+        if any(each.image_id == found["Id"] for each in self.containers.values()):
+            return 409, {"message": f"conflict: unable to delete {name}: image is being used by a container"}
+        if any(each.get("ParentId") == found["Id"] for each in self.images):
+            return 409, {"message": f"conflict: unable to delete {name}: image has dependent child images"}
         self.images.remove(found)
         return 200, [{"Deleted": found["Id"]}]
 
@@ -382,9 +394,19 @@ class ScriptedEngine:
         return {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
 
     def prune(self, sent: str) -> Json:
-        """Do what a prune of the build cache asks for, as far as a test needs: all records without a user go."""
+        """Prune the build cache as BuildKit does: what was not used since `until`, the oldest first, to the floor."""
         self.pruned.append(sent)
-        gone = [each for each in self.disk_usage.get("BuildCache") or () if not (each["InUse"] or each["Shared"])]
+        self.after_delete()
+        terms = {name: values[-1] for name, values in parse_qs(urlsplit(sent).query).items()}
+        [until] = json.loads(terms["filters"])["until"]
+        before = stamp(self.now - timedelta(seconds=int(until.removesuffix("s"))))
+        floor = int(terms.get("reserved-space" if self._api >= (1, 48) else "keep-storage", 0))
+        records = [each for each in self.disk_usage.get("BuildCache") or () if not each["Shared"]]
+        left, gone = sum(each["Size"] for each in records), []
+        for each in sorted(records, key=lambda each: str(each["LastUsedAt"] or "")):
+            if not each["InUse"] and str(each["LastUsedAt"] or "") <= before and left > floor:
+                gone.append(each)
+                left -= each["Size"]
         self.disk_usage["BuildCache"] = [each for each in self.disk_usage.get("BuildCache") or () if each not in gone]
         return {"CachesDeleted": [each["ID"] for each in gone], "SpaceReclaimed": sum(each["Size"] for each in gone)}
 
@@ -517,7 +539,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif status:
             self._json(status, {"message": f"scripted {status}"})
         elif self.command != "GET":
-            self._json(*engine.change(self.command, path, self.path))
+            answer = engine.change(self.command, path, self.path)
+            if engine.loses(path):
+                self.close_connection = True
+            else:
+                self._json(*answer)
         elif version and (int(version[1]), int(version[2])) > tuple(map(int, engine.api_version.split("."))):
             self._json(400, {"message": f"client version {version[0][2:]} is too new"})
         elif path == "/_ping":

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.disk_pressure import DiskPressure, Level
+from policies.disk_pressure import DiskPressure
+from policies.gauges import Level, Missing
 from policies.policy import Condition, ConditionState, Severity
-from tests.policies.build import GIB, MIB, facts, filesystem
+from tests.policies.build import GIB, MIB, facts, filesystem, image
 
 if TYPE_CHECKING:
     from collectors.facts import Filesystem
@@ -20,11 +22,16 @@ POLICY = DiskPressure()
 
 def judge(thing: Filesystem) -> Condition:
     [condition] = POLICY.decide(facts(filesystems=[thing]))
+    assert isinstance(condition, Condition)
     return condition
 
 
+def level(thing: Filesystem) -> Level | None:
+    return POLICY.level(thing, facts(filesystems=[thing]))
+
+
 @pytest.mark.parametrize(
-    ("free_percent", "level", "severity"),
+    ("free_percent", "expected", "severity"),
     [
         (20, Level.OK, Severity.WARNING),
         (19, Level.WARN, Severity.WARNING),
@@ -35,17 +42,17 @@ def judge(thing: Filesystem) -> Condition:
         (0, Level.CRITICAL, Severity.CRITICAL),
     ],
 )
-def test_on_a_small_disk_the_percentage_decides(free_percent: int, level: Level, severity: Severity) -> None:
+def test_on_a_small_disk_the_percentage_decides(free_percent: int, expected: Level, severity: Severity) -> None:
     small = filesystem(size=100 * MIB, available=free_percent * MIB)
-    assert POLICY.level(small) is level
+    assert level(small) is expected
     assert judge(small).severity is severity
 
 
 @pytest.mark.parametrize(
-    ("free", "level"), [(30, Level.OK), (29, Level.WARN), (19, Level.ACT), (8, Level.ACT), (7, Level.CRITICAL)]
+    ("free", "expected"), [(30, Level.OK), (29, Level.WARN), (19, Level.ACT), (8, Level.ACT), (7, Level.CRITICAL)]
 )
-def test_on_a_large_disk_the_size_decides(free: int, level: Level) -> None:
-    assert POLICY.level(filesystem(size=4000 * GIB, available=free * GIB)) is level
+def test_on_a_large_disk_the_size_decides(free: int, expected: Level) -> None:
+    assert level(filesystem(size=4000 * GIB, available=free * GIB)) is expected
 
 
 def test_the_reason_says_what_is_left_and_the_numbers_say_the_same() -> None:
@@ -66,7 +73,7 @@ def test_on_a_large_disk_it_clears_at_the_like_share_above(free: int, state: Con
 
 def test_the_free_share_counts_as_df_does_without_the_reserve_of_root() -> None:
     reserved = filesystem(size=100 * MIB, used_bytes=76 * MIB, available_bytes=19 * MIB)
-    assert POLICY.level(reserved) is Level.OK
+    assert level(reserved) is Level.OK
 
 
 def test_running_out_of_inodes_is_a_disk_that_fills() -> None:
@@ -92,7 +99,7 @@ def test_a_filesystem_without_an_inode_count_is_judged_by_space_alone(count: int
 
 def test_a_filesystem_that_tells_no_size_has_no_level() -> None:
     empty = filesystem(size=0, available=0, inodes=None)
-    assert POLICY.level(empty) is None
+    assert level(empty) is None
     assert list(POLICY.decide(facts(filesystems=[empty]))) == []
 
 
@@ -110,7 +117,7 @@ def test_less_space_never_means_a_milder_level(used: int, available: int, inodes
         inodes=inodes,
         inodes_free=min(free, inodes) // 2,
     )
-    before, after = POLICY.level(now), POLICY.level(later)
+    before, after = level(now), level(later)
     assert before is not None
     assert after is not None
     assert after.rank >= before.rank
@@ -136,6 +143,73 @@ def test_levels_that_make_no_sense_are_refused_by_name(knobs: dict[str, Any], wo
 
 def test_it_is_critical_while_one_filesystem_with_dockers_data_is() -> None:
     full = filesystem(available=GIB)
-    assert DiskPressure().any_critical([filesystem(), full])
-    assert not DiskPressure().any_critical([filesystem(), replace(full, roles=("state",))])
-    assert not DiskPressure().any_critical([])
+    assert POLICY.any_critical(facts(filesystems=[filesystem(), full]))
+    assert not POLICY.any_critical(facts(filesystems=[filesystem(), replace(full, roles=("state",))]))
+    assert not POLICY.any_critical(facts())
+
+
+def test_room_for_pulling_the_largest_image_raises_the_act_level_up_to_a_quarter_of_the_disk() -> None:
+    disk = filesystem(size=400 * GIB, available=45 * GIB)
+    small, large, huge = (image("a:1", size_bytes=size * GIB) for size in (10, 31, 500))
+    assert POLICY.level(disk, facts(filesystems=[disk], images=[small])) is Level.OK
+    assert POLICY.level(disk, facts(filesystems=[disk], images=[small, large])) is Level.ACT
+    wide = filesystem(size=400 * GIB, available=101 * GIB)
+    assert POLICY.level(wide, facts(filesystems=[wide], images=[huge])) is Level.OK
+
+
+def test_images_on_another_filesystem_raise_nothing() -> None:
+    disk = filesystem(size=400 * GIB, available=45 * GIB, mountpoint="/data", roles=("data-root",))
+    os = filesystem(mountpoint="/", device=2, roles=("containerd-root", "os-root"))
+    engine = replace(facts().engine, containerd_store=True)
+    world = facts(filesystems=[disk, os], images=[image("a:1", size_bytes=200 * GIB)], engine=engine)
+    assert POLICY.level(disk, world) is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("disk", "missing"),
+    [
+        (filesystem(size=100 * GIB, available=11 * GIB), Missing(bytes=9 * GIB)),
+        (filesystem(size=4000 * GIB, available=19 * GIB), Missing(bytes=101 * GIB)),
+        (filesystem(size=100 * GIB, available=20 * GIB), Missing()),
+        (filesystem(inodes=1000, inodes_free=70), Missing(inodes=50)),
+        (filesystem(inodes=None, inodes_free=None), Missing()),
+        (filesystem(size=0, available=0, inodes=None), Missing()),
+    ],
+)
+def test_what_is_missing_to_the_target_is_measured_in_bytes_and_in_inodes(disk: Filesystem, missing: Missing) -> None:
+    assert POLICY.missing(disk, facts(filesystems=[disk])) == missing
+
+
+@given(st.integers(1, 10**14), st.floats(0, 1), st.integers(0, 10**14), st.integers(1, 10**9))
+def test_the_target_lies_above_the_act_level_and_within_the_disk(
+    total: int, share: float, largest: int, inodes: int
+) -> None:
+    left = int(total * share)
+    disk = filesystem(used_bytes=total - left, available_bytes=left, inodes=inodes, inodes_free=0)
+    world = facts(filesystems=[disk], images=[image("a:1", size_bytes=largest)])
+    missing = POLICY.missing(disk, world)
+    assert left + missing.bytes <= total
+    assert missing.inodes <= inodes
+    reached = replace(disk, used_bytes=total - left - missing.bytes, available_bytes=left + missing.bytes)
+    level = POLICY.level(replace(reached, inodes_free=missing.inodes), world)
+    assert level in {Level.OK, Level.WARN}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"target_points": 0.0}, "target_points must be larger than zero"),
+        ({"target_points": 80.0}, "the target lies above the disk"),
+        ({"target_bytes": 0}, "target_bytes must be larger than zero"),
+        ({"inodes_target_percent": 8.0}, "inodes_target_percent must be larger than inodes_act_percent"),
+        ({"inodes_target_percent": 101.0}, "inodes_target_percent must be larger than inodes_act_percent, and below"),
+        ({"sustain_samples": 0}, "sustain_samples must be larger than zero"),
+        ({"cooldown": timedelta(0)}, "cooldown must be longer than zero"),
+        ({"min_age": timedelta(minutes=1)}, "critical_min_age must be at most min_age"),
+        ({"build_cache_floor_bytes": -1}, "build_cache_floor_bytes must be 0 or more"),
+        ({"build_cache_unused_for": timedelta(seconds=1.5)}, "must be whole seconds"),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused_by_name(knobs: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        DiskPressure(**knobs)

@@ -91,6 +91,15 @@ def test_keep_until_ends_at_its_time(value: str) -> None:
     assert why(labelled(UNTIL, value)) is None
 
 
+def test_keep_until_does_not_end_by_a_clock_that_was_just_set_forward() -> None:
+    kept = labelled(UNTIL, "2026-11-20")
+    world = facts(containers=[kept], clock_set_ago=2 * DAY)
+    assert Guard.of(world).why_protected(kept) == (
+        f"protected: label {UNTIL}, and the clock, set forward 2 days ago, may be wrong"
+    )
+    assert Guard.of(replace(world, clock_set_ago=7 * DAY)).why_protected(kept) is None
+
+
 def test_a_day_to_keep_until_lasts_until_it_has_ended_everywhere() -> None:
     assert why(labelled(UNTIL, "2026-11-22")) is None
     assert why(labelled(UNTIL, "2026-11-23")) == f"protected: label {UNTIL}, until 2026-11-24 12:00 UTC"

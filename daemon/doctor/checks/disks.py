@@ -13,7 +13,7 @@ from daemon.doctor.finding import Finding, Level, ok, unseen
 from daemon.doctor.seen import daemon_settings, flags, settings_path
 from policies import words
 from policies.disk_pressure import DiskPressure
-from policies.disk_pressure import Level as Pressure
+from policies.gauges import Level as Pressure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,4 +195,4 @@ def reserved_blocks(host: Host) -> Iterator[Finding]:
 
 def _space(filesystem: Filesystem) -> Pressure:
     """Give the level of the space alone."""
-    return _PRESSURE.level(replace(filesystem, inodes=None, inodes_free=None)) or Pressure.OK
+    return _PRESSURE.level_of(replace(filesystem, inodes=None, inodes_free=None), 0) or Pressure.OK

@@ -1,0 +1,235 @@
+"""A run against a full disk goes on until the target is reached, and no further."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.outcome import Outcome
+from daemon.plans import make_plan
+from daemon.proposals import verdicts
+from daemon.runs import RunState
+from policies.bounds import Bounds
+from policies.disk_pressure import DiskPressure
+from policies.gauges import Level
+from tests.daemon.deck import DAY, Deck, outcomes
+from tests.daemon.full_disk import PRESSURE, FullDisk
+from tests.daemon.watchpost import MINUTE, SECOND
+from tests.policies.build import GIB
+
+if TYPE_CHECKING:
+    from daemon.plans import Plan
+
+AFTER_GRACE = 16 * MINUTE
+
+
+@pytest.fixture
+def disk(deck: Deck) -> FullDisk:
+    return FullDisk(deck)
+
+
+def fill(disk: FullDisk) -> None:
+    """Add nine images of 8 GiB, the oldest first, and leave 10 GiB: two of them are missing to the target."""
+    for number in range(9):
+        name = f"app:{number}"
+        disk.add(f"{number}", name, layers={name: 8}, idle=(90 - number) * DAY)
+    disk.foreign += 18
+    disk.meet()
+
+
+def plan(disk: FullDisk) -> Plan:
+    disk.sample(AFTER_GRACE)
+    disk.sample(15 * SECOND)
+    snapshot, book = disk.deck.post.watch.snapshot, disk.deck.post.watch.book
+    assert snapshot is not None
+    return make_plan(verdicts(snapshot.decision, book), book.mode, disk.deck.clock.now())
+
+
+def test_it_goes_on_until_the_target_is_reached_and_no_further(disk: FullDisk) -> None:
+    fill(disk)
+    assert disk.by_itself(AFTER_GRACE) is None, "one sample is not enough"
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert outcomes(run) == {"app:0": Outcome.REMOVED, "app:1": Outcome.REMOVED}
+    assert (run.state, run.planned) == (RunState.DONE, 9)
+    assert run.words == "on /: 16.0 GiB freed, 26.0 GiB left: the target is reached"
+    assert [step.freed_bytes for step in run.steps] == [8 * GIB, 8 * GIB]
+    assert {method for method, _ in disk.deck.engine.non_get()} == {"DELETE"}
+
+
+def test_after_a_run_the_disk_has_a_rest_unless_it_comes_to_a_worse_level(disk: FullDisk) -> None:
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    assert disk.by_itself(15 * SECOND) is not None
+    disk.foreign += 15
+    disk.sample(15 * SECOND)
+    assert disk.by_itself(15 * SECOND) is None, "11 GiB are left, and it acted a minute ago"
+    disk.foreign += 7
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None, "4 GiB are critical"
+    assert len(run.steps) == 2
+    disk.foreign += 9
+    disk.sample(9 * MINUTE)
+    assert disk.by_itself(30 * SECOND) is None
+    assert disk.by_itself(31 * SECOND) is not None
+
+
+def test_what_is_shared_counts_once_its_last_sharer_is_left(disk: FullDisk) -> None:
+    disk.add("1", "a:1", layers={"base": 7, "a": 1})
+    left = disk.add("2", "b:1", layers={"base": 7, "b": 1})
+    disk.foreign = 81
+    disk.meet()
+    disk.sample(AFTER_GRACE)
+    assert {each.unique_bytes for each in disk.deck.recheck.look().images} == {GIB}
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert run.words == "on /: 9.0 GiB freed, 19.0 GiB left: nothing more may go"
+    assert left not in disk.names
+    disk.add("3", "c:1", layers={"base": 7, "c": 1})
+    disk.now()
+    assert [each.unique_bytes for each in disk.deck.recheck.look().images] == [8 * GIB]
+
+
+def test_a_file_that_is_not_dockers_costs_no_more_than_three_images(disk: FullDisk) -> None:
+    fill(disk)
+    disk.writes = 8
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert len(outcomes(run)) == 3
+    assert "the space is not Docker's" in run.words
+
+
+def test_a_run_frees_no_more_than_its_cap(disk: FullDisk) -> None:
+    fill(disk)
+    disk.deck.adopt(bounds={"disk_pressure": Bounds(in_order=True, max_bytes=8 * GIB)})
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert (len(run.steps), run.words.endswith("max_bytes")) == (1, True)
+
+
+def test_a_run_begins_nothing_new_after_its_timeout(disk: FullDisk) -> None:
+    fill(disk)
+    disk.deck.adopt(policies={"disk_pressure": DiskPressure(timeout=30 * SECOND)})
+    disk.deck.engine.after_delete = lambda: disk.deck.clock.advance(31 * SECOND)
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert (len(run.steps), run.words.endswith("after its timeout")) == (1, True)
+
+
+@pytest.mark.parametrize("mode", ["observe", "approve"])
+def test_it_acts_by_itself_in_mode_enforce_alone(disk: FullDisk, mode: str) -> None:
+    fill(disk)
+    disk.deck.adopt(bounds={"disk_pressure": Bounds(in_order=True, mode=mode)})
+    disk.sample(AFTER_GRACE)
+    assert disk.by_itself(15 * SECOND) is None
+    assert disk.deck.engine.non_get() == []
+
+
+def test_a_plan_shows_what_is_expected_to_suffice_and_an_approval_takes_no_more(disk: FullDisk) -> None:
+    fill(disk)
+    disk.deck.adopt(mode="approve")
+    shown = plan(disk)
+    assert [(each.object.name, each.policy) for each in shown.removals] == [
+        ("app:0", "disk_pressure"),
+        ("app:1", "disk_pressure"),
+    ]
+    assert outcomes(disk.deck.apply(shown)) == {"app:0": Outcome.REMOVED, "app:1": Outcome.REMOVED}
+
+
+def test_an_approval_that_comes_when_the_disk_has_room_again_removes_nothing(disk: FullDisk) -> None:
+    fill(disk)
+    disk.deck.adopt(mode="approve")
+    shown = plan(disk)
+    disk.foreign = -30
+    run = disk.deck.apply(shown)
+    assert outcomes(run) == {}
+    assert run.words.endswith("the target is reached")
+    assert disk.deck.engine.non_get() == []
+
+
+def test_what_was_protected_since_the_plan_stays_and_another_one_goes(disk: FullDisk) -> None:
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    disk.sample(15 * SECOND)
+    disk.deck.executor.offer(disk.deck.post.handed_over[-1])
+    disk.deck.engine.images[0]["Labels"] = {"shipkeeper.protect": "true"}
+    disk.deck.executor.round()
+    run = disk.deck.runs.last()
+    assert outcomes(run) == {"app:1": Outcome.REMOVED, "app:2": Outcome.REMOVED}
+
+
+def test_what_goes_for_its_age_anyway_goes_first(disk: FullDisk) -> None:
+    fill(disk)
+    old = disk.add("a", layers={"left": 2}, idle=2 * DAY)
+    disk.meet()
+    disk.deck.look(DAY)
+    disk.sample(DAY)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert {step.removal.policy for step in run.steps} == {"images_dangling", "disk_pressure"}
+    assert old in disk.deck.engine.deleted[0]
+    assert run.words.endswith("the target is reached")
+
+
+def test_inodes_are_freed_to_their_target_too(disk: FullDisk) -> None:
+    fill(disk)
+    disk.foreign -= 20
+    inodes = dict.fromkeys(disk.layers, 60)
+
+    def measured(_: str) -> object:
+        here = sum(inodes[each["Id"]] for each in disk.deck.engine.images)
+        return replace(disk.now(), inodes=1000, inodes_free=590 - here)
+
+    disk.deck.measure = measured  # type: ignore[assignment]
+    for _ in range(2):
+        disk.deck.post.disks.filesystems = (measured(""),)  # type: ignore[assignment]
+        disk.deck.offer(AFTER_GRACE)
+    disk.deck.executor.round()
+    run = disk.deck.runs.last()
+    assert run is not None
+    assert outcomes(run) == {"app:0": Outcome.REMOVED, "app:1": Outcome.REMOVED}
+    assert "and 120 inodes freed" in run.words
+
+
+def test_a_disk_that_cannot_be_read_any_more_ends_the_run(disk: FullDisk) -> None:
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    disk.sample(15 * SECOND)
+    disk.deck.executor.offer(disk.deck.post.handed_over[-1])
+    disk.deck.adopt(policies={"images_dangling": PRESSURE["images_dangling"]})
+    disk.deck.executor.round()
+    assert disk.deck.engine.non_get() == []
+
+
+def test_at_the_critical_level_less_patience_is_due_but_only_there(disk: FullDisk) -> None:
+    fill(disk)
+    disk.deck.adopt(policies={"disk_pressure": DiskPressure(min_age=1000 * DAY)})
+    disk.sample(AFTER_GRACE)
+    assert disk.by_itself(15 * SECOND) is None
+    disk.foreign += 6
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert len(run.steps) == 1, "then it is critical no more"
+    assert run.words.endswith("nothing more may go")
+
+
+def test_the_level_of_the_last_cycle_is_known(disk: FullDisk) -> None:
+    fill(disk)
+    assert disk.deck.recheck.level("/") is None
+    disk.sample(AFTER_GRACE)
+    assert disk.deck.recheck.level("/") is Level.ACT
+    assert disk.deck.recheck.level("/elsewhere") is None
+
+
+def test_the_journal_says_what_a_run_came_to(disk: FullDisk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    disk.by_itself(15 * SECOND)
+    assert any("run 1 done: 2 removed · on /: 16.0 GiB freed" in line for line in caplog.messages)
