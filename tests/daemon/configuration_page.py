@@ -69,6 +69,8 @@ _WORDS = {
 }
 _KEY = re.compile(r"# (\w+) = (.*)")
 _SHARED_KEY = re.compile(r"#   (\w+(?:, \w+)*)\s{2,}(\S.*)")
+_EXAMPLE = "#   "
+"""The beginning of a line that is for the sample file alone."""
 _UNITS = {"_percent": "percent", "_celsius": "°C"}
 
 
@@ -121,8 +123,10 @@ def _sample() -> _Sample:
             sample.shared[last] = found[2]
         elif sample.shared and line.startswith("#      "):
             sample.shared[last] += f" {line[1:].strip()}"
+        elif line.startswith(_EXAMPLE):
+            continue
         elif line.startswith("# "):
-            words.append(line[2:])
+            words.append(line[2:].removesuffix(" For example:"))
         else:
             words = []
     sample.shared = {name: words for names, words in sample.shared.items() for name in names.split(", ")}

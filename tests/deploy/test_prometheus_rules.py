@@ -15,7 +15,7 @@ from tests.daemon.metrics_list import GOLDEN
 from tests.lab.binaries import REPOSITORY, promtool
 
 FOLDER = REPOSITORY / "deploy" / "prometheus"
-RULES = sorted([*FOLDER.glob("rules/*.yml"), *FOLDER.glob("optional/*.yml")])
+RULES = sorted(FOLDER.glob("rules/*.yml"))
 TESTS = sorted(Path(__file__).with_name("rules").glob("*.yml"))
 PAGE = (REPOSITORY / "docs" / "prometheus.md").read_text()
 DASHBOARDS = "".join(file.read_text() for file in REPOSITORY.glob("deploy/grafana/*.json"))
@@ -39,10 +39,6 @@ def test_prometheus_takes_the_configuration_and_its_rules() -> None:
     assert "2 rule files found" in tool("check", "config", FOLDER / "prometheus.yml")
 
 
-def test_prometheus_takes_the_rules_that_are_not_loaded_by_default() -> None:
-    tool("check", "rules", *FOLDER.glob("optional/*.yml"))
-
-
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
 def test_alerts_fire_where_they_should_and_nowhere_else(file: Path) -> None:
     tool("test", "rules", file)
@@ -55,8 +51,6 @@ def test_every_alert_is_among_those_that_are_tested() -> None:
 
 def test_every_alert_has_its_entry_and_points_to_it() -> None:
     for name, rule in rules("alert").items():
-        if name == "ShipkeeperDaemonAlert":  # it speaks of those that the daemon's own page explains
-            continue
         assert f"\n### {name}\n" in PAGE, name
         assert rule["annotations"]["runbook"] == f"docs/prometheus.md#{name.lower()}"
 
@@ -67,8 +61,8 @@ def test_every_entry_is_of_an_alert() -> None:
 
 def test_the_page_tells_the_severity_of_each_alert() -> None:
     for name, rule in rules("alert").items():
-        severity = rule.get("labels", {}).get("severity", "")
-        assert not severity or f"| [{name}](#{name.lower()}) | {severity} |" in PAGE, name
+        severity = rule["labels"]["severity"]
+        assert f"| [{name}](#{name.lower()}) | {severity} |" in PAGE, name
 
 
 def test_rules_ask_only_for_metrics_that_there_are() -> None:
