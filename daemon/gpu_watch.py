@@ -181,7 +181,8 @@ class GpuWatch:
         while (left := until - self._clock.monotonic()) > 0 and not self._worker.stopping.is_set():
             self._worker.beat()
             self._bury()
-            self._worker.stopping.wait(min(left, 10 * _SLICE.total_seconds()))
+            slices = 1 if self._ended else 10
+            self._worker.stopping.wait(min(left, slices * _SLICE.total_seconds()))
 
     def _serve(self, *, once: bool = False) -> float:
         """Look after one reader from its beginning to its end; give how long to wait before the next one."""

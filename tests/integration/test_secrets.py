@@ -58,13 +58,22 @@ def everything_shown(keeper: DaemonUnderTest) -> dict[str, str]:
     shown |= {page: keeper.page(page) for page in ("/", "/metrics", "/-/ready", "/-/healthy")}
     shown |= {str(path): path.read_bytes().decode("latin-1") for path in (keeper.folder / "state").iterdir()}
     for pid in (keeper.pid, *children_of(keeper.pid)):
-        shown[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+        shown[f"arguments of {pid}"] = arguments_of(pid)
     shown["messages"] = json.dumps([post.payload for post in keeper.slack.posts])
     return shown | {"log": keeper.log.read_text()}
 
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+
+
+def arguments_of(pid: int) -> str:
+    """Give the arguments of a process; a word for one that has ended, which shows none."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+        return "ended" if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text() else arguments
+    except (FileNotFoundError, ProcessLookupError):
+        return "ended"
 
 
 def assert_the_state_is_its_owners_alone_and_the_socket_its_groups(keeper: DaemonUnderTest) -> None:
