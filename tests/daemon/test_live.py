@@ -45,7 +45,9 @@ def control(tmp_path: Path) -> Iterator[Path]:
 
 
 def command(control: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    environ = {**os.environ, "SHIPKEEPER_CONTROL__SOCKET": str(control), "TERM": "xterm"}
+    # pytest-xdist sets COLUMNS in its workers; a program believes that before it asks its terminal.
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    environ = {**inherited, "SHIPKEEPER_CONTROL__SOCKET": str(control), "TERM": "xterm"}
     return [sys.executable, "-m", "daemon.cli", "status", "--watch", *arguments], environ
 
 
