@@ -50,7 +50,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 def test_every_command_that_a_page_tells_to_type_exists(page: Path) -> None:
     known = set(typer.main.get_group(cli.app).commands)
     lines = re.findall(
-        r"^(?:    |```\n)(?:\S*/)?shipkeeper ([a-z-]+)|`shipkeeper ([a-z-]+)", page.read_text(), re.MULTILINE
+        r"^(?:    |```\n)(?:\S*/)?shipkeeper ([a-z][a-z-]*)|`shipkeeper ([a-z][a-z-]*)", page.read_text(), re.MULTILINE
     )
     assert {one or other for one, other in lines} <= known
 
