@@ -57,25 +57,28 @@ class GpuDevices:
 
     def _thermal(self, gpu: Gpu, readings: GpuReadings, facts: Facts) -> Iterator[Condition]:
         """Judge the heat; a device whose limit is unknown, or already passed by its own figures, tells no margin."""
-        now, limit = readings.temperature_celsius.get("gpu"), readings.slowdown_celsius
+        now, limit, shutdown = (
+            readings.temperature_celsius.get("gpu"),
+            readings.slowdown_celsius,
+            readings.shutdown_celsius,
+        )
         margin = limit - now if limit is not None and now is not None else None
         slowed = "hw_thermal" in (readings.throttle_reasons or ())
-        if (margin is None or margin <= 0) and not slowed:
+        at_the_end = now is not None and shutdown is not None and 0 < shutdown <= now
+        if (margin is None or margin <= 0) and not slowed and not at_the_end:
             return
-        if slowed:
+        if slowed or at_the_end:
             state = ConditionState.BAD
         elif margin is not None and margin > self.margin_celsius:
             state = ConditionState.OK if margin >= self.clear_celsius else ConditionState.BETWEEN
         else:
             state = ConditionState.BAD
-        shutdown = readings.shutdown_celsius
-        at_the_end = now is not None and shutdown is not None and 0 < shutdown <= now
         yield Condition(
             alert=_THERMAL,
             subject=gpu_words.subject(gpu),
             severity=Severity.CRITICAL if at_the_end else Severity.WARNING,
             state=state,
-            reason=_heat(now, margin, slowed=slowed),
+            reason=_heat(now, margin, slowed=slowed, at_the_end=at_the_end),
             details=_details(gpu, facts) if state is ConditionState.BAD else (),
             value=now,
             limit=limit,
@@ -113,8 +116,10 @@ def _missing(facts: Facts) -> Condition:
     )
 
 
-def _heat(now: float | None, margin: float | None, *, slowed: bool) -> str:
+def _heat(now: float | None, margin: float | None, *, slowed: bool, at_the_end: bool) -> str:
     told = f"{now:.0f} °C" if now is not None else "temperature unknown"
+    if at_the_end:
+        return f"{told}, at the limit at which it switches itself off"
     if slowed:
         return f"{told}, the hardware slows it down"
     return f"{told}, {margin:.0f} °C below its slowdown limit"
