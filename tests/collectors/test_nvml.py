@@ -151,6 +151,20 @@ def test_an_old_driver_is_asked_by_the_old_names(tmp_path: Path) -> None:
     assert gpu.readings == replace(READINGS, memory_used_bytes=None, memory_reserved_bytes=None)
 
 
+@pytest.mark.parametrize(("margin", "limit"), [(24, 90), (None, None)])
+def test_a_gpu_that_tells_only_how_far_its_limit_is_has_one(
+    tmp_path: Path, margin: int | None, limit: int | None
+) -> None:
+    [gpu] = one_listing(FakeNvml(tmp_path, replace(BUSY, slowdown=None, margin=margin))).gpus
+    assert gpu.readings == replace(READINGS, slowdown_celsius=limit)
+
+
+def test_a_field_of_a_type_that_nobody_knows_costs_that_figure(tmp_path: Path) -> None:
+    newer = replace(BUSY, fields={**BUSY.fields, fake.MEMORY_TEMPERATURE: (99, 71)})
+    [gpu] = one_listing(FakeNvml(tmp_path, newer)).gpus
+    assert gpu.readings == replace(READINGS, temperature_celsius={"gpu": 66})
+
+
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
