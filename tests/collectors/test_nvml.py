@@ -302,6 +302,22 @@ def test_without_events_the_figures_come_all_the_same(tmp_path: Path, function: 
         assert next_listing(child).gpus[0].readings == READINGS
 
 
+@pytest.mark.parametrize("answer", [fake.NOT_SUPPORTED, fake.GPU_IS_LOST])
+def test_who_cannot_hear_does_not_say_that_no_error_escapes(tmp_path: Path, answer: int) -> None:
+    nvml = FakeNvml(tmp_path, FakeGpu())
+    with reader(nvml) as child:
+        before = next_listing(child).listening_since
+        assert before is not None
+        nvml.failing["nvmlEventSetWait_v2", None] = answer
+        nvml.write()
+        next_listing(child, lambda listing: listing.listening_since is None)
+        nvml.failing.clear()
+        nvml.write()
+        again = next_listing(child, lambda listing: listing.listening_since is not None)
+    assert again.listening_since is not None
+    assert again.listening_since > before
+
+
 def test_a_machine_without_the_library_is_told_as_such(tmp_path: Path) -> None:
     nvml = FakeNvml(tmp_path)
     nvml.remove()
