@@ -151,6 +151,13 @@ def test_an_old_driver_is_asked_by_the_old_names(tmp_path: Path) -> None:
     assert gpu.readings == replace(READINGS, memory_used_bytes=None, memory_reserved_bytes=None)
 
 
+def test_a_gpu_from_before_ampere_tells_of_pages_instead_of_rows(tmp_path: Path) -> None:
+    older = replace(BUSY, remapped_correctable=None, retired_pending=1)
+    [gpu] = one_listing(FakeNvml(tmp_path, older)).gpus
+    told = replace(READINGS, remapped_rows={}, remap_pending=None, remap_failure=None, retired_pages_pending=True)
+    assert gpu.readings == told
+
+
 @pytest.mark.parametrize(("margin", "limit"), [(24, 90), (None, None)])
 def test_a_gpu_that_tells_only_how_far_its_limit_is_has_one(
     tmp_path: Path, margin: int | None, limit: int | None
