@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from collectors.families import Family, label_block, with_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collectors.families import Kind
     from collectors.gpu_facts import Gpu, GpuReadings, Gpus, MigInstance
@@ -102,8 +102,12 @@ _MEMORY: Final = (
 )
 
 
-def dcgm_families(gpus: Gpus, hostname: str) -> Iterator[Family]:
-    """Give the families of the GPUs: of one that is split the memory of its parts, of one that is lost its XID."""
+def dcgm_families(gpus: Gpus, hostname: str, xid_words: Mapping[int, str]) -> Iterator[Family]:
+    """
+    Give the families of the GPUs: of one that is split the memory of its parts, of one that is lost its XID.
+
+    `xid_words` says what an XID error means, by its number.
+    """
     devices = [
         (_block(gpu.index, gpu.uuid, gpu.pci_bus_id, gpu.name, hostname, gpus.driver_version), gpu)
         for gpu in gpus.devices
@@ -116,7 +120,10 @@ def dcgm_families(gpus: Gpus, hostname: str) -> Iterator[Family]:
         yield Family(_P + figure.name, figure.kind, figure.help, samples)
     yield from _memory(devices)
     yield Family(
-        _P + "XID_ERRORS", "gauge", "Value of the last XID error encountered.", [_last_xid(*each) for each in devices]
+        _P + "XID_ERRORS",
+        "gauge",
+        "Value of the last XID error encountered.",
+        [_last_xid(block, gpu, xid_words) for block, gpu in devices],
     )
 
 
@@ -133,9 +140,11 @@ def _memory(devices: Sequence[tuple[str, Gpu]]) -> Iterator[Family]:
         yield Family(_P + name, "gauge", text, samples)
 
 
-def _last_xid(block: str, gpu: Gpu) -> tuple[str, float]:
+def _last_xid(block: str, gpu: Gpu, words: Mapping[int, str]) -> tuple[str, float]:
     last = max(gpu.xids, key=lambda each: each.last_at, default=None)
-    return (with_label(block, "err_code", str(last.xid)), last.xid) if last else (with_label(block, "err_code", "0"), 0)
+    if last is None:
+        return _with_error(block, 0, "No Error"), 0
+    return _with_error(block, last.xid, words.get(last.xid, "Unknown Error")), last.xid
 
 
 @lru_cache(maxsize=256)  # the same few in every scrape
@@ -149,6 +158,11 @@ def _block(index: int, uuid: str, pci_bus_id: str, name: str, hostname: str, dri
         hostname=hostname,
         DCGM_FI_DRIVER_VERSION=driver,
     )
+
+
+@lru_cache(maxsize=256)
+def _with_error(block: str, code: int, message: str) -> str:
+    return with_label(with_label(block, "err_code", str(code)), "err_msg", message)
 
 
 @lru_cache(maxsize=256)

@@ -63,7 +63,7 @@ class MigInstance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Xid:
-    """How often the driver reported one XID error for a GPU since Shipkeeper counts, and when last."""
+    """How often the driver reported one XID error for a GPU in this boot, as far as that is known, and when last."""
 
     xid: int
     count: int
@@ -163,6 +163,8 @@ class GpuSample:
     at: datetime
     driver_version: str
     gpus: tuple[Gpu, ...]
+    xids_until: float = 0.0
+    """Up to then, by the monotonic clock, XID errors are counted."""
 
 
 class GpuRequestSource(StrEnum):

@@ -45,6 +45,7 @@ class Reader:
         self._listening: float | None = None
         self._events: Any = None
         self._uuids: dict[int | None, str] = {}
+        """Of those GPUs that tell of errors."""
         self._xids: list[list[object]] = []
         try:
             pynvml.nvmlInit()
@@ -111,25 +112,33 @@ class Reader:
         for index in range(self._count()):
             with suppress(pynvml.NVMLError):  # this one tells no events, or nothing at all
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-                self._uuids[_address(handle)] = str(pynvml.nvmlDeviceGetUUID(handle))
+                uuid = str(pynvml.nvmlDeviceGetUUID(handle))
                 pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, self._events)
+                self._uuids[_address(handle)] = uuid
                 self._listening = time.monotonic()
 
     def _hear(self, seconds: float) -> bool:
         """Wait this long for an event; tell whether there was one."""
         began = time.monotonic()
-        if self._listening is not None:
+        if self._uuids:
             try:
                 event = pynvml.nvmlEventSetWait_v2(self._events, max(int(seconds * 1000), 1))
-            except pynvml.NVMLError:
-                pass  # nothing came; or a GPU is gone, and the next sample shows it
+            except pynvml.NVMLError as error:
+                # Nothing came; or nobody listens, as when a GPU is gone, and errors of the others may escape us.
+                self._heard(began if error.value == pynvml.NVML_ERROR_TIMEOUT else None)
             else:
+                self._heard(began)
                 if len(self._xids) < _MOST_XIDS:
                     self._xids.append([self._uuids.get(_address(event.device), ""), event.eventData])
                 return True
         # A wait that came back too early must not become a loop that never rests.
         Event().wait(max(seconds - (time.monotonic() - began), 0))
         return False
+
+    def _heard(self, began: float | None) -> None:
+        """Note whether a wait, which began then, would have told of every error."""
+        if began is None or self._listening is None:
+            self._listening = began
 
 
 def _address(handle: Any) -> int | None:

@@ -84,7 +84,12 @@ def identity(handle: Any) -> dict[str, object]:
 def readings(handle: Any) -> dict[str, object]:
     """Give the figures of this moment under the names of `GpuReadings`; what is not known is left out."""
     found = {name: value for name, value in _readings(handle) if value is not None}
-    return {**found, **_field_values(handle, found.pop("temperature_celsius", None))}
+    celsius = found.pop("temperature_celsius", None)
+    if celsius is not None and "slowdown_celsius" not in found:
+        # Of Ada and later NVIDIA promises the distance to the limit only, no longer the limit itself.
+        margin = ask(pynvml.nvmlDeviceGetMarginTemperature, handle)
+        found |= {} if margin is None else {"slowdown_celsius": celsius + margin}
+    return {**found, **_field_values(handle, celsius)}
 
 
 def instances(handle: Any) -> list[dict[str, object]] | None:
@@ -135,7 +140,7 @@ def sm_percent(handle: Any, since_us: int) -> tuple[dict[int, int] | None, int]:
         return None, since_us
     # Of a process that has ended while it was measured drivers tell thousands of percent.
     told = {_pid(sample): percent for sample in samples if (percent := _sm_util(sample)) <= _PERCENT}
-    return told, max(since_us, *map(_time_stamp, samples))
+    return told, max((since_us, *map(_time_stamp, samples)))  # of none, too: some may end before they are told
 
 
 def _readings(handle: Any) -> Iterator[tuple[str, Any]]:
@@ -195,7 +200,7 @@ def _field_values(handle: Any, gpu_celsius: object) -> dict[str, object]:
     for value in ask(pynvml.nvmlDeviceGetFieldValues, handle, _FIELDS) or ():
         if fault := GPU_FAULTS.get(value.nvmlReturn):
             raise GpuFailedError(fault)
-        if value.nvmlReturn == pynvml.NVML_SUCCESS:
+        if value.nvmlReturn == pynvml.NVML_SUCCESS and value.valueType < len(_MEMBERS):
             told[value.fieldId] = int(getattr(value.value, _MEMBERS[value.valueType]))
     celsius = {"gpu": gpu_celsius, "memory": told.get(_MEMORY_TEMPERATURE)}
     found: dict[str, object] = {

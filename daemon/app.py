@@ -222,6 +222,7 @@ class App:
             interval=settings.gpu.interval,
             enabled=settings.gpu.enabled and self._is_local(),
             before=self._seen_gpus.gpus.values(),
+            xids_until=self._seen_gpus.xids_until,
         )
         self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
         self.pusher = Pusher(

@@ -20,6 +20,7 @@ from daemon.dead_mans_switch import heartbeat_families
 from daemon.self_metrics import self_families
 from daemon.vitals import vital_families
 from daemon.web.exposition import NamedCollector, NotReadableError
+from policies.xids import XID_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -151,7 +152,7 @@ class Exports:
         if snapshot.docker_known:
             yield from container_gpu_families(facts.gpus, facts.containers)
         if settings.metrics.dcgm:
-            yield from dcgm_families(facts.gpus, settings.host_name())
+            yield from dcgm_families(facts.gpus, settings.host_name(), XID_WORDS)
 
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot

@@ -107,7 +107,7 @@ class GpuAccount:
             # Where it is known that there are none, or they are not to be read, none is missed.
             return GpuLook(source=source, gpus=Gpus() if isinstance(source, Known) else Gpus(seen=self._seen.count))
         latest = recent[-1][1]
-        self._seen.note(latest.gpus)
+        self._seen.note(latest)
         if not complete:
             self._forget()
             return GpuLook(source=Known(latest.at), gpus=self._told(latest, (), ()))

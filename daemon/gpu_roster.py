@@ -20,13 +20,15 @@ class GpuRoster:
     """
     Remembers every GPU that could be read once, by its UUID: one that is missing is lost, never just not there.
 
-    XID errors are counted from the last start of the machine on if the kernel's log tells them, else from our own.
+    XID errors are counted from the last start of the machine on if the kernel's log tells them, else from our first
+    start since.
     """
 
     def __init__(self, known: Iterable[Gpu] = ()) -> None:
-        """Begin with those that were known before."""
-        self._known = {gpu.uuid: gpu for gpu in known}
-        self._xids: dict[tuple[str, int], Xid] = {}
+        """Begin with those that were known before, and their errors."""
+        known = tuple(known)
+        self._known = {gpu.uuid: bare(gpu) for gpu in known}
+        self._xids = {(gpu.uuid, xid.xid): xid for gpu in known for xid in gpu.xids}
 
     def __bool__(self) -> bool:
         """Tell whether this host has, or had, any GPU."""
@@ -51,11 +53,11 @@ class GpuRoster:
             if gpu.readings is not None:
                 self._known[gpu.uuid] = bare(gpu)
 
-    def sample(self, listing: Listing, at: datetime) -> GpuSample:
+    def sample(self, listing: Listing, at: datetime, xids_until: float = 0.0) -> GpuSample:
         """Give all GPUs that were ever met, and those nameless ones that cannot be read, in NVML's order."""
         gpus = sorted(self._gpus(listing), key=lambda gpu: (gpu.index, gpu.uuid))
         with_xids = tuple(replace(gpu, xids=self._xids_of(gpu.uuid)) for gpu in gpus)
-        return GpuSample(at=at, driver_version=listing.driver_version, gpus=with_xids)
+        return GpuSample(at=at, driver_version=listing.driver_version, gpus=with_xids, xids_until=xids_until)
 
     def _gpus(self, listing: Listing) -> Iterator[Gpu]:
         yield from (gpu for gpu in listing.gpus if gpu.fault is None)

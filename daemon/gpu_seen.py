@@ -1,16 +1,17 @@
-"""Remembers which GPUs there were since the machine started: fewer are a fault, not a smaller machine."""
+"""Remembers which GPUs there were since the machine started, with their XID errors: fewer are a fault."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from collectors.gpu_facts import Gpu
+from collectors.gpu_facts import Gpu, Xid
 from daemon.records import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from collectors.gpu_facts import GpuSample
     from daemon.clock import Clock
     from daemon.store import Store
 
@@ -27,31 +28,42 @@ class SeenGpus:
         self.count = 0
         """The most that were seen at once."""
         self.gpus: dict[str, Gpu] = {}
-        """By UUID, all that could ever be read: what they are, not how."""
+        """By UUID, all that could ever be read: what they are and which errors they had, not how they are."""
+        self.xids_until = 0.0
+        """Up to then, by the monotonic clock, these errors are all that there were."""
         rows = store.read("SELECT value FROM meta WHERE key = ?", (_KEY,))
-        for count, gpus in readable(rows, lambda row: self._resumed(json.loads(row["value"]))):
-            self.count, self.gpus = count, gpus
+        for count, gpus, until in readable(rows, lambda row: self._resumed(json.loads(row["value"]))):
+            self.count, self.gpus, self.xids_until = count, gpus, until
 
-    def note(self, gpus: Iterable[Gpu]) -> None:
-        """Take note of what is there now; writes only when there are more than ever, or others."""
-        gpus = tuple(gpus)
-        count = max(self.count, len(gpus))
-        known = self.gpus | {gpu.uuid: bare(gpu) for gpu in gpus if gpu.uuid and gpu.fault is None}
+    def note(self, sample: GpuSample) -> None:
+        """Take note of what is there now; writes only when there are more than ever, others, or new errors."""
+        count = max(self.count, len(sample.gpus))
+        known = self.gpus | {
+            gpu.uuid: replace(bare(gpu), xids=gpu.xids)
+            for gpu in sample.gpus
+            if gpu.uuid and (gpu.fault is None or gpu.uuid in self.gpus)
+        }
         if (count, known) == (self.count, self.gpus):
             return
-        self.count, self.gpus = count, known
-        value = json.dumps({"count": count, "boot": self._boot, "gpus": [_saved(gpu) for gpu in known.values()]})
+        self.count, self.gpus, self.xids_until = count, known, sample.xids_until
+        saved = {
+            "count": count,
+            "boot": self._boot,
+            "gpus": [_saved(gpu) for gpu in known.values()],
+            "xids_until": sample.xids_until,
+        }
+        value = json.dumps(saved)
         self._store.write(
             lambda connection: connection.execute(
                 "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_KEY, value)
             )
         )
 
-    def _resumed(self, saved: dict[str, Any]) -> tuple[int, dict[str, Gpu]]:
+    def _resumed(self, saved: dict[str, Any]) -> tuple[int, dict[str, Gpu], float]:
         if saved["boot"] != self._boot:
-            return 0, {}
+            return 0, {}, 0.0
         gpus = map(_loaded, saved["gpus"])
-        return int(saved["count"]), {gpu.uuid: gpu for gpu in gpus}
+        return int(saved["count"]), {gpu.uuid: gpu for gpu in gpus}, float(saved["xids_until"])
 
 
 def bare(gpu: Gpu) -> Gpu:
@@ -67,6 +79,7 @@ def _saved(gpu: Gpu) -> dict[str, object]:
         "name": gpu.name,
         "pci_bus_id": gpu.pci_bus_id,
         "mig": gpu.mig,
+        "xids": [[xid.xid, xid.count, xid.last_at.isoformat()] for xid in gpu.xids],
     }
 
 
@@ -78,4 +91,8 @@ def _loaded(saved: dict[str, Any]) -> Gpu:
         name=str(saved["name"]),
         pci_bus_id=str(saved["pci_bus_id"]),
         mig=bool(saved["mig"]),
+        xids=tuple(
+            Xid(xid=int(xid), count=int(count), last_at=datetime.fromisoformat(last))
+            for xid, count, last in saved["xids"]
+        ),
     )

@@ -77,8 +77,9 @@ class GpuWatch:
     The GPUs of this host, as long as anybody can tell of them; its properties may be read from any thread.
 
     `begin` starts a reader, `kernel_log` gives the XID errors of the kernel's log, `before` are the GPUs that this
-    machine had before we were started. `wake` is called, in the watch's thread, when GPUs come into reach or out
-    of it, and for every XID error. `driver` is a file that is there while a driver is loaded.
+    machine had before we were started, with their errors up to `xids_until`. `wake` is called, in the watch's
+    thread, when GPUs come into reach or out of it, and for every XID error. `driver` is a file that is there while
+    a driver is loaded.
     """
 
     def __init__(  # noqa: PLR0913  each is a world of its own
@@ -92,6 +93,7 @@ class GpuWatch:
         interval: timedelta,
         enabled: bool = True,
         before: Iterable[Gpu] = (),
+        xids_until: float = 0.0,
         driver: Path = _LOADED_DRIVER,
         patience: Patience | None = None,
     ) -> None:
@@ -110,7 +112,7 @@ class GpuWatch:
         self._renewals = Backoff(*self._patience.renewed)
         self._renew_at: float | None = None
         self._heard_since: float | None = None
-        self._heard_until = 0.0
+        self._heard_until = xids_until
         self._told: object = None
         self._standing = _Standing(why="the GPUs have not been read yet", since=clock.now(), absent=not enabled)
         self._worker = crew.worker("gpu", self._run)
@@ -260,7 +262,7 @@ class GpuWatch:
         for (uuid, xid), times in Counter(listing.xids).items():  # some come by the thousand
             log.warning("GPU %s reports XID %d, %d times", words.plain(uuid) or "unknown", xid, times)
             self._roster.note_xid(uuid, xid, at, times)
-        sample = self._roster.sample(listing, at)
+        sample = self._roster.sample(listing, at, self._heard_until)
         self._stand(
             _Standing(
                 why=f"the GPU driver has not answered for {words.duration(self._interval * KEPT_INTERVALS)}",

@@ -57,29 +57,38 @@ class GpuDevices:
 
     def _thermal(self, gpu: Gpu, readings: GpuReadings, facts: Facts) -> Iterator[Condition]:
         """Judge the heat; a device whose limit is unknown, or already passed by its own figures, tells no margin."""
-        now, limit = readings.temperature_celsius.get("gpu"), readings.slowdown_celsius
-        margin = limit - now if limit is not None and now is not None else None
-        slowed = "hw_thermal" in (readings.throttle_reasons or ())
-        if (margin is None or margin <= 0) and not slowed:
-            return
-        if slowed:
-            state = ConditionState.BAD
-        elif margin is not None and margin > self.margin_celsius:
-            state = ConditionState.OK if margin >= self.clear_celsius else ConditionState.BETWEEN
-        else:
-            state = ConditionState.BAD
-        shutdown = readings.shutdown_celsius
+        now, limit, shutdown = (
+            readings.temperature_celsius.get("gpu"),
+            readings.slowdown_celsius,
+            readings.shutdown_celsius,
+        )
+        margin = limit - now if limit is not None and limit > 0 and now is not None else None
+        slowed = None if readings.throttle_reasons is None else "hw_thermal" in readings.throttle_reasons
         at_the_end = now is not None and shutdown is not None and 0 < shutdown <= now
+        state = ConditionState.BAD if slowed or at_the_end else self._by_margin(margin, slowed=slowed)
+        if state is None:
+            return
         yield Condition(
             alert=_THERMAL,
             subject=gpu_words.subject(gpu),
             severity=Severity.CRITICAL if at_the_end else Severity.WARNING,
             state=state,
-            reason=_heat(now, margin, slowed=slowed),
+            reason=_heat(now, margin, slowed=bool(slowed), at_the_end=at_the_end),
             details=_details(gpu, facts) if state is ConditionState.BAD else (),
             value=now,
             limit=limit,
         )
+
+    def _by_margin(self, margin: float | None, *, slowed: bool | None) -> ConditionState | None:
+        """Judge a GPU that is not slowed down, as far as that is known; None if nothing can be said of its heat."""
+        if margin is not None and margin > 0:
+            if margin <= self.margin_celsius:
+                return ConditionState.BAD
+            return ConditionState.OK if margin >= self.clear_celsius else ConditionState.BETWEEN
+        if slowed is None:
+            return None
+        # The driver's word is all that there is; at the limit itself it may come in a moment.
+        return ConditionState.OK if margin is None else ConditionState.BETWEEN
 
 
 def _lost(gpu: Gpu, facts: Facts) -> Condition:
@@ -113,10 +122,16 @@ def _missing(facts: Facts) -> Condition:
     )
 
 
-def _heat(now: float | None, margin: float | None, *, slowed: bool) -> str:
+def _heat(now: float | None, margin: float | None, *, slowed: bool, at_the_end: bool) -> str:
     told = f"{now:.0f} °C" if now is not None else "temperature unknown"
+    if at_the_end:
+        return f"{told}, at the limit at which it switches itself off"
     if slowed:
         return f"{told}, the hardware slows it down"
+    if margin is None:
+        return f"{told}, the hardware does not slow it down"
+    if margin <= 0:
+        return f"{told}, at its slowdown limit"
     return f"{told}, {margin:.0f} °C below its slowdown limit"
 
 

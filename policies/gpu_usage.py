@@ -107,12 +107,15 @@ class GpuUsage:
             severity=Severity.WARNING,
             state=state,
             reason=f"{words.size(lost)} in use by no process that can be seen",
-            details=(gpu_words.affected(facts, gpu.uuid), gpu_words.identity(gpu))
-            if state is ConditionState.BAD
-            else (),
+            details=_orphan_details(gpu, facts) if state is ConditionState.BAD else (),
             value=float(lost),
             limit=float(self.orphan_bytes),
         )
+
+
+def _orphan_details(gpu: Gpu, facts: Facts) -> tuple[str, ...]:
+    left = gpu_words.left_behind(facts, gpu.uuid)
+    return gpu_words.affected(facts, gpu.uuid), *([left] if left else []), gpu_words.identity(gpu)
 
 
 def _wasted_words(wasted: Sequence[GpuUse], known: Mapping[str, Container]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collectors.facts import Subject, SubjectKind
+from collectors.facts import COMPOSE_PROJECT, Subject, SubjectKind
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from collectors.facts import Container, Facts
+    from collectors.facts import Container, Death, Facts
     from collectors.gpu_facts import Gpu, GpuHold, GpuUse
 
 GPUS = Subject(SubjectKind.GPU, "gpus", "A GPU")
@@ -37,9 +37,20 @@ def held(holds: Sequence[GpuHold]) -> str:
     return " and ".join(part for part in (", ".join(each[:-1]), each[-1]) if part) if each else ""
 
 
-def owner(container: Container, facts: Facts) -> str:
+def owner(container: Container | Death, facts: Facts) -> str:
     """Give whom its label names as its owner; empty if it names nobody."""
     return container.labels.get(facts.owner_label, "").strip() if facts.owner_label else ""
+
+
+def left_behind(facts: Facts, gpu_uuid: str) -> str:
+    """Name whoever ended in the last hour while it held memory of this GPU, the latest first; empty if nobody did."""
+    ended: dict[Subject, str] = {}
+    for death in reversed(facts.deaths):
+        for hold in (each for each in death.gpus if each.gpu_uuid == gpu_uuid):
+            when = f"at {words.moment(death.finished_at)}"
+            ended.setdefault(death.subject, named(death, facts, _memory(hold.memory_bytes), when))
+    told = ", ".join([*ended.values()][:_MOST_NAMED])
+    return f"Ended in the last hour with memory of it: {told}" if told else ""
 
 
 def affected(facts: Facts, gpu_uuid: str) -> str:
@@ -59,11 +70,12 @@ def affected(facts: Facts, gpu_uuid: str) -> str:
     return f"Containers on it: {', '.join(told)}{more}"
 
 
-def named(container: Container, facts: Facts, what: str = "") -> str:
+def named(container: Container | Death, facts: Facts, what: str = "", when: str = "") -> str:
     """Name a container, with what it has and whose it is: `trainer-3 (61.3 GiB, compose project nlp, owner vision)`."""
-    project = f"compose project {container.compose_project}" if container.compose_project else ""
+    its_project = container.labels.get(COMPOSE_PROJECT, "")
+    project = f"compose project {its_project}" if its_project else ""
     name = owner(container, facts)
-    told = ", ".join(part for part in (what, project, f"owner {name}" if name else "") if part)
+    told = ", ".join(part for part in (what, project, f"owner {name}" if name else "", when) if part)
     return f"{container.name} ({told})" if told else container.name
 
 

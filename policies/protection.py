@@ -79,9 +79,15 @@ class Guard:
         """Say so if processes of it still hold memory of a GPU, as those stuck in its driver do, or may hold some."""
         if any(use.container_id == container.id and use.processes for use in self.facts.gpus.use):
             return "in use: its processes hold memory of a GPU"
-        if container.gpu_requests and isinstance(self.facts.sources.get(SourceName.GPU), Unknown):
+        if container.gpu_requests and self._gpus_unread():
             return "protected: whether it still holds memory of a GPU cannot be read"
         return None
+
+    def _gpus_unread(self) -> bool:
+        """Tell whether there is a GPU of which nobody can say who holds it: that permits no removal."""
+        if isinstance(self.facts.sources.get(SourceName.GPU), Unknown) or not self.facts.gpus.attributable:
+            return True
+        return any(gpu.fault is not None or gpu.processes is None for gpu in self.facts.gpus.devices)
 
     def _container(self, container: Container) -> str | None:
         idle = ages.since_end(container, self.facts.now)

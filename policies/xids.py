@@ -148,3 +148,5 @@ XIDS: dict[int, XidMeaning] = {
     **_rows(_NOTHING, Resolution.NOTHING),
 }
 """By code; of one that is not listed nothing is known, and no alert speaks of it."""
+XID_WORDS: dict[int, str] = {code: meaning.words for code, meaning in XIDS.items()}
+"""What each means, in words."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +14,18 @@ import pytest
 from collectors.dcgm import dcgm_families
 from collectors.families import render
 from collectors.gpu_containers import container_gpu_families
-from collectors.gpu_facts import Gpus
+from collectors.gpu_facts import Gpus, Xid
 from collectors.gpu_families import gpu_families
 from collectors.gpu_use import share
+from policies.xids import XID_WORDS
+from tests.fakes.clock import NOW
 from tests.fakes.gpu_hosts import a_split_one, eight_gpus, gpu_page, one_lost_of_two
 from tests.fakes.gpus import a_gpu, a_process, a_sample
 from tests.policies.build import container
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.fakes.gpu_hosts import GpuHost
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -67,7 +73,27 @@ def test_of_a_lost_gpu_nothing_is_told_but_that_it_is_lost_and_who_asked_for_it(
 
 def test_a_host_without_gpus_has_no_series() -> None:
     nothing = Gpus()
-    assert not [*gpu_families(nothing), *container_gpu_families(nothing, [container()]), *dcgm_families(nothing, "h")]
+    assert not [
+        *gpu_families(nothing),
+        *container_gpu_families(nothing, [container()]),
+        *dcgm_families(nothing, "h", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ((), 'err_code="0",err_msg="No Error"} 0'),
+        (((13, 2), (79, 1)), 'err_code="79",err_msg="the GPU has fallen off the bus"} 79'),
+        (((4711, 1),), 'err_code="4711",err_msg="Unknown Error"} 4711'),
+    ],
+    ids=["none", "the last of two", "a number that nobody knows"],
+)
+def test_dcgms_xid_series_says_the_last_error_in_words(seen: Sequence[tuple[int, int]], told: str) -> None:
+    xids = tuple(Xid(xid=code, count=1, last_at=NOW - timedelta(minutes=ago)) for code, ago in seen)
+    page = render(dcgm_families(Gpus(devices=(replace(a_gpu(0), xids=xids),)), "h", XID_WORDS)).decode()
+    [series] = [line for line in page.splitlines() if line.startswith("DCGM_FI_DEV_XID_ERRORS{")]
+    assert series.endswith(told)
 
 
 def test_where_processes_cannot_be_matched_it_says_so_and_shows_no_zero() -> None:

@@ -151,6 +151,27 @@ def test_an_old_driver_is_asked_by_the_old_names(tmp_path: Path) -> None:
     assert gpu.readings == replace(READINGS, memory_used_bytes=None, memory_reserved_bytes=None)
 
 
+def test_a_gpu_from_before_ampere_tells_of_pages_instead_of_rows(tmp_path: Path) -> None:
+    older = replace(BUSY, remapped_correctable=None, retired_pending=1)
+    [gpu] = one_listing(FakeNvml(tmp_path, older)).gpus
+    told = replace(READINGS, remapped_rows={}, remap_pending=None, remap_failure=None, retired_pages_pending=True)
+    assert gpu.readings == told
+
+
+@pytest.mark.parametrize(("margin", "limit"), [(24, 90), (None, None)])
+def test_a_gpu_that_tells_only_how_far_its_limit_is_has_one(
+    tmp_path: Path, margin: int | None, limit: int | None
+) -> None:
+    [gpu] = one_listing(FakeNvml(tmp_path, replace(BUSY, slowdown=None, margin=margin))).gpus
+    assert gpu.readings == replace(READINGS, slowdown_celsius=limit)
+
+
+def test_a_field_of_a_type_that_nobody_knows_costs_that_figure(tmp_path: Path) -> None:
+    newer = replace(BUSY, fields={**BUSY.fields, fake.MEMORY_TEMPERATURE: (99, 71)})
+    [gpu] = one_listing(FakeNvml(tmp_path, newer)).gpus
+    assert gpu.readings == replace(READINGS, temperature_celsius={"gpu": 66})
+
+
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
@@ -286,6 +307,22 @@ def test_without_events_the_figures_come_all_the_same(tmp_path: Path, function: 
     with reader(nvml) as child:
         next_listing(child)
         assert next_listing(child).gpus[0].readings == READINGS
+
+
+@pytest.mark.parametrize("answer", [fake.NOT_SUPPORTED, fake.GPU_IS_LOST])
+def test_who_cannot_hear_does_not_say_that_no_error_escapes(tmp_path: Path, answer: int) -> None:
+    nvml = FakeNvml(tmp_path, FakeGpu())
+    with reader(nvml) as child:
+        before = next_listing(child).listening_since
+        assert before is not None
+        nvml.failing["nvmlEventSetWait_v2", None] = answer
+        nvml.write()
+        next_listing(child, lambda listing: listing.listening_since is None)
+        nvml.failing.clear()
+        nvml.write()
+        again = next_listing(child, lambda listing: listing.listening_since is not None)
+    assert again.listening_since is not None
+    assert again.listening_since > before
 
 
 def test_a_machine_without_the_library_is_told_as_such(tmp_path: Path) -> None:

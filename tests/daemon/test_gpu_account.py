@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from collectors.facts import Known, Unknown
-from collectors.gpu_facts import GpuRequest, GpuRequestSource
+from collectors.gpu_facts import GpuFault, GpuRequest, GpuRequestSource, Xid
 from collectors.process_owner import ProcessOwners
 from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
 from daemon.gpu_seen import SeenGpus, bare
@@ -208,6 +209,21 @@ def test_a_restart_remembers_which_there_were_and_a_boot_forgets(desk: Desk) -> 
     assert list(seen.gpus.values()) == [bare(a_gpu(0)), bare(a_gpu(1))]
     desk.clock.boot = "another boot"
     assert (SeenGpus(desk.store, desk.clock).count, SeenGpus(desk.store, desk.clock).gpus) == (0, {})
+
+
+def test_a_restart_remembers_the_xid_errors_also_those_of_a_lost_gpu(desk: Desk) -> None:
+    well, lost = a_gpu(0), a_gpu(1)
+    desk.look(well, lost)
+    fell = Xid(xid=79, count=1, last_at=NOW)
+    desk.look(well, replace(bare(lost), fault=GpuFault.LOST, xids=(fell,)))
+    seen = SeenGpus(desk.store, desk.clock)
+    assert [gpu.xids for gpu in seen.gpus.values()] == [(), (fell,)]
+    assert seen.xids_until == desk.clock.monotonic()
+    again = replace(fell, count=2, last_at=NOW + timedelta(hours=1))
+    desk.look(replace(well, xids=(again,)), replace(bare(lost), fault=GpuFault.LOST, xids=(fell,)))
+    assert [gpu.xids for gpu in SeenGpus(desk.store, desk.clock).gpus.values()] == [(again,), (fell,)]
+    desk.clock.boot = "another boot"
+    assert SeenGpus(desk.store, desk.clock).xids_until == 0
 
 
 def test_a_record_of_an_earlier_build_is_left_out(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from collectors.gpu_facts import Gpu, GpuFault, GpuReadings, Xid
@@ -76,6 +77,14 @@ def test_xid_errors_are_counted_by_number_with_the_time_of_the_last() -> None:
     first, second = roster.sample(listing(a_gpu(0), a_gpu(1)), NOW).gpus
     assert first.xids == ()
     assert second.xids == (Xid(xid=43, count=2, last_at=NOW), Xid(xid=79, count=1, last_at=NOW))
+
+
+def test_errors_from_before_our_own_start_are_counted_on() -> None:
+    before = Xid(xid=79, count=2, last_at=NOW - timedelta(hours=1))
+    roster = GpuRoster([replace(a_gpu(0), xids=(before,))])
+    assert [gpu.xids for gpu in roster.sample(listing(), NOW).gpus] == [(before,)]
+    roster.note_xid("GPU-0", 79, NOW)
+    assert [gpu.xids for gpu in roster.sample(listing(a_gpu(0)), NOW).gpus] == [(Xid(xid=79, count=3, last_at=NOW),)]
 
 
 def test_a_gpu_is_found_by_its_address_on_the_bus() -> None:

@@ -13,7 +13,7 @@ from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Known, Unknown
-from collectors.gpu_facts import GpuFault
+from collectors.gpu_facts import GpuFault, Xid
 from collectors.kernel_log import LoggedXid
 from daemon.clock import SystemClock
 from daemon.gpu_child import NvmlChild
@@ -292,6 +292,20 @@ def test_the_kernels_log_tells_what_came_before_and_between_the_readers(tmp_path
         sample = post.watch.latest
         assert sample is not None
         assert timedelta(seconds=50) < sample.at - sample.gpus[0].xids[1].last_at < HOUR
+    finally:
+        post.watch.close()
+
+
+def test_what_was_counted_before_our_own_start_is_not_counted_again(tmp_path: Path) -> None:
+    counted_to = time.monotonic() - 30
+    known = Xid(xid=79, count=1, last_at=SystemClock().now() - timedelta(minutes=1))
+    before = replace(a_gpu(0), uuid=fake.uuid(0), xids=(known,))
+    post = Post(FakeNvml(tmp_path, FakeGpu()), before=(before,), xids_until=counted_to)
+    post.kernel_log = (LoggedXid(counted_to - 30, (0, 1, 0), 79), LoggedXid(counted_to + 10, (0, 1, 0), 31))
+    post.watch.start()
+    try:
+        post.wait_for_faults(None)
+        assert counts(post) == [(31, 1), (79, 1)]
     finally:
         post.watch.close()
 

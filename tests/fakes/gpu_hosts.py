@@ -13,6 +13,7 @@ from collectors.gpu_facts import GpuRequest, GpuRequestSource, Gpus
 from collectors.gpu_families import gpu_families
 from collectors.gpu_use import share
 from daemon.gpu_account import GpuCharge
+from policies.xids import XID_WORDS
 from tests.fakes.gpus import DRIVER, GIB, a_gpu, a_lost_gpu, a_process, a_sample, a_split_gpu, gpu_uuid
 from tests.policies.build import container
 
@@ -39,7 +40,7 @@ def gpu_page(host: GpuHost) -> Iterator[Family]:
     """Give all families about the GPUs of a host."""
     yield from gpu_families(host.gpus)
     yield from container_gpu_families(host.gpus, host.containers)
-    yield from dcgm_families(host.gpus, "gpu-host-2")
+    yield from dcgm_families(host.gpus, "gpu-host-2", XID_WORDS)
 
 
 def known(gpus: Sequence[Gpu], containers: Sequence[Container], owners: Mapping[int, Named]) -> GpuHost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -148,8 +149,9 @@ class FakeGpuEyes:
 
     def show(self, *gpus: Gpu) -> None:
         """Take another sample, of these GPUs."""
-        now = self._clock.now()
-        self.recent, self.source = (*self.recent, (self._clock.monotonic(), a_sample(*gpus, at=now))), Known(now)
+        now, taken = self._clock.now(), self._clock.monotonic()
+        sample = replace(a_sample(*gpus, at=now), xids_until=taken)
+        self.recent, self.source = (*self.recent, (taken, sample)), Known(now)
 
     def fail(self, why: str) -> None:
         """Be unable to tell of any GPU."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +14,7 @@ import pytest
 
 from daemon.clock import SystemClock
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.nvml import FakeGpu, FakeNvml
+from tests.lab.nvml import UNKNOWN, FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedContainer, ScriptedEngine
 from tests.lab.waiting import wait_until
 
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from tests.lab.slack import FakeSlack
 
 CONFIG = '[gpu]\ninterval = "1s"\n'
+GOLDEN = Path(__file__).parent.parent / "golden" / "gpus-2-of-a-driver.txt"
 UP, DOWN = (f'shipkeeper_collector_up{{collector="gpu"}} {value}\n' for value in (1, 0))
+OF_GPUS = re.compile(r"(?m)^(?:# \w+ )?(?:shipkeeper_gpu_|DCGM_).*\n")
 SERIES = re.compile(r"(?m)^shipkeeper_gpu_memory_used_bytes\{.*\} (\S+)$")
 PATIENCE = 60.0
 
@@ -74,8 +79,18 @@ def shown(keeper: DaemonUnderTest) -> int:
 
 
 def withdrawn(keeper: DaemonUnderTest) -> bool:
-    """Tell whether no GPU is shown, and the collector says that this is not how things are."""
-    return shown(keeper) == -1
+    """Tell whether nothing of GPUs is shown, and the collector says that this is not how things are."""
+    page = keeper.metrics()
+    assert page, "the scrape was not answered"
+    return DOWN in page and not OF_GPUS.findall(page)
+
+
+def assert_golden(keeper: DaemonUnderTest, driver: str = "580.65.06") -> None:
+    """Compare all that a scrape tells of GPUs with the golden page; only the driver's version may be another."""
+    shown_now = "".join(OF_GPUS.findall(keeper.metrics())).replace(driver, "VERSION")
+    if os.environ.get("GOLDEN") == "write":
+        GOLDEN.write_text(shown_now)
+    assert shown_now == GOLDEN.read_text()
 
 
 def reader_of(keeper: DaemonUnderTest) -> int:
@@ -91,6 +106,7 @@ def reader_of(keeper: DaemonUnderTest) -> int:
 
 
 def test_a_driver_that_hangs_costs_its_series_and_nothing_else(host: Host, keeper: DaemonUnderTest) -> None:
+    assert_golden(keeper)
     host.nvml.delays["nvmlDeviceGetMemoryInfo_v2", 1] = 600_000
     host.nvml.write()
     wait_until(lambda: withdrawn(keeper), "the withdrawal of the GPUs", PATIENCE)
@@ -100,13 +116,35 @@ def test_a_driver_that_hangs_costs_its_series_and_nothing_else(host: Host, keepe
     host.nvml.delays.clear()
     host.nvml.write()
     wait_until(lambda: shown(keeper) == 2, "both GPUs again", 90)
+    assert_golden(keeper)
+
+
+@pytest.mark.slow
+def test_in_thirty_seconds_of_a_hanging_call_every_scrape_is_answered_without_gpus(
+    host: Host, keeper: DaemonUnderTest
+) -> None:
+    began = time.monotonic()
+    host.nvml.delays["nvmlDeviceGetMemoryInfo_v2", 1] = 600_000
+    host.nvml.write()
+    wait_until(lambda: withdrawn(keeper), "the withdrawal of the GPUs", PATIENCE)
+
+    def endured() -> bool:
+        assert withdrawn(keeper)
+        return time.monotonic() - began > 30
+
+    wait_until(endured, "the 30 s", PATIENCE)
+    host.nvml.delays.clear()
+    host.nvml.write()
+    wait_until(lambda: shown(keeper) == 2, "both GPUs again", 90)
+    assert_golden(keeper)
 
 
 def test_an_exchanged_driver_comes_back_by_itself(host: Host, keeper: DaemonUnderTest) -> None:
     first = reader_of(keeper)
     host.nvml.upgrade("590.10")
     wait_until(lambda: reader_of(keeper) not in {0, first}, "another reader", PATIENCE)
-    wait_until(lambda: shown(keeper) == 2, "both GPUs again", PATIENCE)
+    wait_until(lambda: shown(keeper) == 2 and 'driver="590.10"' in keeper.metrics(), "both GPUs again", PATIENCE)
+    assert_golden(keeper, "590.10")
 
 
 def test_a_driver_that_crashes_who_asks_it_does_not_crash_the_daemon(host: Host, keeper: DaemonUnderTest) -> None:
@@ -116,6 +154,31 @@ def test_a_driver_that_crashes_who_asks_it_does_not_crash_the_daemon(host: Host,
     host.nvml.crashing.clear()
     host.nvml.write()
     wait_until(lambda: shown(keeper) == 2, "both GPUs again", PATIENCE)
+    assert_golden(keeper)
+
+
+def test_a_reader_that_is_killed_takes_its_series_along_and_a_fresh_one_brings_them_back(
+    host: Host, keeper: DaemonUnderTest
+) -> None:
+    host.nvml.failing["nvmlInitWithFlags", None] = UNKNOWN  # so that no fresh one succeeds before we looked
+    host.nvml.write()
+    os.kill(reader_of(keeper), signal.SIGKILL)
+    wait_until(lambda: withdrawn(keeper), "the withdrawal of the GPUs", PATIENCE)
+    assert "ended by signal 9" in keeper.log.read_text()
+    host.nvml.failing.clear()
+    host.nvml.write()
+    wait_until(lambda: shown(keeper) == 2, "both GPUs again", PATIENCE)
+    assert_golden(keeper)
+
+
+def test_an_xid_error_is_still_counted_after_a_restart(host: Host, keeper: DaemonUnderTest) -> None:
+    counted = re.compile(r'(?m)^shipkeeper_gpu_xid_errors_total\{gpu="1",.*xid="48"\} 1$')
+    host.nvml.xid(1, 48)
+    wait_until(lambda: counted.search(keeper.metrics()), "the error", PATIENCE)
+    keeper.kill()
+    keeper.start()
+    wait_until(lambda: shown(keeper) == 2, "both GPUs", PATIENCE)
+    assert counted.search(keeper.metrics())
 
 
 def test_a_daemon_that_is_killed_leaves_no_reader(keeper: DaemonUnderTest) -> None:

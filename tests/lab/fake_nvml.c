@@ -31,7 +31,7 @@
 
 #define GPU_VALUES(X) \
     X(minor) X(fault) X(utilization) X(memory_utilization) X(encoder) X(decoder) X(memory_total) X(memory_used) \
-    X(memory_reserved) X(temperature) X(slowdown) X(shutdown) X(power) X(power_limit) X(energy) X(clock_sm) \
+    X(memory_reserved) X(temperature) X(slowdown) X(shutdown) X(margin) X(power) X(power_limit) X(energy) X(clock_sm) \
     X(clock_memory) X(clock_reasons) X(ecc_corrected_volatile) X(ecc_uncorrected_volatile) \
     X(ecc_corrected_aggregate) X(ecc_uncorrected_aggregate) X(remapped_correctable) X(remapped_uncorrectable) \
     X(remap_pending) X(remap_failure) X(retired_pending) X(mig)
@@ -325,6 +325,13 @@ nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t device, nvmlTemperat
     if (threshold == NVML_TEMPERATURE_THRESHOLD_SLOWDOWN) GIVE(to, slowdown);
     else if (threshold == NVML_TEMPERATURE_THRESHOLD_SHUTDOWN) GIVE(to, shutdown);
     else return NVML_ERROR_NOT_SUPPORTED;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMarginTemperature(nvmlDevice_t device, nvmlMarginTemperature_t *to) {
+    WHOLE;
+    if (to->version != nvmlMarginTemperature_v1) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    GIVE(&to->marginTemperature, margin);
     return NVML_SUCCESS;
 }
 

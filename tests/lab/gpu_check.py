@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PATIENCE = timedelta(minutes=1)
 _MIB, _MHZ, _PERCENT = 2**20, 1e6, 100
 _NONE = "-"
+_CURE = "  cure: run it where NVIDIA's driver is loaded and `nvidia-smi -L` lists GPUs"
 
 _FIGURES: tuple[tuple[str, Callable[[GpuReadings], object]], ...] = (
     ("utilization.gpu", lambda r: _scaled(r.utilization_ratio, _PERCENT)),
@@ -58,7 +59,7 @@ def main() -> int:
     try:
         listing = _ours()
     except (ChildEndedError, LineError, OSError, TimeoutError, ValueError) as error:
-        print(f"gpu-check: {error}", file=sys.stderr)
+        print(f"gpu-check: {error}\n{_CURE}", file=sys.stderr)
         return 1
     events = "heard" if listing.listening_since is not None else "not told by this driver, or to us"
     print(f"driver {listing.driver_version}, {len(listing.gpus)} GPUs; XID errors are {events}")

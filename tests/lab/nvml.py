@@ -85,6 +85,8 @@ class FakeGpu:
     temperature: int | None = 40
     slowdown: int | None = 90
     shutdown: int | None = 95
+    margin: int | None = None
+    """Degrees to the nearest slowdown."""
     power: int | None = 70_000
     """Milliwatts."""
     power_limit: int | None = 700_000

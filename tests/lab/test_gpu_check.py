@@ -49,4 +49,7 @@ def test_without_gpus_it_says_so(tmp_path: Path) -> None:
     nvml.remove()
     done = check(nvml)
     assert done.returncode == 1
-    assert done.stderr == "gpu-check: NVML says: NVML Shared Library Not Found\n"
+    assert done.stderr == (
+        "gpu-check: NVML says: NVML Shared Library Not Found\n"
+        "  cure: run it where NVIDIA's driver is loaded and `nvidia-smi -L` lists GPUs\n"
+    )

@@ -89,10 +89,20 @@ def test_a_gpu_that_the_hardware_slows_down_for_heat_is_hot_whatever_its_margin_
     assert condition.reason == "90 °C, the hardware slows it down"
 
 
-def test_at_the_limit_at_which_it_switches_off_it_is_critical() -> None:
-    hot = gpu(temperature_celsius={"gpu": 92.0}, slowdown_celsius=95.0, shutdown_celsius=92.0)
+@pytest.mark.parametrize(("limit", "expected"), [(None, OK), (0.0, OK), (79.0, BETWEEN), (80.0, BETWEEN)])
+def test_a_gpu_without_a_margin_is_cool_again_once_the_hardware_no_longer_slows_it_down(
+    limit: float | None, expected: ConditionState
+) -> None:
+    calm = gpu(temperature_celsius={"gpu": 80.0}, slowdown_celsius=limit, throttle_reasons=frozenset({"idle"}))
+    assert state(JUDGE, facts(gpus=gpus(calm)), THERMAL) is expected
+
+
+@pytest.mark.parametrize(("slowdown", "shutdown"), [(95.0, 92.0), (90.0, 92.0), (None, 92.0)])
+def test_at_the_limit_at_which_it_switches_off_it_is_critical(slowdown: float | None, shutdown: float) -> None:
+    hot = gpu(temperature_celsius={"gpu": 92.0}, slowdown_celsius=slowdown, shutdown_celsius=shutdown)
     [condition] = conditions(JUDGE, facts(gpus=gpus(hot)), THERMAL)
     assert (condition.state, condition.severity) == (BAD, Severity.CRITICAL)
+    assert condition.reason == "92 °C, at the limit at which it switches itself off"
 
 
 @pytest.mark.parametrize(

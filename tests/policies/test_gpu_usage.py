@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 
+from collectors.facts import COMPOSE_PROJECT
 from collectors.gpu_facts import GpuHeld
 from policies.gpu_usage import GpuUsage
 from policies.policy import ConditionState, Severity
-from tests.policies.build import GIB, HOUR, MINUTE, conditions, container, facts, state
-from tests.policies.build_gpu import any_gpus, faulty, gpu, gpus, idle, reserved, use, uuid
+from tests.policies.build import GIB, HOUR, MINUTE, conditions, container, death, facts, state
+from tests.policies.build_gpu import any_gpus, faulty, gpu, gpus, hold, idle, reserved, use, uuid
 
 if TYPE_CHECKING:
     from collectors.facts import Facts
@@ -94,6 +95,24 @@ def test_of_a_muted_container_nothing_is_told_but_its_work_counts() -> None:
 def test_memory_that_no_process_explains_is_an_orphan(lost: int, expected: ConditionState) -> None:
     held = GpuHeld(gpu_uuid=uuid(2), host_memory_bytes=0, host_processes=0, unattributed_memory_bytes=lost)
     assert state(JUDGE, world(held=(held,)), ORPHAN) is expected
+
+
+def test_an_orphan_is_told_with_who_ended_lately_while_it_held_memory_there() -> None:
+    held = GpuHeld(gpu_uuid=uuid(2), host_memory_bytes=0, host_processes=0, unattributed_memory_bytes=40 * GIB)
+    labels = {COMPOSE_PROJECT: "nlp", "shipkeeper.owner": "vision team"}
+    doomed, elsewhere = container("doomed"), container("elsewhere")
+    deaths = (
+        death("doomed", ago=30 * MINUTE, labels={COMPOSE_PROJECT: "nlp"}, gpus=(hold(doomed, size=GIB),)),
+        death("elsewhere", ago=3 * MINUTE, gpus=(hold(elsewhere, index=1),)),
+        death("other", ago=2 * MINUTE, gpus=(hold(container("other"), size=None),)),
+        death("doomed", ago=MINUTE, labels=labels, gpus=(hold(doomed),)),
+    )
+    [condition] = conditions(JUDGE, replace(world(held=(held,)), deaths=deaths), ORPHAN)
+    assert condition.details[1] == (
+        "Ended in the last hour with memory of it: "
+        "doomed (20.0 GiB, compose project nlp, owner vision team, at 2026-11-23 16:01 UTC), "
+        "other (memory unknown, at 2026-11-23 16:00 UTC)"
+    )
 
 
 def test_memory_of_processes_of_the_host_is_no_orphan_and_what_is_unknown_is_not_judged() -> None:

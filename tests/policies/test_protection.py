@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,10 @@ from collectors.facts import (
 )
 from policies.protection import Guard
 from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image
-from tests.policies.build_gpu import ALL_GPUS, gpu, gpus, reserved, use
+from tests.policies.build_gpu import ALL_GPUS, faulty, gpu, gpus, reserved, use
+
+if TYPE_CHECKING:
+    from collectors.gpu_facts import Gpus
 
 UNTIL = "shipkeeper.keep-until"
 TTL = "shipkeeper.ttl"
@@ -62,6 +66,18 @@ def test_while_gpus_cannot_be_read_a_container_that_asked_for_one_is_kept() -> N
     assert Guard.of(world).why_protected(ended) is None
     assert (Guard.of(unread).why_protected(ended) or "").startswith("protected: whether it still holds memory")
     assert Guard.of(unread).why_protected(plain) is None
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [gpus(gpu(0), faulty(1)), gpus(gpu(0), replace(gpu(1), processes=None)), gpus(gpu(0), attributable=False)],
+    ids=["one is lost", "of one nobody lists the processes", "processes cannot be matched"],
+)
+def test_while_nobody_can_tell_who_holds_a_gpu_a_container_that_asked_for_one_is_kept(unread: Gpus) -> None:
+    ended, plain = exited("asked", ago=9 * DAY, gpu_requests=(ALL_GPUS,)), exited("plain", ago=9 * DAY)
+    guard = Guard.of(facts(containers=[ended, plain], gpus=unread))
+    assert (guard.why_protected(ended) or "").startswith("protected: whether it still holds memory")
+    assert guard.why_protected(plain) is None
 
 
 @pytest.mark.parametrize("value", ["true", "yes", "", "0", "no", "falsch"])

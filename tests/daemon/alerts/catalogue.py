@@ -164,11 +164,16 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
     ),
     "gpu-memory-orphan": (
         GpuUsage(),
-        on_gpus(
-            gpu(2),
-            held=(
-                GpuHeld(gpu_uuid=uuid(2), host_memory_bytes=0, host_processes=0, unattributed_memory_bytes=40 * GIB),
+        replace(
+            on_gpus(
+                gpu(2),
+                held=(
+                    GpuHeld(
+                        gpu_uuid=uuid(2), host_memory_bytes=0, host_processes=0, unattributed_memory_bytes=40 * GIB
+                    ),
+                ),
             ),
+            deaths=(death("trainer-4", ago=20 * MINUTE, gpus=(hold(container("trainer-4"), size=40 * GIB),)),),
         ),
     ),
     "nvml-unavailable": (
