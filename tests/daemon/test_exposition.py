@@ -89,7 +89,7 @@ ROOT = Filesystem(
 def counted(fleet: Sequence[Container]) -> Samples:
     """Give the counters after one container of the fleet was killed for memory."""
     counters = Counters({})
-    counters.meet(fleet)
+    counters.meet(fleet, 0.0)
     counters.count([replace(death(NOW, name="etl"), oom=True)], [], {})
     counters.charge(some_charges(fleet))
     return counters.samples()
