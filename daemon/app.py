@@ -292,7 +292,8 @@ class App:
         self._version, self._config_hash = _version(), fingerprint(settings)
         self._access = Access(settings.web.config_file, clock)
         exports = Exports(
-            clock=self._steady,
+            clock=clock,
+            steady=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from daemon.executor import Executor
     from daemon.reload import Configuration
     from daemon.sampler import Sample
+    from daemon.steady import SteadyClock
     from daemon.vitals import Vitals
     from daemon.watch import Watch
 
@@ -47,13 +48,14 @@ class Exports:
     """
     Reads every part through what it has published; only cgroup and network files are read at the scrape itself.
 
-    `clock` is the one that the outbox is dated by.
+    `clock` is what whoever scrapes goes by, `steady` what the outbox is dated by.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each part by name
         self,
         *,
         clock: Clock,
+        steady: SteadyClock,
         cgroups: CgroupReader,
         engine: EngineWatch,
         reader: EventReader,
@@ -72,6 +74,7 @@ class Exports:
     ) -> None:
         """Take `local` if the engine runs on this machine: else this machine's figures say nothing of it."""
         self._clock = clock
+        self._steady = steady
         self._cgroups = cgroups
         self._engine = engine
         self._reader = reader
@@ -173,5 +176,5 @@ class Exports:
             restarts=self._crew.restarts,
             configuration=self._configuration.standing,
             silences=len(self._silences.in_force()),
-            now=self._clock.now(),
+            now=self._steady.now(),
         )

@@ -1,0 +1,56 @@
+"""The metrics page of the whole daemon, put together as it is, over a scripted engine and a clock that a test moves."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.app import App
+from daemon.loading import load
+from daemon.reload import Configuration
+from tests.fakes.clock import FakeClock
+from tests.lab.scripted_engine import ScriptedEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
+    with ScriptedEngine(tmp_path / "docker.sock") as engine:
+        yield engine
+
+
+@pytest.fixture
+def app(engine: ScriptedEngine, clock: FakeClock, tmp_path: Path) -> Iterator[App]:
+    environ = {"SHIPKEEPER_STATE__DIR": str(tmp_path / "state"), "SHIPKEEPER_DOCKER__HOST": engine.host}
+    with closing(App(Configuration(load(None, environ), lambda: None, environ, clock), clock)) as app:
+        yield app
+
+
+def value(app: App, series: str) -> float:
+    """Give the one series that begins so."""
+    [found] = re.findall(rf"^{re.escape(series)}.* (\S+)$", app.exposition.document().decode(), flags=re.MULTILINE)
+    return float(found)
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_running_container_is_last_seen_now_by_the_clock_of_whoever_asks(
+    app: App, engine: ScriptedEngine, clock: FakeClock, step: timedelta
+) -> None:
+    engine.add("web")
+    clock.step(step)
+    app.once()
+    assert value(app, "container_last_seen") == clock.now().timestamp()
