@@ -84,6 +84,7 @@ class Blocks:
             compose_project=project,
             compose_service=service,
             restart_policy=container.restart_policy.name,
+            runtime=container.runtime,
             expect=expected if expected in _EXPECTED else "",
             **owner_labels(container.labels, [name for name in allowed if name not in _SHOWN_BY_US], "label_"),
         )

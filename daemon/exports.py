@@ -13,6 +13,7 @@ from collectors.facts import SourceName, Unknown
 from collectors.gpu_containers import container_gpu_families
 from collectors.gpu_families import gpu_families
 from collectors.host import Host
+from collectors.inventory_families import inventory_families
 from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from collectors.cgroup import CgroupReader
     from collectors.engine_calls import EngineCalls
+    from collectors.facts import Facts
     from collectors.families import Family
     from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
@@ -100,6 +102,7 @@ class Exports:
             NamedCollector("docker_api", self._calls.families),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
+            NamedCollector("inventory", self._inventory_families),
             NamedCollector("gpu", self._gpu_families),
             NamedCollector("host", self._host_families),
             NamedCollector("filesystems", self._disks.filesystem_families),
@@ -127,10 +130,16 @@ class Exports:
             marks=sample.marks if sample else {},
             stats=sample.readings if sample else {},
             oom_kills=dict(known.counters.get(OOM_KILLS, ())) if known else {},
+            looping=self._looping(known.facts) if known else None,
+            layer_bytes=self._disks.layer_bytes(),
             written_bytes=self._disks.written_bytes() if settings.cadvisor else {},
             data_root=self._data_root(sample) if sample else None,
             machine=Machine(cpus=os.cpu_count(), memory_bytes=self._host.memory_bytes) if self._local else None,
         )
+
+    def _looping(self, facts: Facts) -> frozenset[str] | None:
+        crashes = self._watch.book.crashes
+        return crashes.looping(facts) if crashes else None
 
     def _data_root(self, sample: Sample) -> DataRoot | None:
         for filesystem in sample.filesystems:
@@ -159,6 +168,10 @@ class Exports:
     def _counter_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
         return counter_families(snapshot.counters if snapshot else {})
+
+    def _inventory_families(self) -> Iterable[Family]:
+        snapshot = self._watch.snapshot
+        return inventory_families(snapshot.facts) if snapshot and snapshot.complete else ()
 
     def _cleanup_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot

@@ -46,6 +46,14 @@ def value(app: App, series: str) -> float:
     return float(found)
 
 
+def test_who_keeps_restarting_and_what_there_is_are_told(app: App, engine: ScriptedEngine) -> None:
+    engine.add("web")
+    assert b"shipkeeper_containers{" not in app.exposition.document()
+    app.once()
+    assert value(app, 'shipkeeper_container_restart_looping{name="web"') == 0
+    assert value(app, 'shipkeeper_containers{state="running"}') == 1
+
+
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 def test_a_running_container_is_last_seen_now_by_the_clock_of_whoever_asks(
     app: App, engine: ScriptedEngine, clock: FakeClock, step: timedelta
