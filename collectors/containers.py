@@ -29,6 +29,8 @@ class View:
     """What a scrape finds ready: the containers, and of them what others have read or counted."""
 
     containers: Sequence[Container] = ()
+    known: bool = True
+    """False while Docker cannot be asked: then nobody knows who is there, nor who ended."""
     labels: tuple[str, ...] = ()
     """The names of the owner's labels that are shown."""
     cadvisor: bool = False
@@ -84,17 +86,18 @@ class ContainerCollector:
     def _as_cadvisor(
         self, view: View, blocks: Sequence[Blocks], running: Sequence[Blocks], figures: Figures
     ) -> Iterator[Family]:
-        yield from self._cadvisor.collect(
-            Shown(
-                running={each: each.cadvisor(self._place(each.container)) for each in running},
-                ended=[each for each in blocks if not each.container.pid],
-                figures=figures,
-                oom_kills=[view.oom_kills.get(each.lasting) for each in running],
-                written_bytes=[view.written_bytes.get(each.container.id) for each in running],
-                now=view.now,
-                data_root=view.data_root,
+        if view.known:  # else all of them would seem to have ended: rules for killed containers would fire
+            yield from self._cadvisor.collect(
+                Shown(
+                    running={each: each.cadvisor(self._place(each.container)) for each in running},
+                    ended=[each for each in blocks if not each.container.pid],
+                    figures=figures,
+                    oom_kills=[view.oom_kills.get(each.lasting) for each in running],
+                    written_bytes=[view.written_bytes.get(each.container.id) for each in running],
+                    now=view.now,
+                    data_root=view.data_root,
+                )
             )
-        )
         if view.machine is not None:
             yield from machine_families(view.machine)
 

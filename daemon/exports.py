@@ -124,6 +124,7 @@ class Exports:
         known = snapshot if snapshot and snapshot.docker_known else None
         return View(
             containers=known.facts.containers if known else (),
+            known=known is not None,
             labels=settings.labels,
             cadvisor=settings.cadvisor,
             now=self._clock.now().timestamp(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.app import App
+from daemon.engine_judge import FAILURES
 from daemon.loading import load
 from daemon.reload import Configuration
 from tests.fakes.clock import FakeClock
@@ -42,7 +43,7 @@ def app(engine: ScriptedEngine, clock: FakeClock, tmp_path: Path) -> Iterator[Ap
 
 def value(app: App, series: str) -> float:
     """Give the one series that begins so."""
-    [found] = re.findall(rf"^{re.escape(series)}.* (\S+)$", app.exposition.document().decode(), flags=re.MULTILINE)
+    [found] = re.findall(rf"^{re.escape(series)}.*? (\S+)$", app.exposition.document().decode(), flags=re.MULTILINE)
     return float(found)
 
 
@@ -52,6 +53,22 @@ def test_who_keeps_restarting_and_what_there_is_are_told(app: App, engine: Scrip
     app.once()
     assert value(app, 'shipkeeper_container_restart_looping{name="web"') == 0
     assert value(app, 'shipkeeper_containers{state="running"}') == 1
+
+
+def test_an_engine_that_goes_down_makes_no_container_look_killed(app: App, engine: ScriptedEngine) -> None:
+    engine.add("web")
+    app.once()
+    assert b"container_last_seen{" in app.exposition.document()
+    engine.crash()
+    for _ in range(FAILURES):
+        app.engine.look()
+    app.watch.cycle()
+    assert value(app, "shipkeeper_docker_up") == 0
+    assert b"container_last_seen{" not in app.exposition.document()
+    engine.listen()
+    app.engine.look()
+    app.watch.cycle()
+    assert b"container_last_seen{" in app.exposition.document()
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
