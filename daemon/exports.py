@@ -105,7 +105,7 @@ class Exports:
             NamedCollector("inventory", self._inventory_families),
             NamedCollector("gpu", self._gpu_families),
             NamedCollector("host", self._host_families),
-            NamedCollector("filesystems", self._disks.filesystem_families),
+            NamedCollector("filesystems", self._filesystem_families),
             NamedCollector("disk_usage", self._disks.usage_families),
             NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("cleanup", self._cleanup_families),
@@ -151,6 +151,12 @@ class Exports:
 
     def _host_families(self) -> Iterable[Family]:
         return self._host.collect() if self._local else ()
+
+    def _filesystem_families(self) -> Iterable[Family]:
+        """Give the filesystems of the newest sample; raises NotReadableError while there is none, or it is too old."""
+        if self._disks.sampler.latest is None:
+            raise NotReadableError("no filesystem was measured lately")
+        return self._disks.filesystem_families()
 
     def _gpu_families(self) -> Iterable[Family]:
         """Give the GPUs of the last cycle; raises NotReadableError while NVML cannot be asked."""

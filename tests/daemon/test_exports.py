@@ -13,6 +13,7 @@ from daemon.app import App
 from daemon.engine_judge import FAILURES
 from daemon.loading import load
 from daemon.reload import Configuration
+from daemon.sampler import INTERVAL
 from tests.fakes.clock import FakeClock
 from tests.lab.scripted_engine import ScriptedEngine
 
@@ -53,6 +54,22 @@ def test_who_keeps_restarting_and_what_there_is_are_told(app: App, engine: Scrip
     app.once()
     assert value(app, 'shipkeeper_container_restart_looping{name="web"') == 0
     assert value(app, 'shipkeeper_containers{state="running"}') == 1
+
+
+def test_filesystems_that_were_not_measured_for_long_are_down_and_absent(
+    app: App, engine: ScriptedEngine, clock: FakeClock
+) -> None:
+    up = 'shipkeeper_collector_up{collector="filesystems"}'
+    assert value(app, up) == 0
+    engine.add("web")
+    app.once()
+    assert value(app, up) == 1
+    assert value(app, 'shipkeeper_filesystem_up{role="os-root"}') == 1
+    clock.advance(3 * INTERVAL + timedelta(seconds=1))
+    assert value(app, up) == 0
+    assert b"shipkeeper_filesystem" not in app.exposition.document()
+    measured = value(app, 'shipkeeper_collector_last_success_timestamp_seconds{collector="filesystems"}')
+    assert clock.now().timestamp() - measured == 46
 
 
 def test_an_engine_that_goes_down_makes_no_container_look_killed(app: App, engine: ScriptedEngine) -> None:
