@@ -36,6 +36,11 @@ def owner_labels(labels: Mapping[str, str], allowed: Sequence[str], prefix: str)
     return shown
 
 
+def compose_names(labels: Mapping[str, str]) -> tuple[str, str]:
+    """Give compose's project and service as metrics show them, each an empty string where there is none."""
+    return _cut(labels.get(COMPOSE_PROJECT, "")), _cut(labels.get(COMPOSE_SERVICE, ""))
+
+
 def _cut(value: str) -> str:
     return value if len(value) <= MOST_CHARACTERS else value[: MOST_CHARACTERS - 1] + "…"
 
@@ -65,7 +70,8 @@ class Blocks:
         self.container = container
         self.allowed = allowed
         self.identity = label_block(id=container.id[:12], name=container.name)
-        self.lasting = lasting_block(container.name, container.compose_project, container.compose_service)
+        project, service = compose_names(container.labels)
+        self.lasting = lasting_block(container.name, project, service)
         """The labels of the counters that outlive it."""
         self.state = with_label(self.identity, "state", container.state)
         self.health = with_label(self.identity, "status", container.health.status if container.health else "none")
@@ -75,9 +81,10 @@ class Blocks:
             name=container.name,
             image=container.image,
             image_id=container.image_id,
-            compose_project=container.compose_project,
-            compose_service=container.compose_service,
+            compose_project=project,
+            compose_service=service,
             restart_policy=container.restart_policy.name,
+            runtime=container.runtime,
             expect=expected if expected in _EXPECTED else "",
             **owner_labels(container.labels, [name for name in allowed if name not in _SHOWN_BY_US], "label_"),
         )

@@ -13,14 +13,14 @@ from collectors.facts import ContainerState
 from collectors.families import Family, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from collectors.cgroup import CgroupReader
     from collectors.facts import Container
     from collectors.families import Column
     from collectors.reading import MemoryMarks, Reading
 
-_ONE = " 1"
+_ONE, _ZERO = " 1", " 0"
 _ENDED = frozenset({ContainerState.EXITED, ContainerState.DEAD, ContainerState.RESTARTING})
 
 
@@ -29,6 +29,8 @@ class View:
     """What a scrape finds ready: the containers, and of them what others have read or counted."""
 
     containers: Sequence[Container] = ()
+    known: bool = True
+    """False while Docker cannot be asked: then nobody knows who is there, nor who ended."""
     labels: tuple[str, ...] = ()
     """The names of the owner's labels that are shown."""
     cadvisor: bool = False
@@ -41,6 +43,10 @@ class View:
     """By container id: what Docker told of those whose cgroup is out of reach."""
     oom_kills: Mapping[str, float] = field(default_factory=dict)
     """By the labels that outlive a container."""
+    looping: Collection[str] | None = None
+    """The subject keys of those that keep restarting; `None` while nobody can tell."""
+    layer_bytes: Mapping[str, int] = field(default_factory=dict)
+    """By container id: what its writable layer takes, as last measured."""
     written_bytes: Mapping[str, int] = field(default_factory=dict)
     """By container id: what its writable layer and its logs take, as last measured."""
     data_root: DataRoot | None = None
@@ -63,6 +69,7 @@ class ContainerCollector:
         running = [each for each in blocks if each.container.pid]
         figures = self._figures(running, view)
         yield from _described(blocks)
+        yield from _found_out(blocks, view)
         yield from measured(figures)
         yield from marked(figures)
         if view.cadvisor:
@@ -79,17 +86,18 @@ class ContainerCollector:
     def _as_cadvisor(
         self, view: View, blocks: Sequence[Blocks], running: Sequence[Blocks], figures: Figures
     ) -> Iterator[Family]:
-        yield from self._cadvisor.collect(
-            Shown(
-                running={each: each.cadvisor(self._place(each.container)) for each in running},
-                ended=[each for each in blocks if not each.container.pid],
-                figures=figures,
-                oom_kills=[view.oom_kills.get(each.lasting) for each in running],
-                written_bytes=[view.written_bytes.get(each.container.id) for each in running],
-                now=view.now,
-                data_root=view.data_root,
+        if view.known:  # else all of them would seem to have ended: rules for killed containers would fire
+            yield from self._cadvisor.collect(
+                Shown(
+                    running={each: each.cadvisor(self._place(each.container)) for each in running},
+                    ended=[each for each in blocks if not each.container.pid],
+                    figures=figures,
+                    oom_kills=[view.oom_kills.get(each.lasting) for each in running],
+                    written_bytes=[view.written_bytes.get(each.container.id) for each in running],
+                    now=view.now,
+                    data_root=view.data_root,
+                )
             )
-        )
         if view.machine is not None:
             yield from machine_families(view.machine)
 
@@ -146,6 +154,24 @@ def _described(blocks: Sequence[Blocks]) -> Iterator[Family]:
         "When a container that is not running ended.",
         identities,
         texts([entry.container.finished_at.timestamp() for entry in ended if entry.container.finished_at]),
+    )
+
+
+def _found_out(blocks: Sequence[Blocks], view: View) -> Iterator[Family]:
+    """Give what is known of containers beside their inspect, of those that ended, too."""
+    looping = view.looping
+    judged = [entry for entry in blocks if entry.container.inspected] if looping is not None else []
+    yield _family(
+        "restart_looping",
+        "1 while it ends again and again without anybody's wish.",
+        [entry.lasting for entry in judged],
+        [_ONE if looping and entry.container.subject.key in looping else _ZERO for entry in judged],
+    )
+    yield _family(
+        "writable_layer_bytes",
+        "What it wrote into its own root filesystem, as last measured.",
+        [entry.identity for entry in blocks],
+        texts([view.layer_bytes.get(entry.container.id) for entry in blocks]),
     )
 
 

@@ -48,6 +48,9 @@ What a path is called: the first that fits; all else is `other`, so that no path
 The last ones are asked with DELETE or POST; a network is read and removed at one and the same path.
 """
 
+ENDPOINTS = tuple(name for name, _ in _ENDPOINTS)
+"""What a question is called, unless it is `other`."""
+
 _KINDS = re.compile(r"(?:/v[\d.]+)?(?:" + "|".join(f"(?P<{name}>{path})" for name, path in _ENDPOINTS) + ")")
 
 

@@ -271,9 +271,11 @@ class App:
         )
         self.watch = self._watch(connect, book.for_one_look() if once else book)
         self._storage = StorageLane(patiently, lambda: self.engine.engine, clock)
-        list_storage = Errand("list-storage", self._storage.read)
-        ask_usage = Errand("ask-usage", self.disks.usage.measure)
-        measure_logs = Errand("measure-logs", self.disks.logs.measure)
+        errands = {
+            Errand("ask-usage", self.disks.usage.measure, clock): timedelta(seconds=30),
+            Errand("list-storage", self._storage.read, clock): STORAGE_EVERY,
+            Errand("measure-logs", self.disks.logs.measure, clock): LOGS_EVERY,
+        }
         self._digests = Digests(self.store, lambda: self.watch.snapshot, self._steady)
         self._jobs = Jobs(
             [
@@ -281,9 +283,10 @@ class App:
                 # Soon after the start too: else one that is restarted every half an hour would never do it.
                 Job("prune-store", self._prune, timedelta(hours=1), "fast", first=timedelta(seconds=5)),
                 Job("measure-layers", self._measure_layers, timedelta(seconds=30), "docker"),
-                Job("ask-usage", ask_usage.run, timedelta(seconds=30), "docker", first=timedelta(seconds=5)),
-                Job("list-storage", list_storage.run, STORAGE_EVERY, "docker", first=timedelta(seconds=5)),
-                Job("measure-logs", measure_logs.run, LOGS_EVERY, "docker", first=timedelta(seconds=5)),
+                *(
+                    Job(errand.name, errand.run, every, "docker", first=timedelta(seconds=5), errand=errand)
+                    for errand, every in errands.items()
+                ),
                 Job("digest", self._digest, timedelta(minutes=10), "fast", first=timedelta(minutes=1)),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
@@ -293,7 +296,8 @@ class App:
         self._version, self._config_hash = _version(), fingerprint(settings)
         self._access = Access(settings.web.config_file, clock)
         exports = Exports(
-            clock=self._steady,
+            clock=clock,
+            steady=self._steady,
             cgroups=self._cgroups,
             engine=self.engine,
             reader=self.reader,

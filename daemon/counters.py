@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Death, HealthStatus, Intent, OomKill
+from collectors.container_labels import compose_names
+from collectors.facts import Container, Death, HealthStatus, Intent, OomKill
 from collectors.families import Family, label_block
 from daemon.records import readable
 
@@ -38,6 +41,8 @@ HELP = {
 REASONS = ("clean", "error", "oom", "signal", "api", "engine", "unknown")
 TRIGGERS = ("policy", "start")
 MOST_NAMES = 500
+IDLE = timedelta(days=1)
+"""A name whose container has been gone for so long gives way, when all are taken."""
 MOST_GPUS = 64
 OVERFLOW = "_other"
 _OF_GPUS = frozenset({GPU_ALLOCATED, GPU_SM})
@@ -46,6 +51,10 @@ _SIGNAL_CODES = range(129, 193)
 
 Identity: TypeAlias = tuple[str, str, str]
 """Name, compose project, compose service."""
+_Key: TypeAlias = tuple[str, str]
+"""Family and labels, these as JSON."""
+_OTHERS: Identity = (OVERFLOW, "", "")
+NOBODY: Mapping[Identity, float] = MappingProxyType({})
 Samples: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
 """By family: rendered label blocks with their values."""
 
@@ -54,15 +63,23 @@ class Counters:
     """
     Values by family and labels, kept for at most 500 containers told apart by name; later ones share `_other`.
 
+    Who needs a name of its own when all are taken gets that of the container that has been gone for longest, after a
+    day: else the jobs of one evening, each under another name, would be told apart for ever and nobody after them.
     Used from the watch thread alone; other threads get the immutable `samples`.
     """
 
-    def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
+    def __init__(self, values: Mapping[_Key, float], gone: Mapping[Identity, float] = NOBODY) -> None:
+        """Begin with stored values; `gone` says since when their containers may be gone, oldest first."""
         self._values = dict(values)
-        self._changed: set[tuple[str, str]] = set()
+        self._gone = dict(gone)
+        self._now = 0.0
+        self._removed: set[_Key] = set()
+        self._changed: set[_Key] = set()
         self._blocks = {labels: label_block(**json.loads(labels)) for _, labels in self._values}
         """What a scrape shows of the labels; rendering all of them would take longer than the rest of a cycle."""
-        self._known = {_labelled(json.loads(labels)) for _, labels in self._values}
+        self._series: defaultdict[Identity, list[_Key]] = defaultdict(list)
+        for key in self._values:
+            self._series[_labelled(json.loads(key[1]))].append(key)
         self._met: set[Identity] = set()
         self._watched: set[Identity] = set()
         """Those of them that have a health check."""
@@ -76,24 +93,40 @@ class Counters:
     @classmethod
     def load(cls, store: Store) -> Counters:
         """Go on from the stored values."""
-        rows = store.read("SELECT family, labels, value FROM counters", ())
-        return cls(dict(readable(rows, _stored)))
+        values: dict[_Key, float] = {}
+        gone: dict[Identity, float] = {}
+        rows = store.read("SELECT family, labels, value, touched FROM counters ORDER BY touched", ())
+        for key, value, touched in readable(rows, _stored):
+            values[key] = value
+            identity = _labelled(json.loads(key[1]))
+            gone.pop(identity, None)
+            gone[identity] = touched
+        gone.pop(_OTHERS, None)
+        return cls(values, gone)
 
-    def meet(self, containers: Iterable[Container]) -> None:
-        """Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event."""
+    def meet(self, containers: Iterable[Container], now: float) -> None:
+        """
+        Start every counter of a container at 0 when it is first seen, so that `increase()` sees its first event.
+
+        `now` is in seconds of a clock that is never set.
+        """
+        self._now = now
         present, watched = set(), set()
         for container in containers:
             identity = _identity(container)
             present.add(identity)
             if container.health is not None:
                 watched.add(identity)
-        for identity in sorted(present - self._met):
+        self._note_gone(present)
+        unnamed = present - self._series.keys() if self._has_room() else set()
+        fresh = (present - self._met) | unnamed
+        for identity in sorted(fresh):
             for reason in REASONS:
                 self._add(DEATHS, identity, 0, reason=reason)
             self._add(OOM_KILLS, identity, 0)
             for trigger in TRIGGERS:
                 self._add(RESTARTS, identity, 0, trigger=trigger)
-        for identity in sorted(watched - self._watched):
+        for identity in sorted((watched - self._watched) | (watched & fresh)):
             for status in HealthStatus:
                 self._add(HEALTH, identity, 0, to=status)
         self._met = present  # only these: the names of short-lived containers are without number
@@ -111,7 +144,7 @@ class Counters:
     def count(self, deaths: Iterable[Death], kills: Iterable[OomKill], containers: Iterable[Container]) -> None:
         """Count what the ledger told."""
         for death in deaths:
-            identity = (death.name, death.labels.get(COMPOSE_PROJECT, ""), death.labels.get(COMPOSE_SERVICE, ""))
+            identity = (death.name, *compose_names(death.labels))
             self._add(DEATHS, identity, 1, reason=reason_of(death))
             if death.oom:
                 self._add(OOM_KILLS, identity, 1)
@@ -140,6 +173,7 @@ class Counters:
         for (family, identity, uuid, profile), amount in self._pending.items():
             self._add(family, identity, amount, uuid=uuid, profile=profile)
         self._pending.clear()
+        connection.executemany("DELETE FROM counters WHERE family = ? AND labels = ?", sorted(self._removed))
         connection.executemany(
             "INSERT OR REPLACE INTO counters (family, labels, value, touched) VALUES (?, ?, ?, ?)",
             [(family, labels, self._values[family, labels], now) for family, labels in sorted(self._changed)],
@@ -148,6 +182,7 @@ class Counters:
     def saved(self) -> None:
         """Note that the transaction of the last `save` was committed."""
         self._changed.clear()
+        self._removed.clear()
 
     def samples(self) -> Samples:
         """Give the values as they stand, rendered for a scrape."""
@@ -160,19 +195,53 @@ class Counters:
         return self._samples
 
     def _add(self, family: str, identity: Identity, amount: float, **extra: str) -> None:
-        if identity not in self._known and len(self._known) >= MOST_NAMES:
+        if identity not in self._series and not self._make_room():
             self._drop(identity)
-            identity = (OVERFLOW, "", "")
-        self._known.add(identity)
+            identity = _OTHERS
         name, project, service = identity
         labels = {"name": name, "compose_project": project, "compose_service": service, **extra}
         key = (family, json.dumps(labels))
         if key[1] not in self._blocks:
             self._blocks[key[1]] = label_block(**labels)
+        if key not in self._values:
+            self._series[identity].append(key)
         if amount or key not in self._values:
             self._values[key] = self._values.get(key, 0) + amount
             self._changed.add(key)
+            self._removed.discard(key)
             self._samples = None
+
+    def _note_gone(self, present: set[Identity]) -> None:
+        """Note who went away just now, in the store too, and who came back."""
+        for identity in present & self._gone.keys():
+            del self._gone[identity]
+        for identity in sorted(self._series.keys() - present - self._gone.keys() - {_OTHERS}):
+            self._gone[identity] = self._now
+            self._changed.update(self._series[identity])
+
+    def _full(self) -> bool:
+        return len(self._series) - (_OTHERS in self._series) >= MOST_NAMES
+
+    def _has_room(self) -> bool:
+        if not self._full():
+            return True
+        since = next(iter(self._gone.values()), self._now)
+        return self._now - since >= IDLE.total_seconds()
+
+    def _make_room(self) -> bool:
+        """Forget who has been gone for longest, if all names are taken; tell whether there is one for another."""
+        if not self._has_room():
+            return False
+        if self._full():
+            oldest = next(iter(self._gone))
+            del self._gone[oldest]
+            for key in self._series.pop(oldest):
+                del self._values[key]
+                self._blocks.pop(key[1], None)
+                self._changed.discard(key)
+                self._removed.add(key)
+            self._samples = None
+        return True
 
     def _drop(self, identity: Identity) -> None:
         """Count whoever has no name of its own, once as long as we remember it."""
@@ -185,16 +254,16 @@ class Counters:
         self._samples = None
 
 
-def _stored(row: sqlite3.Row) -> tuple[tuple[str, str], float]:
+def _stored(row: sqlite3.Row) -> tuple[_Key, float, float]:
     labels = json.loads(row["labels"])
     _labelled(labels)  # raises here, where one spoiled row costs itself only
     if row["family"] in _OF_GPUS:
         _gpu_of(labels)
-    return (row["family"], row["labels"]), row["value"]
+    return (row["family"], row["labels"]), row["value"], row["touched"]
 
 
 def _identity(container: Container) -> Identity:
-    return container.name, container.compose_project, container.compose_service
+    return container.name, *compose_names(container.labels)
 
 
 def _labelled(labels: Mapping[str, str]) -> Identity:

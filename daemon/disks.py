@@ -51,6 +51,11 @@ class Disks:
             if container.id in layers.layers
         }
 
+    def layer_bytes(self) -> Mapping[str, int]:
+        """Give by container id what its writable layer takes, as far as Docker told it one by one."""
+        layers = self.usage.latest.usages.get(DiskKind.CONTAINER_LAYERS)
+        return layers.layers if layers else NO_SIZES
+
     def unique_bytes(self) -> Mapping[str, int]:
         """Give by image id what no other image shares with it, as far as Docker told it."""
         images = self.usage.latest.usages.get(DiskKind.IMAGES)

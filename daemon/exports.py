@@ -13,6 +13,7 @@ from collectors.facts import SourceName, Unknown
 from collectors.gpu_containers import container_gpu_families
 from collectors.gpu_families import gpu_families
 from collectors.host import Host
+from collectors.inventory_families import inventory_families
 from daemon.cleanup_metrics import cleanup_families, image_families
 from daemon.counters import OOM_KILLS
 from daemon.counters import families as counter_families
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from collectors.cgroup import CgroupReader
     from collectors.engine_calls import EngineCalls
+    from collectors.facts import Facts
     from collectors.families import Family
     from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from daemon.executor import Executor
     from daemon.reload import Configuration
     from daemon.sampler import Sample
+    from daemon.steady import SteadyClock
     from daemon.vitals import Vitals
     from daemon.watch import Watch
 
@@ -48,13 +51,14 @@ class Exports:
     """
     Reads every part through what it has published; only cgroup and network files are read at the scrape itself.
 
-    `clock` is the one that the outbox is dated by.
+    `clock` is what whoever scrapes goes by, `steady` what the outbox is dated by.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each part by name
         self,
         *,
         clock: Clock,
+        steady: SteadyClock,
         cgroups: CgroupReader,
         engine: EngineWatch,
         reader: EventReader,
@@ -73,6 +77,7 @@ class Exports:
     ) -> None:
         """Take `local` if the engine runs on this machine: else this machine's figures say nothing of it."""
         self._clock = clock
+        self._steady = steady
         self._cgroups = cgroups
         self._engine = engine
         self._reader = reader
@@ -98,9 +103,10 @@ class Exports:
             NamedCollector("docker_api", self._calls.families),
             NamedCollector("containers", containers.collect),
             NamedCollector("counters", self._counter_families),
+            NamedCollector("inventory", self._inventory_families),
             NamedCollector("gpu", self._gpu_families),
             NamedCollector("host", self._host_families),
-            NamedCollector("filesystems", self._disks.filesystem_families),
+            NamedCollector("filesystems", self._filesystem_families),
             NamedCollector("disk_usage", self._disks.usage_families),
             NamedCollector("container_logs", self._disks.log_families),
             NamedCollector("cleanup", self._cleanup_families),
@@ -119,16 +125,23 @@ class Exports:
         known = snapshot if snapshot and snapshot.docker_known else None
         return View(
             containers=known.facts.containers if known else (),
+            known=known is not None,
             labels=settings.labels,
             cadvisor=settings.cadvisor,
             now=self._clock.now().timestamp(),
             marks=sample.marks if sample else {},
             stats=sample.readings if sample else {},
             oom_kills=dict(known.counters.get(OOM_KILLS, ())) if known else {},
+            looping=self._looping(known.facts) if known else None,
+            layer_bytes=self._disks.layer_bytes(),
             written_bytes=self._disks.written_bytes() if settings.cadvisor else {},
             data_root=self._data_root(sample) if sample else None,
             machine=Machine(cpus=os.cpu_count(), memory_bytes=self._host.memory_bytes) if self._local else None,
         )
+
+    def _looping(self, facts: Facts) -> frozenset[str] | None:
+        crashes = self._watch.book.crashes
+        return crashes.looping(facts) if crashes else None
 
     def _data_root(self, sample: Sample) -> DataRoot | None:
         for filesystem in sample.filesystems:
@@ -139,6 +152,12 @@ class Exports:
 
     def _host_families(self) -> Iterable[Family]:
         return self._host.collect() if self._local else ()
+
+    def _filesystem_families(self) -> Iterable[Family]:
+        """Give the filesystems of the newest sample; raises NotReadableError while there is none, or it is too old."""
+        if self._disks.sampler.latest is None:
+            raise NotReadableError("no filesystem was measured lately")
+        return self._disks.filesystem_families()
 
     def _gpu_families(self) -> Iterable[Family]:
         """Give the GPUs of the last cycle; raises NotReadableError while NVML cannot be asked."""
@@ -158,6 +177,10 @@ class Exports:
         snapshot = self._watch.snapshot
         return counter_families(snapshot.counters if snapshot else {})
 
+    def _inventory_families(self) -> Iterable[Family]:
+        snapshot = self._watch.snapshot
+        return inventory_families(snapshot.facts) if snapshot and snapshot.complete else ()
+
     def _cleanup_families(self) -> Iterable[Family]:
         snapshot = self._watch.snapshot
         yield from cleanup_families(snapshot.decision if snapshot else None)
@@ -174,5 +197,5 @@ class Exports:
             restarts=self._crew.restarts,
             configuration=self._configuration.standing,
             silences=len(self._silences.in_force()),
-            now=self._clock.now(),
+            now=self._steady.now(),
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from daemon.clock import Clock
     from daemon.crew import Crew, Worker
+    from daemon.errands import Errand
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Job:
     """Jobs of one lane run one after the other: `fast` is for the store, `docker` for what waits for the engine."""
     first: timedelta | None = None
     """How long after the start it runs for the first time, where that must not wait for `every`."""
+    errand: Errand | None = None
+    """What `work` only sends off: how that went is told when it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Jobs:
         self._last_success: dict[str, float] = {}
         self._durations: dict[str, float] = {}
         self._failures = dict.fromkeys((job.name for job in jobs), 0)
+        self._errands = {job.name: job.errand for job in jobs if job.errand}
         self._lanes = sorted({job.lane for job in jobs})
         hearts = [Job(f"{_BEAT}{lane}", partial(self._beat, lane), _BEAT_EVERY, lane) for lane in self._lanes]
         self._jobs = [*(replace(job, work=partial(self._timed, job)) for job in jobs), *hearts]
@@ -82,7 +86,14 @@ class Jobs:
     @property
     def stats(self) -> JobStats:
         """How they have gone so far."""
-        return JobStats(dict(self._last_success), dict(self._durations), dict(self._failures))
+        success, seconds, failures = dict(self._last_success), dict(self._durations), dict(self._failures)
+        for name, errand in self._errands.items():
+            failures[name] += errand.failures
+            if errand.last_success is not None:
+                success[name] = errand.last_success
+            if errand.seconds is not None:
+                seconds[name] = errand.seconds
+        return JobStats(success, seconds, failures)
 
     def start(self) -> None:
         """Start the scheduler's thread."""
@@ -136,10 +147,13 @@ class Jobs:
         try:
             job.work()
         finally:
-            self._durations[job.name] = self._clock.monotonic() - began
+            if job.errand is None:
+                self._durations[job.name] = self._clock.monotonic() - began
 
     def _heard(self, event: JobEvent) -> None:
         if event.job_id.startswith(_BEAT):
+            return
+        if event.code == EVENT_JOB_EXECUTED and event.job_id in self._errands:
             return
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()

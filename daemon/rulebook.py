@@ -112,6 +112,12 @@ class Rulebook:
         policy = self.policies.get(relief.NAME)
         return policy if isinstance(policy, DiskPressure) else None
 
+    @property
+    def crashes(self) -> Crashes | None:
+        """The policy that judges who keeps restarting; `None` where there is none."""
+        policy = self.policies.get("deaths")
+        return policy if isinstance(policy, Crashes) else None
+
     def bounds_of(self, policy: str) -> Bounds:
         """Give what bounds a policy."""
         return self.bounds.get(policy, PLAIN)

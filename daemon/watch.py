@@ -203,7 +203,7 @@ class Watch:
         taken_at = self._clock.monotonic()
         # Taken over before anything can fail: the observer tells it only once.
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
-        self._counters.meet(observation.facts.containers)
+        self._counters.meet(observation.facts.containers, self._steady.now().timestamp())
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
         self._counters.charge(observation.charges)
         if observation.facts.known(_DOCKER):
@@ -216,7 +216,7 @@ class Watch:
         wishes = self._wishes(at)
         telling = tell(self._alerts, self._step(observation.facts, decision, book), wishes, at)
         ways = Ways.of(book.routes, self._sinks(), observation.facts)
-        self._record(telling, wishes, ways, observation.facts.now, book.group_wait)
+        self._record(telling, wishes, ways, book.group_wait)
         self._alerts.update({state.fingerprint: state for state in telling.changed})
         self._alerts = {key: state for key, state in self._alerts.items() if state.standing or key in concerned}
         for happening in telling.happened:
@@ -278,7 +278,7 @@ class Watch:
             elapsed, self._away = elapsed + self._away, timedelta(0)
         return elapsed
 
-    def _record(self, telling: Telling, wishes: Wishes, ways: Ways, now: datetime, group_wait: timedelta) -> None:
+    def _record(self, telling: Telling, wishes: Wishes, ways: Ways, group_wait: timedelta) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
         if not (self._unsaved or telling.changed or telling.notices or wishes.ended or due):
@@ -288,7 +288,7 @@ class Watch:
 
         def action(connection: sqlite3.Connection) -> None:
             self._unsaved.save(connection, self._steady)
-            self._counters.save(connection, now.timestamp())
+            self._counters.save(connection, self._steady.now().timestamp())
             self._turns.save(connection)
             self._sightings.save(connection)
             self._last_use.save(connection)

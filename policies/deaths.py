@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -11,6 +12,7 @@ from policies import knobs, words
 from policies.histories import History, histories
 from policies.muting import audible, muted
 from policies.policy import Condition, ConditionState, Occurrence, Severity
+from policies.subjects import speakers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,6 +68,21 @@ class Crashes:
             yield _condition(_CRASHED, subject, _crashed(history, container))
             yield _condition(_OOM_KILLED, subject, _oom_killed(history, container))
             yield self._loop(history, facts.now)
+
+    def looping(self, facts: Facts) -> frozenset[str]:
+        """Give by subject key who keeps restarting now: what is muted, too, for that is about messages."""
+        deaths: defaultdict[str, list[Death]] = defaultdict(list)
+        for death in facts.deaths:
+            deaths[death.subject.key].append(death)
+        often = {key: tuple(ends) for key, ends in deaths.items() if len(ends) >= self.deaths}
+        if not often:
+            return frozenset()  # nearly always
+        present = {each.subject.key: each for each in speakers(facts.containers) if each.subject.key in often}
+        lives = [
+            History(subject=each.subject, container=each, deaths=often[key], oom_kills=())
+            for key, each in present.items()
+        ]
+        return frozenset(each.subject.key for each in lives if self._loop(each, facts.now).state is ConditionState.BAD)
 
     def _loop(self, history: History, now: datetime) -> Condition:
         ends = [death for death in history.deaths if _unintended(death)]

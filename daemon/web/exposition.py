@@ -45,6 +45,8 @@ class Exposition:
         self._collectors = collectors
         self._registry = registry
         self._clock = clock
+        self._succeeded: dict[str, float] = {}
+        """By label block, in Unix time."""
         self._blocks = [label_block(collector=collector.name) for collector in collectors]
 
     def document(self) -> bytes:
@@ -57,10 +59,18 @@ class Exposition:
             collected = self._collected(collector, {family.name for family in families})
             took.append((block, self._clock.monotonic() - started))
             up.append((block, collected is not None))
+            if collected is not None:
+                self._succeeded[block] = self._clock.now().timestamp()
             families.extend(collected or ())
         families += (
             Family("shipkeeper_collector_up", "gauge", "1 if the collector delivered in this scrape.", up),
             Family("shipkeeper_collector_duration_seconds", "gauge", "What the collector took in this scrape.", took),
+            Family(
+                "shipkeeper_collector_last_success_timestamp_seconds",
+                "gauge",
+                "When the collector last delivered.",
+                list(self._succeeded.items()),
+            ),
         )
         return render(families) + generate_latest(self._registry)
 

@@ -10,12 +10,12 @@ from tests.bench.subject import Subject
 if TYPE_CHECKING:
     from tests.lab.engine import PrivateEngine
 
-STARTS = 5
+STARTS = 20
 _AIM_SECONDS = 1.0
 
 
 def measure(engine: PrivateEngine, webhook_url: str, containers: int) -> Chapter:
-    """Start five times, after one that compiles and lays out the state."""
+    """Start as often as all else is measured, after one start that compiles and lays out the state."""
     seconds, cpu = [], []
     with Subject.on(engine, webhook_url):
         pass

@@ -122,6 +122,16 @@ def test_so_does_that_of_one_that_was_removed(host: Scraped) -> None:
     assert "container_last_seen" not in host.scrape()
 
 
+def test_while_docker_cannot_be_asked_nobody_is_told_to_have_ended(host: Scraped) -> None:
+    host.see(WEB)
+    host.scrape()
+    known = host.view
+    host.view = replace(known, containers=(), known=False, now=NOW + 60)
+    assert host.scrape() == {}
+    host.view = replace(known, containers=(), now=NOW + 120)
+    assert host.scrape()["container_last_seen"] == {BLOCK: NOW}, "it ended meanwhile"
+
+
 def test_one_that_ended_shortly_before_our_start_is_told_of(host: Scraped) -> None:
     host.see(ended(timedelta(minutes=55)))
     assert host.scrape()["container_last_seen"] == {BLOCK: NOW - 300}

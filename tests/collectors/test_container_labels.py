@@ -43,6 +43,8 @@ def test_a_value_of_two_kilobytes_is_cut() -> None:
     assert len(shown) == MOST_CHARACTERS
     assert shown.endswith("x…")
     assert owner_labels({"a": "x" * MOST_CHARACTERS}, ["a"], "")["a"] == "x" * MOST_CHARACTERS
+    named = Blocks(a_container(labels={"com.docker.compose.project": "x" * 2048}), ())
+    assert [len(parsed(block)["compose_project"]) for block in (named.info, named.lasting)] == [MOST_CHARACTERS] * 2
 
 
 def test_what_shipkeeper_is_to_expect_is_shown_if_it_makes_sense() -> None:
@@ -58,7 +60,7 @@ def test_every_text_survives_the_way_through_prometheus_own_parser(
     container = a_container(name=name, image=image, labels={label: value, "com.docker.compose.service": value})
     blocks = Blocks(container, (label,))
     assert parsed(blocks.identity)["name"] == name
-    assert parsed(blocks.lasting)["compose_service"] == value
+    assert parsed(blocks.lasting)["compose_service"] == (value if len(value) <= MOST_CHARACTERS else value[:255] + "…")
     cadvisor = parsed(blocks.cadvisor(f"docker/{container.id}"))
     assert (cadvisor["name"], cadvisor["image"]) == (name, image)
     if 0 < len(value) <= MOST_CHARACTERS:

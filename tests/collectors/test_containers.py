@@ -14,6 +14,7 @@ from collectors.reading import MemoryMarks, Reading
 from tests.collectors.page import shown
 from tests.fakes.cgroup_tree import STARTED, CgroupTree, a_container
 from tests.fakes.clock import NOW
+from tests.policies.build import compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,6 +104,25 @@ def test_where_the_cgroup_is_out_of_reach_dockers_statistics_are_shown(tree: Cgr
     families = list(ContainerCollector(tree.reader, lambda: view).collect())
     assert list(series(families, "container_pids").values()) == [7]
     assert series(families, "container_memory_rss_bytes") == {}
+
+
+def test_who_keeps_restarting_is_told_under_the_labels_that_outlive_it(tree: CgroupTree) -> None:
+    web, other = a_container(labels=compose("shop", "web")), a_container(2, inspected=False)
+    view = View(containers=(web, other), looping={"shop/web/1"})
+    name = "container_restart_looping"
+    assert series(ContainerCollector(tree.reader, lambda: view).collect(), name) == {
+        '{name="web-1",compose_project="shop",compose_service="web"}': 1
+    }
+    calm, unknown = View(containers=(web,), looping=()), View(containers=(web,))
+    assert list(series(ContainerCollector(tree.reader, lambda: calm).collect(), name).values()) == [0]
+    assert series(ContainerCollector(tree.reader, lambda: unknown).collect(), name) == {}
+
+
+def test_the_writable_layer_is_told_of_who_ended_too_once_it_was_measured(tree: CgroupTree) -> None:
+    web, ended = a_container(), a_container(2, state=ContainerState.EXITED, pid=0)
+    view = View(containers=(web, ended), layer_bytes={ended.id: 0})
+    families = ContainerCollector(tree.reader, lambda: view).collect()
+    assert series(families, "container_writable_layer_bytes") == {'{id="000000000002",name="web-2"}': 0}
 
 
 def test_what_befell_the_memory_comes_from_the_sampler(tree: CgroupTree) -> None:

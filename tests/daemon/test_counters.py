@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from collectors.container_labels import Blocks
+from collectors.container_labels import MOST_CHARACTERS, Blocks
 from collectors.facts import Container, Death, HealthStatus, Intent
 from daemon.counters import (
     DEATHS,
@@ -32,6 +32,8 @@ from tests.policies.build import compose, container, death, oom_kill, unhealthy
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+DAY = 86_400.0
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def charge(name: str = "web", gpu: str = "GPU-1", **changes: Any) -> GpuCharge:
 
 def test_every_series_of_a_container_begins_at_zero() -> None:
     counters = Counters({})
-    counters.meet([container("web")])
+    counters.meet([container("web")], 0.0)
     assert [value(counters, "web", reason) for reason in REASONS] == [0] * len(REASONS)
     assert value(counters, "web", family=OOM_KILLS) == 0
 
@@ -101,7 +103,7 @@ def test_a_kill_that_the_container_survived_is_counted_with_its_number() -> None
 def test_counters_survive_a_restart_and_the_recreation_of_the_container(store: Store) -> None:
     labels = compose("shop", "web")
     before = Counters.load(store)
-    before.meet([container("shop-web-1", labels=labels)])
+    before.meet([container("shop-web-1", labels=labels)], 0.0)
     before.count([crash("shop-web-1", labels=labels)], [], [])
     saved(before, store)
     after = Counters.load(store)
@@ -109,7 +111,7 @@ def test_counters_survive_a_restart_and_the_recreation_of_the_container(store: S
         key: set(series) for key, series in before.samples().items()
     }
     recreated = container("shop-web-1", labels=labels, id="f" * 64)
-    after.meet([recreated])
+    after.meet([recreated], 0.0)
     after.count([crash("shop-web-1", labels=labels, container_id=recreated.id)], [], [])
     assert value(after, "shop-web-1", "error") == 2
     assert value(after, "shop-web-1", "clean") == 0
@@ -132,7 +134,7 @@ def test_what_a_failed_transaction_did_not_store_the_next_one_does(store: Store)
 
 def test_only_what_changed_is_written(store: Store) -> None:
     counters = Counters({})
-    counters.meet([container(f"web-{number}") for number in range(50)])
+    counters.meet([container(f"web-{number}") for number in range(50)], 0.0)
     saved(counters, store)
     counters.count([crash("web-7")], [], [])
     store.write(lambda connection: counters.save(connection, 9.0))
@@ -141,7 +143,7 @@ def test_only_what_changed_is_written(store: Store) -> None:
 
 def test_beyond_five_hundred_containers_the_later_ones_share_a_name() -> None:
     counters = Counters({})
-    counters.meet([container(f"web-{number}") for number in range(MOST_NAMES)])
+    counters.meet([container(f"web-{number}") for number in range(MOST_NAMES)], 0.0)
     counters.count([crash("late-1"), crash("late-2"), crash("web-3")], [], [])
     assert value(counters, "late-1") is None
     assert value(counters, "_other", "error") == 2
@@ -151,10 +153,58 @@ def test_beyond_five_hundred_containers_the_later_ones_share_a_name() -> None:
     assert counters.samples()[DROPPED] == (("", 2),)
 
 
+def full_house() -> Counters:
+    """Give counters whose names are all taken by containers that went away at the time 0."""
+    counters = Counters({})
+    counters.meet([container(f"job-{number}") for number in range(MOST_NAMES)], 0.0)
+    counters.meet([], 0.0)
+    return counters
+
+
+def test_a_name_is_free_again_a_day_after_its_container_went_away() -> None:
+    counters = full_house()
+    counters.meet([container("early", health=unhealthy())], DAY - 1)
+    assert value(counters, "early") is None
+    counters.meet([container("early", health=unhealthy()), container("late")], DAY)
+    assert (value(counters, "early"), value(counters, "early", family=HEALTH)) == (0, 0)
+    assert value(counters, "late") == 0
+    assert len(counters.samples()[OOM_KILLS]) == MOST_NAMES + 1
+
+
+def test_who_came_back_keeps_its_counters_and_whoever_has_been_gone_longer_gives_way() -> None:
+    counters = full_house()
+    counters.count([crash("job-0")], [], [])
+    counters.meet([container("job-0")], DAY / 2)
+    counters.meet([], DAY / 2)
+    counters.meet([container(f"new-{number}") for number in range(MOST_NAMES - 1)], DAY)
+    assert value(counters, "job-0", "error") == 1
+    counters.meet([container("one-more")], DAY)
+    assert (value(counters, "one-more"), value(counters, "job-0", "error")) == (None, 1)
+
+
+def test_how_long_a_container_has_been_gone_is_known_after_a_restart(store: Store) -> None:
+    before = full_house()
+    before.count([crash("job-7")], [], [])
+    store.write(lambda connection: before.save(connection, 1000.0))
+    before.saved()
+    before.meet([container("job-7")], 2000.0)
+    before.meet([], 2000.0)
+    store.write(lambda connection: before.save(connection, 2000.0))
+    before.saved()
+    after = Counters.load(store)
+    after.meet([container(f"new-{number}") for number in range(MOST_NAMES)], 1000.0 + DAY)
+    saved(after, store)
+    kept = Counters.load(store)
+    assert value(kept, "job-7", "error") == 1, "it went later than the others"
+    assert (value(kept, "job-8"), value(kept, "new-9")) == (None, 0)
+    names = {block.partition('"')[2].partition('"')[0] for block, _ in kept.samples()[OOM_KILLS]}
+    assert len(names - {"_other"}) == MOST_NAMES
+
+
 def test_restarts_and_turns_of_health_are_counted() -> None:
     web, plain = container("web", health=unhealthy()), container("plain")
     counters = Counters({})
-    counters.meet([web, plain])
+    counters.meet([web, plain], 0.0)
     assert value(counters, "web", family=RESTARTS) == 0
     assert value(counters, "web", family=HEALTH) == 0
     assert value(counters, "plain", family=HEALTH) is None
@@ -172,27 +222,37 @@ def test_restarts_and_turns_of_health_are_counted() -> None:
 def test_the_memory_kills_of_a_container_are_found_by_the_labels_that_outlive_it() -> None:
     web = container('odd"name', labels=compose("shop", "web"))
     counters = Counters({})
-    counters.meet([web])
+    counters.meet([web], 0.0)
     assert dict(counters.samples()[OOM_KILLS]) == {Blocks(web, ()).lasting: 0}
+
+
+def test_labels_of_two_kilobytes_are_cut_as_everywhere_else() -> None:
+    web = container("web", labels=compose("p" * 2048, "s" * 2048))
+    counters = Counters({})
+    counters.meet([web], 0.0)
+    counters.count([crash("web", labels=web.labels)], [oom_kill(web)], [web])
+    assert dict(counters.samples()[OOM_KILLS]) == {Blocks(web, ()).lasting: 1}
+    assert value(counters, "web", "error") == 1
+    assert len(Blocks(web, ()).lasting) < 2 * MOST_CHARACTERS + 100
 
 
 def test_one_name_under_ever_new_projects_is_bounded_too() -> None:
     counters = Counters({})
     for number in range(3 * MOST_NAMES):
-        counters.meet([container("web", labels=compose(f"project-{number}", "web"))])
+        counters.meet([container("web", labels=compose(f"project-{number}", "web"))], 0.0)
     assert len(counters.samples()[OOM_KILLS]) <= MOST_NAMES + 1
 
 
 def test_containers_that_are_gone_leave_nothing_behind_but_their_counters() -> None:
     counters = Counters({})
     for number in range(2000):
-        counters.meet([container(f"run-{number}")])
+        counters.meet([container(f"run-{number}")], 0.0)
     assert len(counters._met) == 1
 
 
 def test_what_was_handed_out_does_not_change() -> None:
     counters = Counters({})
-    counters.meet([container("web")])
+    counters.meet([container("web")], 0.0)
     before = counters.samples()
     counters.count([crash()], [], [])
     assert sum(number for _, number in before[DEATHS]) == 0
@@ -202,7 +262,7 @@ def test_what_was_handed_out_does_not_change() -> None:
 def test_a_scrape_shows_every_family() -> None:
     counters = Counters({})
     only: list[Container] = [container('odd"name')]
-    counters.meet(only)
+    counters.meet(only, 0.0)
     shown = {family.name: family for family in families(counters.samples())}
     assert set(shown) == {DEATHS, OOM_KILLS, RESTARTS, HEALTH, GPU_ALLOCATED, GPU_SM, DROPPED}
     assert all(family.kind == "counter" for family in shown.values())

@@ -86,7 +86,9 @@ def test_what_a_container_takes_is_its_layer_and_its_logs_and_unknown_while_eith
     log.write_bytes(b"x" * 5000)
     one, other = a_container(1, id="a", log_path=str(log)), a_container(2, log_path=str(log))
     host = Host(host.engine, one, other)  # Docker tells of the layer of the first
+    assert host.disks.layer_bytes() == {}
     host.disks.usage.measure()
+    assert host.disks.layer_bytes()["a"] == 40
     assert host.disks.written_bytes() == {}
     host.disks.logs.measure()
     assert host.disks.written_bytes() == {"a": 40 + log.stat().st_blocks * 512}

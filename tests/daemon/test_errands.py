@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from daemon.errands import Errand
+from tests.fakes.clock import FakeClock
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Work:
 
 def test_one_that_is_still_away_is_not_sent_again() -> None:
     work = Work()
-    errand = Errand("slow", work)
+    errand = Errand("slow", work, FakeClock())
     errand.run()
     assert work.begun.acquire(timeout=10)
     errand.run()
@@ -49,8 +50,9 @@ def test_one_that_fails_is_logged_and_sent_again(caplog: pytest.LogCaptureFixtur
     work = Work()
     work.fails = True
     work.go.set()
-    errand = Errand("slow", work)
+    errand = Errand("slow", work, FakeClock())
     errand.run()
     assert work.begun.acquire(timeout=10)
     assert wait_until(lambda: sent_again(errand, work), "the errand to be sent again")
     assert "slow failed" in caplog.messages
+    assert (errand.last_success, errand.failures >= 1) == (None, True)

@@ -23,6 +23,7 @@ from collectors.engine_families import engine_families
 from collectors.facts import DiskKind, Engine, EngineState, Facts, Filesystem, KindUsage
 from collectors.families import Family
 from collectors.host import Host
+from collectors.inventory_families import inventory_families
 from daemon.alerts.lane import SinkStats
 from daemon.alerts.matchers import Matcher
 from daemon.app import App
@@ -53,7 +54,7 @@ from tests.fakes.cgroup_tree import CgroupTree
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.fleet import mixed_fleet
 from tests.fakes.gpu_hosts import a_gpu_host, gpu_page, some_charges
-from tests.policies.build import exited, facts, image
+from tests.policies.build import exited, facts, image, volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +90,7 @@ ROOT = Filesystem(
 def counted(fleet: Sequence[Container]) -> Samples:
     """Give the counters after one container of the fleet was killed for memory."""
     counters = Counters({})
-    counters.meet(fleet)
+    counters.meet(fleet, 0.0)
     counters.count([replace(death(NOW, name="etl"), oom=True)], [], {})
     counters.charge(some_charges(fleet))
     return counters.samples()
@@ -171,6 +172,11 @@ def an_idle_host() -> Facts:
     return facts(images=[image(watched_for=timedelta(days=7))])
 
 
+def a_stocked_host(fleet: Sequence[Container]) -> Facts:
+    """Give a host with these containers, an image with a tag and one without, and a volume."""
+    return facts(containers=list(fleet), images=[image("shop/web:1.4", last_used_at=NOW), image()], volumes=[volume()])
+
+
 def a_few_calls() -> EngineCalls:
     """Give the account of a list that took 3 ms, and of a ping that nobody answered for 5 s."""
     moments = iter((0.0, 0.003, 10.0, 15.0))
@@ -202,6 +208,8 @@ def a_view(tree: CgroupTree, fleet: Sequence[Container]) -> View:
         now=NOW.timestamp(),
         marks=marks,
         oom_kills=dict(counted(fleet)[OOM_KILLS]),
+        looping={fleet[2].subject.key},
+        layer_bytes={each.id: 2048 for each in fleet[::2]},
         written_bytes={each.id: 4096 for each in fleet[:1]},
         data_root=DataRoot(device="/dev/sda1", inodes=6553600, inodes_free=6000000),
         machine=Machine(cpus=2, memory_bytes=8 << 30),
@@ -229,6 +237,7 @@ def page(tmp_path: Path, version: str) -> bytes:
         NamedCollector("docker_api", a_few_calls().families),
         NamedCollector("containers", ContainerCollector(tree.reader, lambda: a_view(tree, fleet)).collect),
         NamedCollector("counters", lambda: counter_families(counted(fleet))),
+        NamedCollector("inventory", lambda: inventory_families(a_stocked_host(fleet))),
         NamedCollector("gpu", lambda: gpu_page(a_gpu_host(fleet))),
         NamedCollector("host", Host(tree.proc).collect),
         NamedCollector("filesystems", disks),
@@ -255,7 +264,7 @@ def test_the_golden_page_has_every_collector_of_the_daemon(page: bytes, tmp_path
         theirs = app.exposition.document().decode()
     finally:
         app.close()
-    up = re.compile(r'^shipkeeper_collector_up{collector="(\w+)"} 1$', flags=re.MULTILINE)
+    up = re.compile(r'^shipkeeper_collector_up{collector="(\w+)"} [01]$', flags=re.MULTILINE)  # nothing is measured yet
     assert up.findall(page.decode()) == up.findall(theirs)
 
 
@@ -303,6 +312,18 @@ def test_a_failing_collector_costs_its_own_series_only(caplog: pytest.LogCapture
     assert found["shipkeeper_collector_up{'collector': 'broken'}"] == 0
     assert found["shipkeeper_collector_up{'collector': 'good'}"] == 1
     assert "the disk is gone" in caplog.text
+
+
+def test_of_a_collector_that_fails_it_is_told_when_it_last_did_not() -> None:
+    clock, works = FakeClock(), [True, False]
+    collector = NamedCollector("shaky", lambda: one("good") if works.pop(0) else broken())
+    exposition = Exposition([collector, NamedCollector("never", broken)], CollectorRegistry(), clock)
+    exposition.document()
+    clock.advance(timedelta(minutes=1))
+    found = names(exposition.document())
+    assert found["shipkeeper_collector_up{'collector': 'shaky'}"] == 0
+    told = {key: at for key, at in found.items() if "last_success" in key}
+    assert told == {"shipkeeper_collector_last_success_timestamp_seconds{'collector': 'shaky'}": NOW.timestamp()}
 
 
 def blind() -> Iterator[Family]:

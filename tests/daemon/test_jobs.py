@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.clock import SystemClock
+from daemon.errands import Errand
 from daemon.jobs import Job, Jobs, _Lane, _Scheduler
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.crew import a_crew
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 OFTEN = timedelta(seconds=0.02)
-HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
+MINUTE, HOUR, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=365)
 
 
 def a_job(work: Callable[[], None], name: str = "count", lane: str = "fast") -> Job:
@@ -45,6 +46,34 @@ def test_a_rare_job_can_run_soon_after_the_start(first: timedelta) -> None:
     jobs.start()
     assert ran.acquire(timeout=10)
     jobs.close()
+
+
+def test_an_errand_counts_when_it_is_back_and_not_when_it_is_sent() -> None:
+    sent, back, clock = threading.Semaphore(0), threading.Event(), FakeClock()
+
+    def wait_for_docker() -> None:
+        sent.release()
+        assert back.wait(30)
+        clock.advance(timedelta(minutes=3))
+
+    errand = Errand("ask", wait_for_docker, clock)
+    sends = threading.Semaphore(0)
+
+    def send() -> None:
+        errand.run()
+        sends.release()
+
+    jobs = Jobs([Job("ask", send, OFTEN, "docker", errand=errand)], clock, a_crew())
+    jobs.start()
+    assert sent.acquire(timeout=10)
+    for _ in range(3):  # the scheduler has heard of the first one by then
+        assert sends.acquire(timeout=10)
+    stats = jobs.stats
+    assert (dict(stats.last_success), dict(stats.seconds), dict(stats.failures)) == ({}, {}, {"ask": 0})
+    jobs.close()
+    back.set()
+    assert wait_until(lambda: jobs.stats.last_success, "it to be back") == {"ask": (NOW + 3 * MINUTE).timestamp()}
+    assert wait_until(lambda: jobs.stats.seconds, "its account") == {"ask": 180.0}
 
 
 def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -102,6 +131,7 @@ import threading
 from datetime import timedelta
 from daemon.clock import SystemClock
 from daemon.clock import SystemClock
+from daemon.errands import Errand
 from daemon.jobs import Job, Jobs
 from tests.fakes.crew import a_crew
 begun = threading.Event()

@@ -3,6 +3,11 @@ from __future__ import annotations
 import os
 import re
 
+import pytest
+
+from collectors.engine_calls import ENDPOINTS
+from daemon.counters import REASONS
+from daemon.outcome import Outcome
 from tests.daemon.metrics_list import PAGE, page
 
 MEANINGS = PAGE.with_name("metrics.md")
@@ -34,6 +39,20 @@ def test_the_page_of_meanings_names_no_label_that_is_not_there_and_each_of_the_d
         told = set(re.findall(r"\b[a-z_]+\b", labels.partition("label_")[0]))
         if "without" not in told:
             assert told <= listed[name], name
+
+
+@pytest.mark.parametrize(
+    ("label", "values"),
+    [
+        ("endpoint", {*ENDPOINTS, "other"}),
+        ("reason", set(REASONS)),
+        ("trigger", {"policy", "start"}),
+        ("outcome", {each.value for each in Outcome} - {Outcome.UNKNOWN, Outcome.NOT_BEGUN}),  # those had no turn
+    ],
+)
+def test_the_page_of_meanings_names_every_value_of_a_label(label: str, values: set[str]) -> None:
+    [told] = re.findall(rf"`{label}` is (?:one of )?(.+?)\.(?:\s|$)|\Z", MEANINGS.read_text(), flags=re.DOTALL)[:1]
+    assert values <= set(re.findall(r"`(\w+)`", told))
 
 
 def test_every_metric_says_what_it_is() -> None:

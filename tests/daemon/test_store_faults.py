@@ -121,7 +121,7 @@ def test_records_that_make_no_sense_cost_themselves_only(tmp_path: Path, caplog:
     store = Store.open(tmp_path, CLOCK)
     time, counters, unsaved = steady.load(store, CLOCK), Counters({}), Unsaved()
     unsaved.add([death("a"), death("b")], [oom_kill(container("a"))], Baseline({"a": Mark(NOW), "b": Mark()}, NOW))
-    counters.meet([container("a")])
+    counters.meet([container("a")], 0.0)
 
     def save(connection: sqlite3.Connection) -> None:
         unsaved.save(connection, time)

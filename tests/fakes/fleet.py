@@ -25,6 +25,7 @@ def mixed_fleet() -> tuple[Container, ...]:
             size_bytes=4096,
             health=Health(HealthStatus.HEALTHY, 0, "ok"),
             restart_count=2,
+            runtime="runc",
         ),
         a_container(2, name='odd"\\name', image="registry:5000/odd\nimage", network_mode="host"),
         a_container(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import tomllib
@@ -35,6 +36,20 @@ LABELS = {
 }
 METRICS = f'[metrics]\nlabels = {list(LABELS)}\n[policies.containers]\nexited_for = "1s"\n'
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+NEEDED = {
+    *("container_last_seen", "container_start_time_seconds", "container_health_state"),
+    *(f"container_cpu_{mode}_seconds_total" for mode in ("usage", "user", "system")),
+    *(f"container_cpu_cfs_{what}_total" for what in ("periods", "throttled_periods", "throttled_seconds")),
+    *("container_spec_cpu_quota", "container_spec_cpu_period"),
+    *("container_spec_memory_limit_bytes", "container_spec_memory_reservation_limit_bytes"),
+    *("container_memory_usage_bytes", "container_memory_working_set_bytes"),
+    *("container_memory_rss", "container_memory_cache"),
+    *("container_network_receive_bytes_total", "container_network_transmit_bytes_total"),
+    *("container_fs_usage_bytes", "container_fs_reads_bytes_total", "container_fs_writes_bytes_total"),
+    *("container_fs_inodes_free", "container_fs_inodes_total"),
+    *("container_oom_events_total", "machine_cpu_cores", "machine_memory_bytes"),
+}
+"""The names without which dashboards and rules for cAdvisor are empty."""
 PRESSURE = "_pressure_"
 """What only cgroup v2 has."""
 OURS = [file for file in FILES if file.stem != "gpu"]
@@ -128,6 +143,11 @@ def test_what_is_killed_is_seen(scene: Scene) -> None:
 def test_dashboards_and_rules_find_what_they_ask_for(scene: Scene, ask: dict[str, Any]) -> None:
     for series in scene.prometheus.wait_for(ask["query"]):
         assert set(ask["labels"]) <= set(series.labels), series
+
+
+def test_every_name_that_dashboards_and_rules_need_is_asked_for() -> None:
+    asked = {name for ask in ASKS for name in re.findall(r"(?:container|machine)_\w+", ask["query"])}
+    assert asked >= NEEDED
 
 
 def test_traffic_between_two_containers_is_counted_at_both_ends(scene: Scene) -> None:

@@ -149,6 +149,15 @@ def test_a_clean_exit_counts_only_where_docker_itself_restarts_it() -> None:
         assert state(POLICY, facts(containers=[container()], deaths=clean), LOOP) is expected
 
 
+def test_who_keeps_restarting_is_told_as_the_alert_is_judged_and_when_muted_too() -> None:
+    quiet = container("quiet", labels={"shipkeeper.alerts": "off"})
+    deaths = [*ends(5), *(death("quiet", ago=n * MINUTE, labels=quiet.labels) for n in range(5, 0, -1)), death("once")]
+    world = facts(containers=[container(), quiet, container("once")], deaths=deaths)
+    assert POLICY.looping(world) == {"web", "quiet"}
+    assert POLICY.looping(facts(containers=[container()], deaths=ends(4))) == frozenset()
+    assert POLICY.looping(facts(containers=[], deaths=ends(5))) == frozenset(), "of who is gone nothing is told"
+
+
 def test_wanted_ends_are_no_loop_however_many() -> None:
     assert state(POLICY, facts(containers=[container()], deaths=ends(9, intent=Intent.API)), LOOP) is OK
 
