@@ -8,14 +8,13 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
+from daemon.secret_texts import Hider
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.config import Log
-
-_HIDDEN = "***"
 
 # Libraries that tell at INFO or DEBUG what is theirs alone; slack_sdk would show the webhook's address.
 _TALKATIVE = ("apscheduler", "docker", "slack_sdk", "urllib3")
@@ -60,15 +59,14 @@ class SecretFilter(logging.Filter):
 
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
-        # A secret that holds another one is replaced whole.
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._hidden = Hider(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record, and let it pass."""
-        if not self._secrets:
+        if not self._hidden:
             return True
         try:
-            record.msg, record.args = self._without_secrets(record.getMessage()), None
+            record.msg, record.args = self._hidden(record.getMessage()), None
         except (TypeError, ValueError):
             # Arguments that do not fit: raised here it would end the caller, and the handler would show them.
             record.msg, record.args = (
@@ -76,13 +74,8 @@ class SecretFilter(logging.Filter):
                 (record.filename, record.lineno),
             )
         if record.exc_info:
-            record.exc_text = self._without_secrets(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = self._hidden(logging.Formatter().formatException(record.exc_info))
         return True
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        return text
 
 
 class TextFormatter(logging.Formatter):
