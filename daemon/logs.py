@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,8 +15,11 @@ from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
     from daemon.config import Log
+
+log = logging.getLogger(__name__)
 
 # Libraries that tell at INFO or DEBUG what is theirs alone; slack_sdk would show the webhook's address.
 _TALKATIVE = ("apscheduler", "docker", "slack_sdk", "urllib3")
@@ -27,8 +32,18 @@ def set_up_logging(log: Log, secrets: Sequence[str], environ: Mapping[str, str],
     """Send all logging to `stream`, in the form that suits what `stream` is; replaces an earlier set-up."""
     logging.basicConfig(level=log.level.upper(), handlers=[log_handler(log, secrets, environ, stream)], force=True)
     logging.captureWarnings(capture=True)
+    # Python itself would print them as they are, secrets and all, and with no priority for the journal.
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda thrown: _log_uncaught(thrown.exc_type, thrown.exc_value, thrown.exc_traceback)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Log what nobody caught, unless it is how a person or a thread ends."""
+    if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    log.critical("an error of Shipkeeper itself; please report it", exc_info=(kind, error, trace))
 
 
 def log_handler(log: Log, secrets: Sequence[str], environ: Mapping[str, str], stream: TextIO) -> logging.Handler:
