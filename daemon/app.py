@@ -625,10 +625,10 @@ def run(configuration: Configuration) -> int:
             closing.callback(watchdog.close)
         notifier.ready(_status(app))
         signal = _attend(app, notifier)
+        exit_code = 0 if signal else 1
+        end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)  # first: the log and systemd may be what hangs
         log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
-        exit_code = 0 if signal else 1
-        end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)
     return exit_code
 
 

@@ -11,13 +11,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from collectors.engine_http import Endpoint
 from collectors.facts import COMPOSE_PROJECT, COMPOSE_SERVICE, Protection
+from daemon import secret_texts
 from daemon.alerts.http_call import Credentials
 from daemon.alerts.routing import RoutingRule
 from daemon.derived_tables import (
@@ -100,8 +100,6 @@ _SYSTEM_RUNTIME = Path("/run/shipkeeper")
 _SYSTEM_STATE = Path("/var/lib/shipkeeper")
 _SOCKET_NAME = "control.sock"
 _SMALLEST_EVIDENCE = 16 << 20
-_SHORTEST_SECRET = 8
-"""Characters; hiding a path of fewer would hide half of the log, and nobody could be kept out by it."""
 
 
 class Host(Section):
@@ -475,13 +473,11 @@ class Settings(Section):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Give every text that no log may show: keys, secret addresses, and their paths, which libraries log alone."""
-        manager, webhook = self.alertmanager, self.webhook
-        keys = (self.slack.token, manager.password, manager.bearer_token, webhook.bearer_token)
-        secret = (self.slack.webhook_url, webhook.url, self.heartbeat.url)
-        urls = [address.get_secret_value() for address in secret]
-        texts = (*urls, *(urlsplit(url).path for url in urls), *(key.get_secret_value() for key in keys))
-        return tuple(text for text in texts if len(text) >= _SHORTEST_SECRET)
+        """Give every text that no log may show: keys, and secret addresses with their parts."""
+        urls = (self.slack.webhook_url, self.webhook.url, self.heartbeat.url)
+        addresses = [text for url in urls for text in secret_texts.of_address(url.get_secret_value())]
+        keys = (self.slack.token.get_secret_value(), self.webhook.bearer_token.get_secret_value())
+        return secret_texts.worth_hiding((*addresses, *keys, *self.alertmanager.credentials().secrets()))
 
     def slack_told(self) -> bool:
         """Tell whether messages go to Slack: beside an Alertmanager, which routes them there, only if asked for."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
+from daemon.secret_texts import Hider
 from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
     from daemon.config import Log
 
-_HIDDEN = "***"
+log = logging.getLogger(__name__)
 
 # Libraries that tell at INFO or DEBUG what is theirs alone; slack_sdk would show the webhook's address.
 _TALKATIVE = ("apscheduler", "docker", "slack_sdk", "urllib3")
@@ -28,8 +32,18 @@ def set_up_logging(log: Log, secrets: Sequence[str], environ: Mapping[str, str],
     """Send all logging to `stream`, in the form that suits what `stream` is; replaces an earlier set-up."""
     logging.basicConfig(level=log.level.upper(), handlers=[log_handler(log, secrets, environ, stream)], force=True)
     logging.captureWarnings(capture=True)
+    # Python itself would print them as they are, secrets and all, and with no priority for the journal.
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda thrown: _log_uncaught(thrown.exc_type, thrown.exc_value, thrown.exc_traceback)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Log what nobody caught, unless it is how a person or a thread ends."""
+    if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    log.critical("an error of Shipkeeper itself; please report it", exc_info=(kind, error, trace))
 
 
 def log_handler(log: Log, secrets: Sequence[str], environ: Mapping[str, str], stream: TextIO) -> logging.Handler:
@@ -60,15 +74,14 @@ class SecretFilter(logging.Filter):
 
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
-        # A secret that holds another one is replaced whole.
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._hidden = Hider(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record, and let it pass."""
-        if not self._secrets:
+        if not self._hidden:
             return True
         try:
-            record.msg, record.args = self._without_secrets(record.getMessage()), None
+            record.msg, record.args = self._hidden(record.getMessage()), None
         except (TypeError, ValueError):
             # Arguments that do not fit: raised here it would end the caller, and the handler would show them.
             record.msg, record.args = (
@@ -76,13 +89,8 @@ class SecretFilter(logging.Filter):
                 (record.filename, record.lineno),
             )
         if record.exc_info:
-            record.exc_text = self._without_secrets(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = self._hidden(logging.Formatter().formatException(record.exc_info))
         return True
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        return text
 
 
 class TextFormatter(logging.Formatter):

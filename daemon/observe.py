@@ -116,6 +116,8 @@ class Observer:
         self._shown: dict[str, tuple[Container, Container]] = {}
         self._manner = True, ""
         self._gpu_holds = GpuHolds()
+        self._deaths: tuple[Death, ...] = ()
+        self._kills: tuple[OomKill, ...] = ()
         self._pressed = Pressed()
 
     @property
@@ -130,20 +132,22 @@ class Observer:
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
         sight, stock = self._eyes.lookout.look(), self._eyes.stock()
-        deaths: tuple[Death, ...] = ()
-        kills: tuple[OomKill, ...] = ()
         if sight is not None:
             self._meet_idle(sight, stock)
             self._eyes.last_use.hear(sight.events)
             deaths, kills = self._befallen(sight, book)
+            # The ledger tells each only once: they wait here until a look ends without an error of our own.
+            self._deaths, self._kills = (*self._deaths, *deaths), (*self._kills, *kills)
         containers = self._containers(quotes=book.log_lines > 0)
         gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
         facts = replace(facts, images=self._images(facts.images))
+        facts = replace(facts, pressed=self._pressed.look(facts, book.pressure))
+        deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
         return Observation(
-            facts=replace(facts, pressed=self._pressed.look(facts, book.pressure)),
+            facts=facts,
             deaths=deaths,
             kills=kills,
             baseline=self._eyes.ledger.baseline if sight is not None else None,

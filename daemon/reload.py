@@ -104,7 +104,8 @@ def _is_fixed(path: KeyPath) -> bool:
 def _with_fixed(wanted: Settings, running: Settings) -> Settings:
     """Give the wanted settings, but for what cannot change while the daemon runs."""
     web = wanted.web.model_copy(update={"listen": running.web.listen})
-    fixed = {"state": running.state, "control": running.control, "docker": running.docker, "web": web}
+    gpu = wanted.gpu.model_copy(update={"enabled": running.gpu.enabled, "interval": running.gpu.interval})
+    fixed = {"state": running.state, "control": running.control, "docker": running.docker, "web": web, "gpu": gpu}
     return wanted.model_copy(update=fixed)
 
 

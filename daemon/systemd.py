@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = timedelta(seconds=5)
-"""For which a systemd that does not listen may hold up the caller."""
+_PATIENCE = timedelta(seconds=3)
+"""For which a systemd that does not listen may hold up the caller: once, and not again before it has listened."""
 _OFTEN = timedelta(seconds=20)
 """The watchdog is fed at least so often, however long systemd would wait: a late heartbeat is soon in the log."""
 
@@ -23,10 +23,12 @@ _OFTEN = timedelta(seconds=20)
 class Notifier:
     """Sends states to the socket that systemd names in `$NOTIFY_SOCKET`; does nothing where there is none."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], patience: timedelta = _PATIENCE) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
         # A leading @ stands for the NUL of Linux's abstract addresses.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._patience = patience.total_seconds()
+        self._deaf = False
         self._status = ""
 
     def ready(self, status: str) -> None:
@@ -57,10 +59,12 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(_PATIENCE.total_seconds())
+                sock.settimeout(0 if self._deaf else self._patience)
                 sock.connect(self._address)
                 sock.send("\n".join(lines).encode())
+                self._deaf = False
         except OSError as error:
+            self._deaf = isinstance(error, TimeoutError | BlockingIOError)
             log.warning("cannot tell systemd %s: %s", lines[0], error)
 
 

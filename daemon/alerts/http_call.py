@@ -22,7 +22,9 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from daemon import secret_texts
 from daemon.alerts.sink import Outcome, Rejected, Retry, Sent, SinkDown
+from daemon.secret_texts import Hider
 from policies import words
 
 if TYPE_CHECKING:
@@ -67,19 +69,26 @@ class Credentials:
             return {"Authorization": _basic(f"{self.username}:{self.password.get_secret_value()}")}
         return {}
 
+    def secrets(self) -> tuple[str, ...]:
+        """Give what nobody may read, also in the form in which it goes over the wire."""
+        logins = (value.rpartition(" ")[2] for value in self.headers().values())
+        return (self.password.get_secret_value(), self.bearer_token.get_secret_value(), *logins)
+
 
 class HttpCall:
     """
     Sends requests to one address, each over a connection of its own, by the proxy that the environment names.
 
     `key` is where the address stands in the configuration. What is said of a failure names that key and the
-    host, never the whole address, for whoever knows it may post there. No redirect is followed.
+    host, never the whole address, for whoever knows it may post there; what is quoted of an answer may show the
+    request, and is shown without its secrets. No redirect is followed.
     """
 
     def __init__(self, key: str, url: SecretStr, credentials: Credentials | None = None) -> None:
         self._key = key
         self._url = url
         self._credentials = credentials or Credentials()
+        self._hidden = Hider((*secret_texts.of_address(url.get_secret_value()), *self._credentials.secrets()))
 
     @property
     def place(self) -> str:
@@ -138,7 +147,7 @@ class HttpCall:
         status = response.status
         if 200 <= status < 300:  # noqa: PLR2004
             return Sent()
-        answered = f"{self.place} answered HTTP {status}{_quoted(response)}"
+        answered = f"{self.place} answered HTTP {status}{_quoted(response, self._hidden)}"
         if status in _ABOUT_THE_MESSAGE:
             return Rejected(answered)
         if status in _ABOUT_THE_MOMENT or status >= 500:  # noqa: PLR2004
@@ -166,13 +175,13 @@ def _proxy_for(url: str) -> str:
     return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
-def _quoted(response: BaseHTTPResponse) -> str:
+def _quoted(response: BaseHTTPResponse, hidden: Hider) -> str:
     """Give the first words of an answer; one that breaks off or drips says less."""
     try:
         text = response.read1(_QUOTED_BYTES).decode(errors="replace")
     except (HTTPError, OSError):
         return ""
-    said = words.plain(words.one_line(text, _QUOTED))
+    said = words.plain(words.one_line(hidden(text), _QUOTED))
     return f" ({said})" if said else ""
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from slack_sdk.errors import SlackRequestError
 from slack_sdk.webhook import WebhookClient
 
+from daemon import secret_texts
 from daemon.alerts.sink import Outcome, Rejected, Retry, Sent, SinkDown
 from daemon.alerts.slack_answers import TIMEOUT_SECONDS, network_words, of_webhook
 from daemon.alerts.slack_blocks import forms_of
+from daemon.secret_texts import Hider
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -40,6 +42,7 @@ class SlackSink:
         silent = logging.getLogger(f"{__name__}.sdk")
         silent.setLevel(logging.CRITICAL)
         self._here = here
+        self._hidden = Hider(secret_texts.of_address(url))
         self._client = WebhookClient(
             url,
             timeout=TIMEOUT_SECONDS,
@@ -66,4 +69,6 @@ class SlackSink:
         except (OSError, HTTPException, ValueError, LookupError) as fault:
             # ValueError, LookupError: a body that is not in the charset that its header names.
             return Retry(f"Slack cannot be reached: {network_words(fault)}")
-        return of_webhook(response.status_code, response.body.strip(), response.headers) or Sent()
+        # A page of errors, of a proxy say, may show the path, which is the secret.
+        said = self._hidden(response.body.strip())
+        return of_webhook(response.status_code, said, response.headers) or Sent()

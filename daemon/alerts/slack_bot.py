@@ -13,6 +13,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from daemon.alerts import slack_answers
 from daemon.alerts.sink import Gone, Outcome, Reference, Rejected, Retry, Sent, SinkDown
 from daemon.alerts.slack_blocks import forms_of, reply_text
+from daemon.secret_texts import Hider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
@@ -50,6 +51,7 @@ class SlackBotSink:
         self.name = name
         self._channel = channel
         self._here = here
+        self._hidden = Hider([token.get_secret_value()])
         self._client = WebClient(
             token.get_secret_value(),
             base_url=api_url,
@@ -135,7 +137,8 @@ class SlackBotSink:
             return call()
         except SlackApiError as refusal:
             answer, status, headers = _parts(refusal.response)
-            return slack_answers.of_method(status, answer, headers, self._channel)
+            said = {key: self._hidden(value) if isinstance(value, str) else value for key, value in answer.items()}
+            return slack_answers.of_method(status, said, headers, self._channel)
         except AttributeError:
             return Retry("Slack answered with JSON that is no object")  # of which the SDK asks for a key
         except (OSError, HTTPException, ValueError, LookupError, SlackClientError) as fault:

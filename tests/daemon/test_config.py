@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -296,19 +297,21 @@ def test_a_secret_is_never_shown_by_the_settings() -> None:
     assert settings.secrets() == (WEBHOOK, "/services/T000/B000/verysecret")
 
 
-def test_every_key_and_every_secret_address_with_its_path_is_a_secret() -> None:
+def test_every_key_and_every_secret_address_with_its_parts_is_a_secret() -> None:
     settings = load(
         None,
         {
+            "SHIPKEEPER_ALERTMANAGER__USERNAME": "keeper",
             "SHIPKEEPER_ALERTMANAGER__PASSWORD": "alertmanagers-password",
-            "SHIPKEEPER_WEBHOOK__URL": "https://hooks.example/verysecret",
+            "SHIPKEEPER_WEBHOOK__URL": "https://hooks.example/verysecret?to=ops&key=webhooks-key",
             "SHIPKEEPER_WEBHOOK__BEARER_TOKEN": "webhooks-token",
             "SHIPKEEPER_HEARTBEAT__URL": "https://hc.example/some-uuid",
         },
     )
     assert set(settings.secrets()) == {
-        "alertmanagers-password", "https://hooks.example/verysecret", "/verysecret", "webhooks-token",
-        "https://hc.example/some-uuid", "/some-uuid",
+        "alertmanagers-password", base64.b64encode(b"keeper:alertmanagers-password").decode(), "webhooks-token",
+        "https://hooks.example/verysecret?to=ops&key=webhooks-key", "/verysecret", "to=ops&key=webhooks-key",
+        "webhooks-key", "https://hc.example/some-uuid", "/some-uuid",
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from tests.daemon.deck import DAY, Deck, outcomes
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND
 from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.waiting import wait_until
+from tests.policies.build import filesystem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -317,6 +318,17 @@ def test_while_docker_takes_its_time_the_executor_beats_and_the_watch_goes_on(de
     deck.offer()
     assert deck.post.watch.cycles == 2
     wait_until(lambda: deck.beats > before + 1, "signs of life")
+    deck.engine.relent()
+
+
+def test_a_crash_and_a_full_disk_are_told_while_docker_takes_its_time(deck: Deck) -> None:
+    web = deck.engine.add("web")
+    hung_removal(deck)
+    deck.post.disks.filesystems = (filesystem(available_bytes=1 << 30),)
+    deck.post.die(web, 3)
+    deck.post.cycles(2, MINUTE)
+    assert {("container-crashed", "fired"), ("disk-low", "fired")} <= set(deck.post.told())
+    assert outcomes(deck.runs.last()) == {"slow-job": None}
     deck.engine.relent()
 
 

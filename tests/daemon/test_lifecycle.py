@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from daemon.heartbeats import Heartbeats
 from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
+from tests.lab.notify import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +46,15 @@ def notifier(systemd: socket.socket) -> Notifier:
 
 def heard(systemd: socket.socket) -> list[str]:
     return systemd.recv(4096).decode().splitlines()
+
+
+def drain(systemd: socket.socket) -> None:
+    """Take everything that waits to be heard."""
+    systemd.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            systemd.recv(4096)
+    systemd.settimeout(10)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -136,6 +148,25 @@ def test_without_systemd_nothing_is_told(caplog: pytest.LogCaptureFixture) -> No
 def test_a_deaf_systemd_is_a_line_in_the_log_and_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "absent")}).ready("watching")
     assert "cannot tell systemd READY=1" in caplog.text
+
+
+def test_a_systemd_that_does_not_listen_is_waited_for_once(
+    systemd: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(systemd)
+    told = Notifier({"NOTIFY_SOCKET": systemd.getsockname()}, timedelta(milliseconds=1))
+    told.status("12 containers")
+    told.stopping()
+    waited, not_waited = caplog.messages
+    assert waited.endswith("timed out")
+    assert not_waited.endswith(os.strerror(errno.EAGAIN))
+    drain(systemd)
+    told.stopping()
+    assert heard(systemd) == ["STOPPING=1"]
+    fill(systemd)
+    caplog.clear()
+    told.stopping()
+    assert "timed out" in caplog.text, "one that has listened again is waited for again"
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,23 @@ def test_a_secret_shows_neither_in_a_message_nor_in_a_traceback(writing: Writing
     assert "cannot reach ***" in text
 
 
+@pytest.mark.parametrize("raising", ["fail()", "t = threading.Thread(target=fail); t.start(); t.join(); sys.exit(1)"])
+def test_an_error_that_nobody_catches_is_in_the_log_and_shows_no_secret(raising: str) -> None:
+    script = (
+        "import os, sys, threading; from daemon.config import Log; from daemon.logs import set_up_logging\n"
+        "def fail(): raise RuntimeError('cannot reach https://hooks.example/verysecret')\n"
+        "set_up_logging(Log(format='json'), ('https://hooks.example/verysecret',), os.environ, sys.stderr)\n"
+        f"{raising}"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    [line] = done.stderr.splitlines()
+    told = json.loads(line)
+    assert done.returncode == 1
+    assert told["level"] == "critical"
+    assert "RuntimeError: cannot reach ***" in told["traceback"]
+    assert "verysecret" not in line
+
+
 def test_a_line_whose_arguments_do_not_fit_harms_nobody_and_shows_no_secret() -> None:
     written = io.StringIO()
     record = logging.LogRecord("test", logging.INFO, "daemon/watch.py", 7, "%d tries", (WEBHOOK,), None)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 import pytest
 
@@ -153,6 +153,27 @@ def test_an_engine_that_hangs_over_a_log_is_asked_for_no_other(post: WatchPost) 
     post.engine.hung_paths.add("/containers/*/logs")
     assert len(by_name(post.look())) == 30
     assert post.engine.count("/containers/*/logs") == 1
+
+
+class Ailing(dict[str, int]):
+    """Sizes of containers that cannot be asked for."""
+
+    def get(self, *_: object) -> Never:
+        """Fail."""
+        raise RuntimeError("an error of our own")
+
+
+def test_an_error_of_our_own_in_a_look_costs_no_death(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    post.look()
+    post.die(web, 3)
+    post.sizes = Ailing()
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            post.look()
+    post.sizes = {}
+    assert [death.name for death in post.look().deaths] == ["web"]
+    assert post.look().deaths == ()
 
 
 def test_three_hundred_events_in_a_gap_cost_no_death(post: WatchPost) -> None:

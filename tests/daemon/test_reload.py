@@ -130,6 +130,16 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named(desk: Desk, caplog: p
     assert not desk.configuration.standing.awaits_restart
 
 
+def test_what_needs_a_restart_is_named_as_long_as_it_waits_for_one(desk: Desk) -> None:
+    changed = '[gpu]\nenabled = false\ninterval = "25s"\nowner_label = "team"\n[docker]\nhost = "unix:///other.sock"\n'
+    before = desk.settings
+    for hours in range(3):
+        assert desk.read(f'{changed}[host]\nname = "after-{hours}"\n')
+        assert (desk.settings.gpu.enabled, desk.settings.gpu.interval) == (before.gpu.enabled, before.gpu.interval)
+        assert desk.settings.gpu.owner_label == "team"
+        assert set(desk.configuration.standing.awaits_restart) == {"docker.host", "gpu.enabled", "gpu.interval"}
+
+
 def test_what_is_fixed_are_keys_that_exist() -> None:
     for fixed in FIXED:
         assert any(path[: len(fixed)] == fixed for path in KEYS)

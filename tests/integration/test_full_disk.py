@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
 CRASH = ["sh", "-c", "exit 3"]
+ILL = {"healthcheck": {"test": ["CMD", "false"], "interval": 200_000_000, "retries": 1}}
 HEALED_SECONDS = 60
 
 
@@ -58,8 +59,8 @@ def degraded(keeper: DaemonUnderTest) -> str:
     return str(keeper.status()["store"]["degraded"] or "")
 
 
-def crashes_told(keeper: DaemonUnderTest, name: str) -> int:
-    return sum(f"{name} crashed" in headline and "🟠" in headline for headline in keeper.headlines())
+def told(keeper: DaemonUnderTest, news: str) -> int:
+    return sum(news in headline and "🟠" in headline for headline in keeper.headlines())
 
 
 def test_a_disk_that_fills_up_under_it_is_told_and_loses_nothing(
@@ -80,10 +81,10 @@ def test_a_disk_that_fills_up_under_it_is_told_and_loses_nothing(
     keeper.start()
     engine.run(CRASH, name="sentinel")
     keeper.wait_for("container-crashed", "sentinel")
-    assert [crashes_told(keeper, name) for name in ("before", "while-full")] == [1, 1]
+    assert [told(keeper, f"{name} crashed") for name in ("before", "while-full")] == [1, 1]
 
 
-def test_a_disk_that_is_full_at_the_start_is_told_and_what_can_still_be_seen_is_told_again(
+def test_a_disk_that_is_full_at_the_start_is_told_and_what_is_still_true_or_can_be_seen_is_told_again(
     keeper: DaemonUnderTest, engine: PrivateEngine, disk: Path
 ) -> None:
     engine.run(CRASH, name="before")
@@ -91,16 +92,19 @@ def test_a_disk_that_is_full_at_the_start_is_told_and_what_can_still_be_seen_is_
     keeper.stop()
     fill(disk)
     engine.run(CRASH, name="absent")
+    engine.run(["sleep", "1000"], name="ill", config=ILL)
     keeper.start()
     keeper.wait_for("container-crashed", "absent", 60)
+    keeper.wait_for("container-unhealthy", "ill", 60)
     assert "cannot be written" in degraded(keeper)
-    keeper.kill()  # what it kept in memory is gone, but Docker still shows how that container ended
+    keeper.kill()  # what it kept in memory is gone, but Docker still shows how these containers ended and are
     keeper.start()
-    wait_until(lambda: crashes_told(keeper, "absent") == 2, "the crash to be told again", 60)
+    wait_until(lambda: told(keeper, "absent crashed") == 2, "the crash to be told again", 60)
+    wait_until(lambda: told(keeper, "ill is unhealthy") == 2, "what is still true to be told again", 60)
     keeper.stop()
     free(disk)
     keeper.start()
     assert not degraded(keeper)
     engine.run(CRASH, name="sentinel")
     keeper.wait_for("container-crashed", "sentinel")
-    assert crashes_told(keeper, "before") == 1, "what was committed is not lost"
+    assert told(keeper, "before crashed") == 1, "what was committed is not lost"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -15,7 +16,9 @@ import pytest
 
 from daemon.verbs import ALERTS, ALERTS_TEST, PLAN, STATUS
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.slack import HTML, RESET, SERVER_ERROR
+from tests.lab.receiver import Answer, Receiver
+from tests.lab.slack import HTML, RESET, Reply
+from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +27,34 @@ if TYPE_CHECKING:
     from tests.lab.slack import FakeSlack
 
 URL_LINE = re.compile(r'^webhook_url = "(.*)"$', re.MULTILINE)
+OURS = """
+[alertmanager]
+urls = ["{url}"]
+username = "keeper"
+password = "verysecret-password"
+slack_too = true
+[webhook]
+url = "{url}/verysecret-hook?key=verysecret-key"
+bearer_token = "verysecret-token"
+[heartbeat]
+url = "{url}/verysecret-heartbeat"
+"""
+LOGIN = base64.b64encode(b"keeper:verysecret-password").decode()
 IN_CONTAINERS = ("hunter2env", "hunter2label", "hunter2log", "hunter2bearer", "hunter2probe", "hunter2command")
 
 
 @pytest.fixture
-def keeper(engine: PrivateEngine, slack: FakeSlack, tmp_path: Path) -> Iterator[DaemonUnderTest]:
+def receiver() -> Iterator[Receiver]:
+    """Give a server that takes nothing, and shows what it was sent."""
+    with Receiver() as server:
+        server.answer = Answer(404, echoes=True)
+        yield server
+
+
+@pytest.fixture
+def keeper(engine: PrivateEngine, slack: FakeSlack, receiver: Receiver, tmp_path: Path) -> Iterator[DaemonUnderTest]:
     """Give a daemon that was handed the webhook's address in the environment, by somebody without a umask."""
-    daemon = DaemonUnderTest(tmp_path, engine, slack)
+    daemon = DaemonUnderTest(tmp_path, engine, slack, OURS.format(url=receiver.url))
     daemon.config.write_text(URL_LINE.sub("", daemon.config.read_text()))
     daemon._environment["SHIPKEEPER_SLACK__WEBHOOK_URL"] = slack.webhook_url
     before = os.umask(0)
@@ -59,6 +83,8 @@ def everything_shown(keeper: DaemonUnderTest) -> dict[str, str]:
     shown |= {str(path): path.read_bytes().decode("latin-1") for path in (keeper.folder / "state").iterdir()}
     for pid in (keeper.pid, *children_of(keeper.pid)):
         shown[f"arguments of {pid}"] = arguments_of(pid)
+    for pid in children_of(keeper.pid):
+        shown[f"environment of {pid}"] = environment_of(pid)
     shown["messages"] = json.dumps([post.payload for post in keeper.slack.posts])
     return shown | {"log": keeper.log.read_text()}
 
@@ -76,6 +102,14 @@ def arguments_of(pid: int) -> str:
         return "ended"
 
 
+def environment_of(pid: int) -> str:
+    """Give the environment of a process; a word for one that has ended, which shows none."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().decode() or "ended"
+    except (FileNotFoundError, ProcessLookupError):
+        return "ended"
+
+
 def assert_the_state_is_its_owners_alone_and_the_socket_its_groups(keeper: DaemonUnderTest) -> None:
     state = keeper.folder / "state"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.iterdir())}
@@ -84,13 +118,19 @@ def assert_the_state_is_its_owners_alone_and_the_socket_its_groups(keeper: Daemo
     assert stat.S_IMODE((keeper.folder / "control.sock").stat().st_mode) == 0o660
 
 
+def all_were_refused(keeper: DaemonUnderTest) -> bool:
+    """Tell whether Alertmanager, the webhook and who takes the heartbeat have all answered with an error."""
+    status = keeper.status()
+    errors = {sink["name"]: sink["last_error"] for sink in status["sinks"]}
+    return bool(errors["alertmanager"] and errors["webhook"] and status["heartbeat"]["last_error"])
+
+
 def assert_nothing_can_be_done_over_tcp(keeper: DaemonUnderTest) -> None:
-    address = re.findall(r"http://(127\.0\.0\.1:\d+)", keeper.log.read_text())[-1]
     paths = ("/", "/metrics", "/-/healthy", "/-/ready", "/-/reload", "/-/quit", STATUS, PLAN, ALERTS, ALERTS_TEST)
     answers = {}
     for path in paths:
         for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
-            connection = http.client.HTTPConnection(address, timeout=10)
+            connection = http.client.HTTPConnection(keeper.address, timeout=10)
             connection.request(method, path)
             answers[method, path] = connection.getresponse().status
             connection.close()
@@ -104,7 +144,8 @@ def test_no_door_is_open_and_no_secret_is_found_where_anybody_but_its_owner_look
     assert_the_state_is_its_owners_alone_and_the_socket_its_groups(keeper)
     assert_nothing_can_be_done_over_tcp(keeper)
     assert slack.posts == []
-    slack.fail(SERVER_ERROR, RESET, HTML)
+    secret_path = urlsplit(slack.webhook_url).path
+    slack.fail(Reply(500, f"Cannot POST {secret_path}".encode()), RESET, HTML)
     says = "echo 'password=hunter2log'; echo 'Authorization: Bearer hunter2bearer'; exit 3 # --token hunter2command"
     config = {"environment": {"API_TOKEN": "hunter2env"}, "labels": {"com.example.token": "hunter2label"}}
     engine.run(["sh", "-c", says], name="careless", config=config)
@@ -113,8 +154,10 @@ def test_no_door_is_open_and_no_secret_is_found_where_anybody_but_its_owner_look
     engine.run(["sleep", "1000"], name="ill", config={"healthcheck": check})
     keeper.wait_for("container-crashed", "password=***", 30)
     keeper.wait_for("container-unhealthy", "token=***", 30)
+    wait_until(lambda: all_were_refused(keeper), "every place to answer with what it was sent", 30)
     shown = everything_shown(keeper)
     assert len(shown) > 15
     assert [place for place, text in shown.items() if not text] == []
-    secrets = (urlsplit(slack.webhook_url).path, *IN_CONTAINERS)
+    assert "Cannot POST ***" in shown["status"] + shown[STATUS], "an answer is quoted, without its secrets"
+    secrets = (secret_path, "verysecret", LOGIN, *IN_CONTAINERS)
     assert [(secret, place) for place, text in shown.items() for secret in secrets if secret in text] == []

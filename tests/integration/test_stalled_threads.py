@@ -80,6 +80,8 @@ def test_the_watchdog_of_systemd_notices_whichever_thread_is_stalled(daemons: Ma
 def test_sigterm_ends_the_daemon_with_0_whichever_thread_is_stalled(daemons: Mapping[str, WatchedDaemon]) -> None:
     # The main thread is the one that hears the signal: stalled, it leaves the daemon to systemd's SIGKILL.
     asked = {name: daemon for name, daemon in daemons.items() if name != "shipkeeper"}
+    for daemon in asked.values():
+        daemon.notify.deafen()
     until = time.monotonic() + TIME_TO_END
     for daemon in asked.values():
         daemon.terminate()

@@ -23,6 +23,8 @@ class Answer:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     after_seconds: float = 0.0
+    echoes: bool = False
+    """True for one that shows the request, as pages of errors do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.receiver.take(Request(self.command, self.path, dict(self.headers), body))
         if answer.status is None:
             return
+        shown = f"Cannot {self.command} {self.path}\n{self.headers}".encode() if answer.echoes else answer.body
         with suppress(ConnectionError):
             self.send_response(answer.status)
-            for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+            for name, value in {"Content-Length": str(len(shown)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(shown)
 
     do_GET = do_POST  # noqa: N815  http.server looks for this name

@@ -122,6 +122,26 @@ def test_whoever_is_not_there_is_tried_again_and_the_reason_is_said_without_the_
     assert unknown == "http://no-such-host.invalid cannot be reached: its name cannot be resolved"
 
 
+@pytest.mark.parametrize("status", [302, 400, 404, 500])
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        Credentials(username="keeper", password=SecretStr("verysecret-password")),
+        Credentials(bearer_token=SecretStr("verysecret-token")),
+    ],
+    ids=["password", "token"],
+)
+def test_an_answer_that_shows_the_request_gives_no_secret_away(
+    receiver: Receiver, status: int, credentials: Credentials
+) -> None:
+    receiver.answer = Answer(status, echoes=True)
+    told = why(post(f"{receiver.url}/hooks/verysecret-path?key=verysecret-key&to=ops", credentials))
+    assert "Cannot POST ***" in told
+    assert "verysecret" not in told
+    [(_, login)] = [header.split() for header in credentials.headers().values()]
+    assert login[:12] not in told
+
+
 def test_an_answer_that_never_comes_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.alerts.http_call.READ_SECONDS", 0.1)
     receiver.answer = Answer(after_seconds=30)

@@ -57,6 +57,7 @@ MATCHERS = [
     (Matcher("alert", "!=", LOOP),),
     (Matcher("subject", "=~", "b|D.*"),),
 ]
+ALERTS = [(DOWN, ENGINE), *((alert, subject) for alert in (LOOP, UNHEALTHY, CRASHED) for subject in SUBJECTS)]
 BAD_NEWS = {NoticeKind.FIRED, NoticeKind.ESCALATED, NoticeKind.FLAPPING, NoticeKind.REMINDED}
 
 
@@ -66,7 +67,8 @@ class Stories(RuleBasedStateMachine):
 
     The daemon that lives through it is restarted, also in the middle of a delivery, its wall clock is set, and its
     sink fails; people silence alerts and take them on. `on` are the alerts that fire, `told` those that people are to
-    know of, and `heard` is what they know: the last news of each alert, with its episode.
+    know of, and `heard` is what they know: the last news of each alert, with its episode. `bad_for` is for how long
+    each of the others has had reason to fire, `well_for` for how long each of those that do has had none.
     """
 
     def __init__(self) -> None:
@@ -82,6 +84,7 @@ class Stories(RuleBasedStateMachine):
         self.told: set[str] = set()
         self.reports: dict[str, tuple[AlertState, ...]] = {}
         self.episodes: dict[str, int] = defaultdict(int)
+        self.bad_for: dict[str, timedelta | None] = defaultdict(lambda: None)
         self.well_for: dict[str, timedelta | None] = defaultdict(lambda: None)
         self.crashes: list[Occurrence] = []
 
@@ -117,7 +120,7 @@ class Stories(RuleBasedStateMachine):
                 found += [condition(each, alert, SUBJECTS[number]) for number, each in enumerate(verdicts) if each]
         self.story.present = frozenset(present) if docker else None
         self.steady += timedelta(seconds=seconds)
-        self.measure(found, seconds)
+        self.measure(found, seconds, docker=docker)
         ran = frozenset(RULES) if docker else frozenset({DOWN})
         telling = self.story.step(*found, after=seconds, ran=ran)
         self.store.write(partial(self.save, telling))
@@ -130,6 +133,10 @@ class Stories(RuleBasedStateMachine):
         for key in self.on:
             well_for = self.well_for[key]
             assert well_for is None or well_for < RULES[self.story.states[key].alert].clear, "its time is up"
+        self.forget_what_another_alert_speaks_for()
+        for alert, subject in ALERTS:
+            bad_for = self.bad_for[fingerprint(alert, subject)]
+            assert bad_for is None or bad_for < RULES[alert].hold, "it was to be told by now"
 
     def save(self, telling: Telling, connection: Connection) -> None:
         """Store what one round brought, as the watch does."""
@@ -139,22 +146,50 @@ class Stories(RuleBasedStateMachine):
             outbox.save_report(connection, written, ["slack"], self.steady)
             self.reports[written.key] = end.firing
 
-    def measure(self, found: list[Condition | Occurrence], seconds: int) -> None:
-        """Keep for how long each told alert has been well, by the plainest reading of the rules."""
+    def measure(self, found: list[Condition | Occurrence], seconds: int, *, docker: bool) -> None:
+        """Keep for how long each alert has been bad, or well again, by the plainest reading of the rules."""
         standing = {fingerprint(each.alert, each.subject): each.state for each in found if isinstance(each, Condition)}
         happened = defaultdict(set)
         for each in found:
             if isinstance(each, Occurrence):
                 happened[fingerprint(each.alert, each.subject)].add(each.key)
-        for key in self.on:
-            state = self.story.states[key]
-            is_container = state.subject != ENGINE
-            gone = is_container and self.story.present is not None and state.subject.key not in self.story.present
-            if standing.get(key) is BAD or happened[key] - {seen.key for seen in state.seen}:
-                self.well_for[key] = None
-            elif gone or standing.get(key) is OK:
-                before = self.well_for[key]
-                self.well_for[key] = NO_TIME if before is None else before + timedelta(seconds=seconds)
+        for alert, subject in ALERTS:
+            key = fingerprint(alert, subject)
+            verdict = standing.get(key)
+            state = self.story.states.get(key)
+            news = bool(happened[key] - {seen.key for seen in (state.seen if state else ())})
+            present = self.story.present
+            over = verdict is OK or (subject != ENGINE and present is not None and subject.key not in present)
+            if key in self.on:
+                if verdict is BAD or news:
+                    self.well_for[key] = None
+                elif over:
+                    self.well_for[key] = _longer(self.well_for[key], seconds)
+            elif alert == CRASHED:
+                self.wait_for_well(key, verdict, seconds, news=news, docker=docker)
+            elif verdict is BAD:
+                self.bad_for[key] = _longer(self.bad_for[key], seconds)
+            elif over:
+                self.bad_for[key] = None
+
+    def wait_for_well(
+        self, key: str, verdict: ConditionState | None, seconds: int, *, news: bool, docker: bool
+    ) -> None:
+        """Keep for how long a crash waits to be told: it stays true, unless all is well again by then."""
+        if news or (docker and self.bad_for[key] is not None):
+            self.bad_for[key] = _longer(self.bad_for[key], seconds)
+        if (self.bad_for[key] or NO_TIME) >= RULES[CRASHED].hold and verdict is OK:
+            self.bad_for[key] = None
+
+    def forget_what_another_alert_speaks_for(self) -> None:
+        """Let what is bad begin anew once nobody speaks for it; what is on has had its time."""
+        states = self.story.states.values()
+        speaking = {(state.alert, state.subject) for state in states if state.phase.active}
+        for alert, subject in ALERTS:
+            key = fingerprint(alert, subject)
+            speakers = RULES[alert].folded_into
+            if key in self.on or any((each, about) in speaking for each in speakers for about in (subject, ENGINE)):
+                self.bad_for[key] = None
 
     def judge(self, happening: Happening, ran: frozenset[str]) -> None:
         """Check one thing that became of an alert against all that came before it."""
@@ -168,6 +203,9 @@ class Stories(RuleBasedStateMachine):
             assert state.alert in ran, "nothing begins of what nobody looked at"
             down = self.story.states.get(fingerprint(DOWN, ENGINE))
             assert state.alert == DOWN or not (down and down.phase.active), "while it is down nothing else begins"
+            bad_for = self.bad_for[key]
+            assert bad_for is not None, "it fires only of what is bad, or has happened"
+            assert bad_for >= RULES[state.alert].hold, "not before its time"
             assert state.episode == self.episodes[key] + 1
             self.episodes[key] = state.episode
             self.well_for[key] = None
@@ -323,6 +361,11 @@ class Stories(RuleBasedStateMachine):
             alert_rule = RULES[state.alert]
             limit = {Phase.PENDING: alert_rule.hold, Phase.CLEARING: alert_rule.clear}.get(state.phase)
             assert state.timer < limit if limit else state.timer == NO_TIME
+
+
+def _longer(before: timedelta | None, seconds: int) -> timedelta:
+    """Count the time since the round before; the first round only begins."""
+    return NO_TIME if before is None else before + timedelta(seconds=seconds)
 
 
 Stories.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

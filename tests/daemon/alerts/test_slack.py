@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import example, given
@@ -203,9 +204,10 @@ def test_an_answer_that_does_not_come_is_tried_again(slack: FakeSlack) -> None:
 
 def test_the_url_is_never_logged_nor_said(slack: FakeSlack, caplog: pytest.LogCaptureFixture) -> None:
     url = slack.webhook_url
+    page = f"Cannot POST {urlsplit(url).path}".encode()
     with caplog.at_level(logging.DEBUG):
-        slack.fail(Reply(500, b"oops"), Reply(404, b"no_service"))
-        said = [sink(slack).send(MESSAGE) for _ in range(3)]
+        slack.fail(Reply(500, b"oops"), Reply(404, b"no_service"), Reply(404, page), Reply(502, page))
+        said = [sink(slack).send(MESSAGE) for _ in range(5)]
         odd_port = url.replace("127.0.0.1:", "127.0.0.1:notasecret")
         for broken in (f"{url} x", f"ftp{url}", "notasecret", odd_port):
             said += [SlackSink(SecretStr(broken)).send(MESSAGE)]

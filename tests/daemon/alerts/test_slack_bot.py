@@ -201,8 +201,8 @@ def test_a_deleted_message_can_be_neither_edited_nor_answered(slack: FakeSlack) 
 
 def test_the_token_is_never_logged_nor_said(slack: FakeSlack, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        slack.fail(SERVER_ERROR, refused("invalid_auth"), RESET, api(ok=True))
-        said: list[object] = [bot(slack).send(MESSAGE) for _ in range(5)]
+        slack.fail(SERVER_ERROR, refused("invalid_auth"), RESET, api(ok=True), refused(f"No such token: {TOKEN}"))
+        said: list[object] = [bot(slack).send(MESSAGE) for _ in range(6)]
         said.append(bot(slack, token=f"{TOKEN}\nX-Header: x").send(MESSAGE))
     assert "notasecret" not in caplog.text
     assert "notasecret" not in repr(said)
