@@ -79,8 +79,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture
 def host(case: Case) -> Iterator[PrivateEngine]:
     suite, arguments = ENGINES[case.engine]
-    inodes = 4000 if case.inodes else None
-    with PrivateEngine(suite, arguments=arguments, data_root_image_mb=240, data_root_inodes=inodes) as engine:
+    # Where inodes run out there is space enough, which must not be what is missing.
+    size, inodes = (480, 4000) if case.inodes else (240, None)
+    with PrivateEngine(suite, arguments=arguments, data_root_image_mb=size, data_root_inodes=inodes) as engine:
         yield engine
 
 
