@@ -39,6 +39,8 @@ _PATHS: Final = {
     SubjectKind.NETWORK: "/networks/{id}",
     SubjectKind.VOLUME: "/volumes/{id}",
 }
+_NO_ROOM: Final = "no space left on device"
+"""The words of ENOSPC, which an engine passes on."""
 _RESERVED_SPACE: Final = (1, 48)
 """Since then the floor is called `reserved-space`: an unknown name is dropped in silence, and then nothing stays."""
 
@@ -209,7 +211,8 @@ def _answer(status: int, reason: str, body: bytes) -> Answer:
         case _ if 400 <= status < 500:  # noqa: PLR2004  the range of "you may not"
             return Answer(Outcome.REFUSED, f"{status}: {_said(body, reason)}")
         case _:
-            return Answer(Outcome.FAILED, f"{status}: {_said(body, reason)}")
+            said = _said(body, reason)
+            return Answer(Outcome.FAILED, f"{status}: {said}", no_room=_NO_ROOM in said)
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from collectors.facts import EngineState
+from collectors.facts import EngineState, SubjectKind
 from daemon.backoff import Backoff
 from daemon.docker_writer import AbandonedError
 from daemon.errors import ShipkeeperError
@@ -434,13 +434,21 @@ class Executor:
         left = removal
         while len(left.tags) > 1:
             answer = self._writer.untag(left.tags[-1], self._recheck.api_version)
-            if answer.outcome not in {Outcome.REMOVED, Outcome.GONE}:
+            # On a full disk Docker takes it off before it fails to write that down: the next look tells.
+            if answer.outcome not in {Outcome.REMOVED, Outcome.GONE} and not answer.no_room:
                 return _halfway(removal, left, answer)
             left = left.without_last_tag()
             self._worker.beat()
             if objection := self._recheck.objection(left):
                 return _halfway(removal, left, objection)
-        return _halfway(removal, left, self._writer.remove(left.object, self._recheck.api_version))
+        answer = self._writer.remove(left.object, self._recheck.api_version)
+        if answer.no_room and left.object.kind is SubjectKind.IMAGE:
+            # The same of its last tag. Without one an image goes by deletions alone, for which no room is needed.
+            self._worker.beat()
+            answer = self._recheck.objection(left, forgotten=True) or self._writer.remove(
+                left.object, self._recheck.api_version
+            )
+        return _halfway(removal, left, answer)
 
     def _must_stop(self, order: _Order) -> str:
         """Say why the run may not go on; empty when it may."""

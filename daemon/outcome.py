@@ -74,6 +74,8 @@ class Answer:
     words: str = ""
     freed_bytes: int | None = None
     """What its filesystem had more afterwards, others' doings included; `None` where that was not measured."""
+    no_room: bool = False
+    """Docker failed because its disk has not one block or inode left for what it wants to write down."""
 
 
 def in_words(outcome: Outcome) -> str:

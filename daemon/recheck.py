@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from collectors.engine_api import ContainerSummary, EngineApi
-    from collectors.facts import Container, Facts, Filesystem, Image
+    from collectors.facts import Container, Facts, Filesystem, Image, ObjectRef
     from daemon.clock import Clock
     from daemon.rulebook import Rulebook
     from daemon.snapshot import Snapshot
@@ -58,8 +58,12 @@ class Recheck:
         """The version of the API that the last look settled on; empty before the first."""
         return self._api.api_version if self._api is not None else ""
 
-    def objection(self, removal: Removal) -> Answer | None:
-        """Say what speaks against this removal now; None when nothing does."""
+    def objection(self, removal: Removal, *, forgotten: bool = False) -> Answer | None:
+        """
+        Say what speaks against this removal now; None when nothing does.
+
+        An image whose last tag Docker has `forgotten`, unable to write that down, is judged as though it bore it.
+        """
         snapshot = self._snapshot()
         if snapshot is None:
             return Answer(Outcome.UNREAD, "there is no picture of this host at present; the log says why")
@@ -74,6 +78,8 @@ class Recheck:
             return Answer(Outcome.UNREAD, str(error))
         if facts is None:
             return Answer(Outcome.GONE)
+        if forgotten:
+            facts = _with_name(facts, removal.object)
         book = self._book()  # only now: another one may have come while Docker answered
         return _judged(book, replace(facts, protection=book.protection), removal)
 
@@ -170,6 +176,12 @@ def _with_images(facts: Facts, api: EngineApi, id_: str) -> Facts | None:
     if image is None:
         return None
     return replace(facts, images=_images(facts, ({**listed, id_: image}).values()))
+
+
+def _with_name(facts: Facts, ref: ObjectRef) -> Facts:
+    """Give an image without a tag the name that it was planned under."""
+    named = (replace(each, tags=(ref.name,)) if each.id == ref.id and not each.tags else each for each in facts.images)
+    return replace(facts, images=tuple(named))
 
 
 def _images(facts: Facts, listed: Iterable[Image]) -> tuple[Image, ...]:

@@ -13,6 +13,7 @@ from collectors.storage_facts import BuildPrune
 from daemon.outcome import Outcome
 from policies import relief, words
 from policies.bounds import ask
+from policies.gauges import Missing
 from policies.policy import Removal
 from policies.relief import Gain
 
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from daemon.outcome import Answer
     from daemon.recheck import Recheck
     from daemon.rulebook import Rulebook
-    from policies.gauges import Missing
 
 SETTLES: Final = timedelta(seconds=10)
-"""Docker deletes some of it after its answer: what falls short of what was expected is measured again for so long."""
+"""Docker deletes some of it after its answer: what may still come and matters is measured again for so long."""
 _SLICE_SECONDS: Final = 0.5
 _SHORT: Final = 0.5
 """Of what a removal was expected to free: with less it is measured again."""
@@ -113,6 +113,8 @@ class Relieving:
         self._begun = clock.monotonic()
         self._gains: list[Gain] = []
         self._claimed: int | None = None
+        self._missing = Missing()
+        """What the filesystem lacked before the removal that was made last."""
         self._before: Filesystem | None = None
         """The filesystem before the removal that was made last and has not been measured yet."""
         self._went = False
@@ -160,9 +162,10 @@ class Relieving:
         if policy is None or filesystem is None:
             return End.UNREAD
         bounds = book.bounds_of(relief.NAME)
-        if end := self._why_enough(policy.missing(filesystem, facts), filesystem, policy.timeout, bounds.max_bytes):
+        missing = policy.missing(filesystem, facts)
+        if end := self._why_enough(missing, filesystem, policy.timeout, bounds.max_bytes):
             return end
-        self._before = filesystem
+        self._before, self._missing = filesystem, missing
         return self._choice([each for each in ask(policy, facts, bounds) if isinstance(each, Removal)])
 
     def _why_enough(self, missing: Missing, filesystem: Filesystem, timeout: timedelta, max_bytes: int) -> End | None:
@@ -186,16 +189,29 @@ class Relieving:
         return End.EXHAUSTED
 
     def _gain(self, before: Filesystem) -> Gain:
-        """Measure what the last removal gave, again as long as it falls short of what was expected."""
+        """Measure what the last removal gave, again as long as more may come on which it depends what is done next."""
         until = self._clock.monotonic() + self._settles.total_seconds()
+        last: Gain | None = None
         while True:
             now = self._measure(self._mountpoint)
-            freed = now.available_bytes - before.available_bytes if now else 0
-            short = freed < _SHORT * (self._claimed or 0)
-            if not short or self._clock.monotonic() >= until:
-                inodes = (now.inodes_free or 0) - (before.inodes_free or 0) if now else 0
-                return Gain(claimed_bytes=self._claimed, bytes=freed, inodes=inodes)
+            gain = Gain(
+                claimed_bytes=self._claimed,
+                bytes=now.available_bytes - before.available_bytes if now else 0,
+                inodes=(now.inodes_free or 0) - (before.inodes_free or 0) if now else 0,
+            )
+            short = gain.bytes < _SHORT * (self._claimed or 0)
+            rises = gain != last and self._is_near(gain)
+            if not (short or rises) or self._clock.monotonic() >= until:
+                return gain
+            last = gain
             self._wait(_SLICE_SECONDS)
+
+    def _is_near(self, gain: Gain) -> bool:
+        """Tell whether the target is so near that the rest of this gain may reach it: else one too many would go."""
+        bytes_left, inodes_left = self._missing.bytes - gain.bytes, self._missing.inodes - gain.inodes
+        if bytes_left <= 0 and inodes_left <= 0:
+            return False
+        return bytes_left <= max(gain.bytes, self._claimed or 0) and inodes_left <= gain.inodes
 
 
 def _same(candidate: Removal, planned: Removal) -> bool:

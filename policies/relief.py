@@ -121,7 +121,8 @@ def _why_kept(image: Image, guard: Guard, want: Want) -> str | None:
 def _score(images: Sequence[Image], idle: Mapping[str, timedelta]) -> Callable[[Image], tuple[bool, bool, float, str]]:
     """Order images: those without a tag first, then what frees something, then by idle time and size."""
     by_idle = _ranks(images, lambda image: -idle[image.id].total_seconds())
-    by_size = _ranks(images, lambda image: -(image.unique_bytes or 0))
+    # By powers of two: images that are about as large differ by how they were packed, not in what they are worth.
+    by_size = _ranks(images, lambda image: -(image.unique_bytes or 0).bit_length())
 
     def score(image: Image) -> tuple[bool, bool, float, str]:
         rank = by_idle[image.id] + _SIZE_WEIGHT * by_size[image.id]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collectors.facts import Protection
 from daemon.docker_writer import DockerWriter
 from daemon.outcome import Outcome
 from daemon.plans import from_json, to_json
@@ -198,6 +199,56 @@ def test_a_container_that_comes_between_two_tags_stops_the_removal(deck: Deck) -
     assert outcomes(run) == {"bb:latest": Outcome.NOT_ELIGIBLE}
     assert run.steps[0].words == "in use: container fresh; without the tags bb:two by now"
     assert deck.engine.images[0]["RepoTags"] == ["bb:latest", "bb:one"]
+
+
+def test_on_a_disk_without_a_free_block_an_image_goes_although_docker_cannot_write_that_its_tag_is_gone(
+    deck: Deck,
+) -> None:
+    one, two = add(deck, "1", "app:1"), add(deck, "2", "app:2", "app:3")
+    plan = plan_of(deck)
+    deck.engine.no_room = True
+    run = deck.apply(plan)
+    assert outcomes(run) == {"app:1": Outcome.REMOVED, "app:2": Outcome.REMOVED}
+    assert deck.engine.deleted == [
+        f"/v1.51/images/{one}?noprune=1",
+        f"/v1.51/images/{one}?noprune=1",
+        "/v1.51/images/app:3?noprune=1",
+        f"/v1.51/images/{two}?noprune=1",
+    ]
+
+
+def test_on_a_disk_without_a_free_block_an_image_of_several_tags_goes_too(deck: Deck) -> None:
+    add(deck, "2", "app:1", "app:2", "app:3")
+    plan = plan_of(deck)
+    deck.engine.no_room = True
+    assert outcomes(deck.apply(plan)) == {"app:1": Outcome.REMOVED}
+    assert deck.engine.images == []
+
+
+@pytest.mark.parametrize("meanwhile", ["container", "tag", "label"])
+def test_an_image_whose_tag_docker_forgot_is_looked_at_again_as_if_it_bore_it(deck: Deck, meanwhile: str) -> None:
+    image = add(deck, "1", "app:1")
+    plan = plan_of(deck)
+    deck.engine.no_room = True
+
+    class Meanwhile(DockerWriter):
+        def remove(self, ref: Any, api_version: str) -> Any:
+            answer = super().remove(ref, api_version)
+            match meanwhile:
+                case "container":
+                    deck.engine.add("fresh", image_id=image)
+                case "tag":
+                    deck.engine.images[0]["RepoTags"].append("other:1")
+                case _:
+                    deck.adopt(protection=Protection(images=("app:*",)))
+            return answer
+
+    deck.with_writer(Meanwhile)
+    run = deck.apply(plan)
+    assert outcomes(run) == {"app:1": Outcome.NOT_ELIGIBLE}
+    assert len(deck.engine.deleted) == 1
+    said = {"container": "in use: container fresh", "tag": "it is called other:1 by now"}
+    assert run.steps[0].words == said.get(meanwhile, 'protected: [protect] images names "app:*"')
 
 
 @pytest.mark.parametrize("failing", [0, 1])

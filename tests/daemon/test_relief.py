@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.outcome import Outcome
+from daemon.outcome import Answer, Outcome
 from daemon.plans import make_plan
 from daemon.proposals import verdicts
+from daemon.relieving import SETTLES, End, Relieving
 from daemon.runs import RunState
 from policies.bounds import Bounds
 from policies.disk_pressure import DiskPressure
@@ -91,6 +92,34 @@ def test_what_is_shared_counts_once_its_last_sharer_is_left(disk: FullDisk) -> N
     disk.add("3", "c:1", layers={"base": 7, "c": 1})
     disk.now()
     assert [each.unique_bytes for each in disk.deck.recheck.look().images] == [8 * GIB]
+
+
+@pytest.mark.parametrize(("late", "removed"), [(0, 2), (4, 1)])
+def test_what_docker_deletes_late_is_awaited_where_it_may_be_enough(disk: FullDisk, late: int, removed: int) -> None:
+    fill(disk)
+    shown = plan(disk)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        disk.deck.clock.advance(seconds * SECOND)
+        disk.foreign -= late if len(waits) == 1 else 0
+
+    relieving = Relieving(
+        list(enumerate(shown.removals)),
+        recheck=disk.deck.recheck,
+        measure=lambda _: disk.now(),
+        book=lambda: disk.deck.post.watch.book,
+        clock=disk.deck.clock,
+        wait=wait,
+        settles=SETTLES,
+    )
+    for _, removal in relieving:
+        disk.deck.engine.remove(f"/images/{removal.object.id}", "")
+        relieving.note(Answer(Outcome.REMOVED))
+    outcome = relieving.outcome()
+    assert (outcome.removed, outcome.end) == (removed, End.TARGET)
+    assert len(waits) == 1, "nothing else is on its way once two looks agree, and what is enough is not awaited"
 
 
 def test_a_file_that_is_not_dockers_costs_no_more_than_three_images(disk: FullDisk) -> None:

@@ -32,6 +32,7 @@ HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\
 NOISE = b"\x00\xff\x17 220 ready when you are\r\n\r\n"
 """Two kinds of `babble`: of a web server that sits where an engine should, and of nobody that speaks HTTP."""
 _RING = 256
+_NO_ROOM = {"message": "write /data/image/overlay2/.tmp-repositories.json1109180067: no space left on device"}
 _BATCHES_PER_SECOND = 100
 _RELEASES = {
     "1.41": "20.10.24",
@@ -159,8 +160,9 @@ class ScriptedEngine:
     uses them), `last_tagged`, `logs`, `changes` and `stats` by id, `disk_usage` (JSON of
     its df, of which `usage_asked` notes the types that were asked for). `now` is its clock.
     Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
-    get no answer), `lost_answers` (patterns of changes that are done, and told to nobody), `slow` (seconds), `babble`
-    (bytes that every request gets instead of an answer).
+    get no answer), `no_room` (a full disk: no tag of an image can be taken off it until an image is deleted),
+    `lost_answers` (patterns of changes that are done, and told to nobody), `slow` (seconds), `babble` (bytes that
+    every request gets instead of an answer).
     Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE, and
     `pruned`, every prune of the build cache, as it was sent.
     """
@@ -191,6 +193,7 @@ class ScriptedEngine:
         self.statuses: dict[str, int] = {}
         self.slow = 0.0
         self.babble = b""
+        self.no_room = False
         self.hung_paths: set[str] = set()
         self.lost_answers: set[str] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -361,17 +364,27 @@ class ScriptedEngine:
         found = self._image(name)
         if found is None:
             return 404, {"message": f"no such image: {name}"}
-        if len(found["RepoTags"] or ()) > 1:
-            if found["Id"] != name:
-                found["RepoTags"].remove(name)
-                return 200, [{"Untagged": name}]
-            return 409, {"message": f"conflict: unable to delete {name}: image is referenced in multiple repositories"}
-        if any(each.image_id == found["Id"] for each in self.containers.values()):
-            return 409, {"message": f"conflict: unable to delete {name}: image is being used by a container"}
-        if any(each.get("ParentId") == found["Id"] for each in self.images):
-            return 409, {"message": f"conflict: unable to delete {name}: image has dependent child images"}
+        tags = found["RepoTags"] or []
+        if len(tags) > 1 and found["Id"] != name:
+            tags.remove(name)
+            return (500, _NO_ROOM) if self.no_room else (200, [{"Untagged": name}])
+        if conflict := self._conflict(found):
+            return 409, {"message": f"conflict: unable to delete {name}: {conflict}"}
+        if self.no_room and tags:  # as a real one: taken off in memory, then not written down
+            tags.clear()
+            return 500, _NO_ROOM
+        self.no_room = False
         self.images.remove(found)
         return 200, [{"Deleted": found["Id"]}]
+
+    def _conflict(self, image: Json) -> str:
+        """Say why an image cannot be removed; empty when it can."""
+        if len(image["RepoTags"] or ()) > 1:
+            return "image is referenced in multiple repositories"
+        if any(each.image_id == image["Id"] for each in self.containers.values()):
+            return "image is being used by a container"
+        has_child = any(each.get("ParentId") == image["Id"] for each in self.images)
+        return "image has dependent child images" if has_child else ""
 
     def _image(self, name: str) -> Json | None:
         """Find an image by its id or by one of its tags."""

@@ -66,6 +66,11 @@ def test_images_go_by_the_rank_of_their_idle_time_and_half_the_rank_of_what_only
     assert names(world(images=[young, old, large])) == ["large:1", "old:1", "y:1"]
 
 
+def test_images_that_are_about_as_large_go_by_their_idle_time_alone() -> None:
+    images = [pulled(f"app:{number}", idle=90 - number, size=(600 + number) * MIB) for number in range(6)]
+    assert names(world(images=images)) == [image.ref.name for image in images]
+
+
 def test_what_frees_nothing_by_itself_goes_last() -> None:
     shared, own = pulled("shared:1", idle=90, unique_bytes=0), pulled("own:1", idle=2, size=MIB)
     assert names(world(images=[shared, own])) == ["own:1", "shared:1"]
