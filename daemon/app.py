@@ -89,7 +89,7 @@ from daemon.outlet import outlet
 from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.recheck import Recheck
-from daemon.reload import Configuration
+from daemon.reload import Configuration, Reloads
 from daemon.rulebook import Rulebook
 from daemon.sampler import Sampler, Sources
 from daemon.sightings import Sightings
@@ -148,6 +148,8 @@ MAIN_BEATS = timedelta(seconds=5)
 CLOSING = timedelta(seconds=12)
 """For all threads together to end, and then for the process: with what is between, within 20 s of the signal."""
 CUT_OFF = timedelta(seconds=16)
+RELOAD_ENDS = timedelta(seconds=2)
+"""A reading of the configuration that is going on at the end is waited for so long."""
 
 
 class Part(Protocol):
@@ -624,11 +626,13 @@ def run(configuration: Configuration) -> int:
             watchdog.start()
             closing.callback(watchdog.close)
         notifier.ready(_status(app))
-        signal = _attend(app, notifier)
+        reloads = Reloads(partial(_reload, app, notifier))
+        signal = _attend(app, notifier, reloads)
         exit_code = 0 if signal else 1
         end_within(CUT_OFF, lambda: app.crew.hanging, exit_code)  # first: the log and systemd may be what hangs
         log.info("%s, stopping", f"{signal.name} received" if signal else f"the thread {app.crew.lost} is lost")
         notifier.stopping()
+        reloads.close(RELOAD_ENDS)
     return exit_code
 
 
@@ -641,14 +645,15 @@ def _greet(app: App) -> None:
         log.warning("standard output cannot be written (%s): alerts wait until it can be", error)
 
 
-def _attend(app: App, notifier: Notifier) -> Signals | None:
+def _attend(app: App, notifier: Notifier, reloads: Reloads) -> Signals | None:
     """Wait for the signal that ends the daemon, and say meanwhile how it is; None when a thread of it is lost."""
     while not app.crew.lost:
         app.beats.beat("main")
         notifier.status(_status(app))
+        reloads.tend()
         signal = await_signal(MAIN_BEATS)
         if signal is SIGHUP:
-            _reload(app, notifier)
+            reloads.ask()
         elif signal:
             return signal
     return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from daemon.crew import name_this_thread
 from daemon.errors import ConfigError
 from daemon.keys import KEYS, value_at
 from daemon.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from daemon.clock import Clock
@@ -49,8 +51,8 @@ class Configuration:
     """
     The settings in force, and how they stand.
 
-    `find` gives the file to read, or `None` for the defaults. Only the main thread reads it again; other
-    threads may look at `settings` and `standing`.
+    `find` gives the file to read, or `None` for the defaults. One thread at a time reads it again; any may look at
+    `settings` and `standing`.
     """
 
     settings: Settings
@@ -88,6 +90,39 @@ class Configuration:
         if waiting:
             log.warning("a restart is needed for: %s", ", ".join(self.standing.awaits_restart))
         return True
+
+
+class Reloads:
+    """
+    The reading on SIGHUP, beside the main thread: that hears SIGTERM, whatever a dead disk does to a reading.
+
+    For the main thread alone.
+    """
+
+    def __init__(self, reload: Callable[[], object]) -> None:
+        self._reload = reload
+        self._asked = False
+        self._thread: threading.Thread | None = None
+
+    def ask(self) -> None:
+        """Want one more reading, after the one that may be going on; never waits."""
+        self._asked = True
+
+    def tend(self) -> None:
+        """Begin the reading that was asked for, unless one is going on; never waits."""
+        if self._asked and not (self._thread and self._thread.is_alive()):
+            self._asked = False
+            self._thread = threading.Thread(target=self._read, name="reload", daemon=True)
+            self._thread.start()
+
+    def close(self, patience: timedelta) -> None:
+        """Wait for the reading that may be going on, within this time; begin none."""
+        if self._thread is not None:
+            self._thread.join(patience.total_seconds())
+
+    def _read(self) -> None:
+        name_this_thread("reload")
+        self._reload()
 
 
 def _changed(running: Settings, wanted: Settings) -> Iterator[KeyPath]:

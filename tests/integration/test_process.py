@@ -44,6 +44,16 @@ def test_it_ends_while_slack_hangs(keeper: DaemonUnderTest, engine: PrivateEngin
     slack.wait(lambda posts: any(post.reply.status == 200 and not post.reply.delay_seconds for post in posts))
 
 
+def test_it_ends_while_the_reading_of_its_configuration_hangs(keeper: DaemonUnderTest) -> None:
+    # A pipe that nobody writes into is to whoever opens it what a file on a dead network disk is.
+    keeper.config.unlink()
+    os.mkfifo(keeper.config, mode=0o600)
+    os.kill(keeper.pid, signal.SIGHUP)
+    status = Path(f"/proc/{keeper.pid}/task")
+    wait_until(lambda: "reload" in {(each / "comm").read_text().strip() for each in status.iterdir()}, "the reading")
+    assert keeper.stop() == 0
+
+
 def test_it_ends_while_events_rain(keeper: DaemonUnderTest, engine: PrivateEngine) -> None:
     for number in range(10):
         engine.run(["sh", "-c", "exit 3"], name=f"drop-{number}")
