@@ -82,10 +82,7 @@ def access(host: Host) -> Iterator[Finding]:
         yield ok(f"{user} may talk to the engine, by the group {group}")
         return
     what = f"{UNIT} runs as {user}, who is not in the group {group} that the engine's socket belongs to"
-    override = f"printf '[Service]\\nSupplementaryGroups={group}\\n' | sudo systemctl edit --stdin {UNIT}"
-    yield Finding(
-        Level.PROBLEM, what, (f"sudo usermod -aG {quote(group)} {quote(user)}", _RESTART, f"# or: {override}")
-    )
+    yield Finding(Level.PROBLEM, what, (f"sudo usermod -aG {quote(group)} {quote(user)}", _RESTART))
 
 
 def state_directory(host: Host) -> Iterator[Finding]:
@@ -94,7 +91,8 @@ def state_directory(host: Host) -> Iterator[Finding]:
     degraded = (_status(host).get("store") or {}).get("degraded")
     if degraded:
         what = f"what the daemon knows is in memory only: {degraded}"
-        yield Finding(Level.PROBLEM, what, ("df -h /var/lib/shipkeeper; df -i /var/lib/shipkeeper",))
+        path = quote("/var/lib/shipkeeper" if isinstance(ours.state, Unseen) or not ours.state else ours.state.path)
+        yield Finding(Level.PROBLEM, what, (f"df -h {path}; df -i {path}   # is there room", f"sudo ls -ld {path}"))
     if isinstance(ours.state, Unseen):
         yield unseen(ours.state.why)
     elif ours.state is None:

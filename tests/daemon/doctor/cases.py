@@ -165,8 +165,12 @@ CASES = (
         "engine-reachable",
         _PROBLEM,
         "is too old",
-        "# look at its log",
-        without_engine(EngineState.UNSUPPORTED, "Docker 19.03 is too old: it speaks API 1.40 at most"),
+        "# upgrade Docker",
+        without_engine(
+            EngineState.UNSUPPORTED,
+            "Docker 19.03 is too old: it speaks API 1.40 at most, Shipkeeper needs 1.41",
+            "upgrade Docker to 20.10 or newer",
+        ),
     ),
     Case(
         "engine-exposed",
@@ -603,8 +607,8 @@ CASES = (
         "state-directory",
         _PROBLEM,
         "what the daemon knows is in memory only: disk I/O error",
-        "df -h",
-        with_ours(status={"store": {"degraded": "disk I/O error"}}),
+        "df -h /srv/shipkeeper",
+        with_ours(status={"store": {"degraded": "disk I/O error"}}, state=replace(_STATE, path="/srv/shipkeeper")),
     ),
     Case(
         "sinks",
