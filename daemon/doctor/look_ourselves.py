@@ -6,10 +6,10 @@ import os
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.client import NoDaemonError, call
+from daemon.client import NoDaemonError, SilentDaemonError, call
 from daemon.config import Settings
 from daemon.doctor.checks.ourselves import UNIT
-from daemon.doctor.facts import Folder, Ourselves, Unseen
+from daemon.doctor.facts import Folder, Ourselves, Silent, Unseen
 from daemon.doctor.look import Look
 from daemon.doctor.look_host import groups_of, owner
 from daemon.errors import ConfigError, ShipkeeperError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from daemon.doctor.world import World
 
 _PATIENCE: Final = 8.0
+_ANSWER_WITHIN: Final = 5.0
+"""Seconds; a daemon that is well needs a few milliseconds."""
 _HOST: Final = "SHIPKEEPER_DOCKER__HOST"
 
 
@@ -81,11 +83,13 @@ def _for_service(environ: Mapping[str, str], unit: Mapping[str, str]) -> Mapping
     return environ
 
 
-def _status(control: Path) -> Seen[Mapping[str, Any] | None]:
+def _status(control: Path) -> Seen[Mapping[str, Any] | Silent | None]:
     try:
-        answer: Mapping[str, Any] = call(control, "GET", STATUS)
+        answer: Mapping[str, Any] = call(control, "GET", STATUS, _ANSWER_WITHIN)
     except NoDaemonError:
         return None
+    except SilentDaemonError as error:
+        return Silent(str(error))
     except ShipkeeperError as error:
         return Unseen(str(error).splitlines()[0])
     return answer

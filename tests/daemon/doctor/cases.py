@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 
 from collectors.facts import ContainerState, EngineState
 from collectors.gpu_facts import Gpu, GpuFault
-from daemon.doctor.facts import Address, Clock, Folder, GpuHost, Host, Process, SocketFile, Target, Unseen, User
+from daemon.doctor.facts import (
+    Address,
+    Clock,
+    Folder,
+    GpuHost,
+    Host,
+    Process,
+    Silent,
+    SocketFile,
+    Target,
+    Unseen,
+    User,
+)
 from daemon.doctor.finding import Level
 from tests.daemon.doctor.hosts import (
     GIB,
@@ -543,6 +555,24 @@ CASES = (
         "no daemon watches this host",
         "shipkeeper run",
         replace(with_ours(status=None), units={}),
+    ),
+    Case(
+        "service",
+        _PROBLEM,
+        "did not answer within 5 s",
+        "systemctl restart shipkeeper",
+        with_ours(status=Silent("the daemon at /run/shipkeeper/control.sock did not answer within 5 s; its log")),
+    ),
+    Case(
+        "service",
+        _PROBLEM,
+        "did not answer within 5 s",
+        "start it again",
+        replace(
+            with_ours(status=Silent("the daemon at /home/ada/control.sock did not answer within 5 s; its log")),
+            units={},
+        ),
+        "systemd does not run it",
     ),
     Case(
         "service",
