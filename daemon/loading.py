@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/shipkeeper/shipkeeper.toml")
 FILE_VARIABLE = "SHIPKEEPER_CONFIG"
+CREDENTIAL_STORE = Path("/etc/credstore")
+"""From where the shipped unit takes its credentials: root sees there what the service is shown."""
 
 _NOT_SETTINGS = frozenset({FILE_VARIABLE, "SHIPKEEPER_CACHE"})
 """Variables with our prefix that are no settings: the file's place, and the cache of the project's own tests."""
@@ -48,11 +50,16 @@ def config_file(option: Path | None, environ: Mapping[str, str], default: Path =
     return default
 
 
-def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read the settings, or raise ConfigError with everything that is wrong with them."""
+def load(file: Path | None, environ: Mapping[str, str], store: Path = CREDENTIAL_STORE) -> Settings:
+    """
+    Read the settings, or raise ConfigError with everything that is wrong with them.
+
+    Who is no service of systemd's is given the credentials in `store`, as far as they may be read: else root would be
+    told that a token is missing, which the service has.
+    """
     document = _Document.read(file) if file else _Document({})
     problems = [*document.exposed_secrets(), *_unknown_variables(environ)]
-    values = _Values(document.tables)
+    values = _Values(document.tables, store)
     problems += values.overlay(environ)
     try:
         settings = Settings.model_validate(values.tables)
@@ -72,7 +79,7 @@ def load_for_asking(file: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     document = _Document.read(file) if file else _Document({})
     asked = {key.variable for key in KEYS.values() if key.path[0] in _LEADING}
-    values = _Values({name: table for name, table in document.tables.items() if name in _LEADING})
+    values = _Values({name: table for name, table in document.tables.items() if name in _LEADING}, CREDENTIAL_STORE)
     problems = list(values.overlay({name: value for name, value in environ.items() if name in asked}))
     try:
         return Settings.model_validate(values.tables)
@@ -111,6 +118,7 @@ class _Values:
     """The tables of the file with everything that wins over them, and where each of those values came from."""
 
     tables: dict[str, Any]
+    store: Path
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def overlay(self, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -124,9 +132,9 @@ class _Values:
 
     def _read_secret(self, key: Key, environ: Mapping[str, str]) -> Iterator[Problem]:
         """Take a secret from its credential, else from the file that `<key>_file` names."""
-        credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), ".".join(key.path))
+        credential = self._credential(key, environ)
         named = value_at(self.tables, (*key.path[:-1], f"{key.path[-1]}_file"))
-        if credential.exists():
+        if credential:
             source = credential
         elif isinstance(named, str) and named.startswith("/"):
             source = Path(named)
@@ -140,6 +148,15 @@ class _Values:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no UTF-8 text, or no name of a file"
             yield Problem(f"{'.'.join(key.path)} from {source}", f"cannot be read: {why}")
+
+    def _credential(self, key: Key, environ: Mapping[str, str]) -> Path | None:
+        """Give the file of a secret's credential, if there is one and this user may know of it."""
+        name, folder = ".".join(key.path), environ.get("CREDENTIALS_DIRECTORY")
+        credential = Path(folder, name) if folder else self.store / f"shipkeeper.{name}"
+        try:
+            return credential if credential.exists() and (folder or os.access(credential, os.R_OK)) else None
+        except OSError:
+            return None
 
     def _set(self, key: Key, value: object, origin: str) -> None:
         table = self.tables

@@ -45,6 +45,7 @@ def test_prometheus_takes_the_lines_that_share_the_targets(tmp_path: Path) -> No
     (piece,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "targets").mkdir()
     (tmp_path / "prometheus.yml").write_text(piece)
-    command = [promtool(), "check", "config", tmp_path / "prometheus.yml"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [promtool(), "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

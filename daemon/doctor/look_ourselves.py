@@ -40,7 +40,7 @@ def configured(option: Path | None, world: World) -> tuple[Settings, str, Seen[s
     file = config_file(option, world.environ)
     name = str(file or "")
     try:
-        return load(file, world.environ), name, ""
+        return load(file, world.environ, world.root / "etc/credstore"), name, ""
     except ConfigError as error:
         host = world.environ.get(_HOST)
         try:

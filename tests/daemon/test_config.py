@@ -431,6 +431,16 @@ def test_the_bot_s_token_is_read_from_a_credential_and_is_a_secret(tmp_path: Pat
     assert "xoxb-1234567890" in settings.secrets()
 
 
+def test_outside_of_systemd_root_is_shown_what_the_service_is(tmp_path: Path) -> None:
+    (tmp_path / "shipkeeper.slack.token").write_text("xoxb-1234567890\n")
+    file = written(tmp_path, '[slack]\nchannel = "#alerts"\n')
+    assert load(file, {}, tmp_path).slack.has_bot
+    with pytest.raises(ConfigError, match="only root and the service can see"):
+        load(file, {}, tmp_path / "shipkeeper.slack.token" / "closed")
+    with pytest.raises(ConfigError, match="only root and the service can see"):
+        load(file, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, tmp_path)
+
+
 BOT = '[slack]\ntoken = "xoxb-1234567890"\nchannel = "#alerts"\n'
 
 
