@@ -335,6 +335,17 @@ def test_a_bad_configuration_is_not_tried_again_and_again(guest: Service) -> Non
 
 
 @pytest.mark.slow
+def test_a_daemon_that_ends_again_and_again_stays_down_after_five_starts(guest: Service) -> None:
+    guest.configure("[Service]\nType=exec\nExecStart=\nExecStart=/bin/sh -c 'exit 42'\nRestartSec=100ms", "ends.conf")
+    guest.guest.run("systemctl", "reset-failed", UNIT, check=False)
+    guest.guest.run("systemctl", "start", UNIT, check=False)
+    wait_until(lambda: guest.said("Start request repeated too quickly"), "the last start to be refused", 60)
+    assert guest.state()["ActiveState"] == "failed"
+    assert sum("status=42" in entry["MESSAGE"] for entry in guest.journal()) == 5
+    guest.configure("", "ends.conf")
+
+
+@pytest.mark.slow
 def test_a_secret_can_come_as_a_credential(guest: Service) -> None:
     secret, stored = "https://hooks.slack.com/services/T/B/notasecret", "/etc/credstore/shipkeeper.slack.webhook_url"
     guest.guest.shell(f"echo {secret} | install -D -m 600 /dev/stdin {stored}")
