@@ -212,7 +212,7 @@ class Slack(Section):
             raise ValueError('a token needs the channel to post to, for example channel = "#alerts"')
         if self.channel and not self.has_bot:
             raise ValueError(
-                "channel needs a token, and a credential of systemd's only root and the service can see; "
+                "channel needs a token (one that is a credential the service alone is shown); "
                 "a webhook posts where it was made for and nowhere else"
             )
         return self

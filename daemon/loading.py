@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/shipkeeper/shipkeeper.toml")
 FILE_VARIABLE = "SHIPKEEPER_CONFIG"
-CREDENTIAL_STORE = Path("/etc/credstore")
+CREDENTIAL_STORE = "etc/credstore"
 """From where the shipped unit takes its credentials: root sees there what the service is shown."""
 
 _NOT_SETTINGS = frozenset({FILE_VARIABLE, "SHIPKEEPER_CACHE"})
@@ -50,12 +50,11 @@ def config_file(option: Path | None, environ: Mapping[str, str], default: Path =
     return default
 
 
-def load(file: Path | None, environ: Mapping[str, str], store: Path = CREDENTIAL_STORE) -> Settings:
+def load(file: Path | None, environ: Mapping[str, str], store: Path | None = None) -> Settings:
     """
     Read the settings, or raise ConfigError with everything that is wrong with them.
 
-    Who is no service of systemd's is given the credentials in `store`, as far as they may be read: else root would be
-    told that a token is missing, which the service has.
+    Of the credentials in `store` those stand in that systemd would show its service, as far as they may be read.
     """
     document = _Document.read(file) if file else _Document({})
     problems = [*document.exposed_secrets(), *_unknown_variables(environ)]
@@ -70,6 +69,16 @@ def load(file: Path | None, environ: Mapping[str, str], store: Path = CREDENTIAL
     return settings
 
 
+def load_for_judging(file: Path | None, environ: Mapping[str, str], root: Path = Path("/")) -> Settings:
+    """
+    Read the settings as the service would, for somebody who wants to know about them. Raises ConfigError.
+
+    Root is shown the credentials that the unit takes from the store: else a token would be missing that the service
+    has. A daemon that is started by hand gets none of them: it is not to write where the service does.
+    """
+    return load(file, environ, root / CREDENTIAL_STORE if file == DEFAULT_FILE else None)
+
+
 def load_for_asking(file: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     Read only what leads to a running daemon: the tables `[control]` and `[state]`, the rest as by default.
@@ -79,7 +88,7 @@ def load_for_asking(file: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     document = _Document.read(file) if file else _Document({})
     asked = {key.variable for key in KEYS.values() if key.path[0] in _LEADING}
-    values = _Values({name: table for name, table in document.tables.items() if name in _LEADING}, CREDENTIAL_STORE)
+    values = _Values({name: table for name, table in document.tables.items() if name in _LEADING})
     problems = list(values.overlay({name: value for name, value in environ.items() if name in asked}))
     try:
         return Settings.model_validate(values.tables)
@@ -118,7 +127,7 @@ class _Values:
     """The tables of the file with everything that wins over them, and where each of those values came from."""
 
     tables: dict[str, Any]
-    store: Path
+    store: Path | None = None
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def overlay(self, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -151,12 +160,12 @@ class _Values:
 
     def _credential(self, key: Key, environ: Mapping[str, str]) -> Path | None:
         """Give the file of a secret's credential, if there is one and this user may know of it."""
-        name, folder = ".".join(key.path), environ.get("CREDENTIALS_DIRECTORY")
-        credential = Path(folder, name) if folder else self.store / f"shipkeeper.{name}"
-        try:
-            return credential if credential.exists() and (folder or os.access(credential, os.R_OK)) else None
-        except OSError:
-            return None
+        name, shown = ".".join(key.path), environ.get("CREDENTIALS_DIRECTORY")
+        if shown or not self.store:
+            credential = Path(shown or "/nonexistent", name)
+            return credential if credential.exists() else None
+        stored = self.store / f"shipkeeper.{name}"
+        return stored if os.access(stored, os.R_OK) else None
 
     def _set(self, key: Key, value: object, origin: str) -> None:
         table = self.tables

@@ -13,7 +13,7 @@ from daemon.doctor.facts import Folder, Ourselves, Silent, Unseen
 from daemon.doctor.look import Look
 from daemon.doctor.look_host import groups_of, owner
 from daemon.errors import ConfigError, ShipkeeperError
-from daemon.loading import config_file, load
+from daemon.loading import config_file, load_for_judging
 from daemon.verbs import STATUS
 from daemon.web.holder import holder, taken
 
@@ -40,7 +40,7 @@ def configured(option: Path | None, world: World) -> tuple[Settings, str, Seen[s
     file = config_file(option, world.environ)
     name = str(file or "")
     try:
-        return load(file, world.environ, world.root / "etc/credstore"), name, ""
+        return load_for_judging(file, world.environ, world.root), name, ""
     except ConfigError as error:
         host = world.environ.get(_HOST)
         try:
