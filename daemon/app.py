@@ -79,7 +79,7 @@ from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
 from daemon.ledger import Ledger
 from daemon.lifecycle import await_signal, block_signals, end_within
-from daemon.loading import config_file, load
+from daemon.loading import config_file, load, load_for_judging
 from daemon.log_sizes import EVERY as LOGS_EVERY
 from daemon.log_sizes import LogLane
 from daemon.logs import set_up_logging
@@ -702,7 +702,8 @@ def main() -> int:
     sys.stdout, sys.stderr = outlet(sys.stdout), outlet(sys.stderr)
     try:
         find = partial(config_file, arguments.config, os.environ)
-        configuration = Configuration(load(find(), os.environ), find, os.environ, SystemClock())
+        read = load_for_judging if arguments.plan_json else load  # a plan for a service that does not run
+        configuration = Configuration(read(find(), os.environ), find, os.environ, SystemClock())
         _set_up_logging(configuration)
         if arguments.once or arguments.plan_json:
             return run_once(configuration, plan_json=arguments.plan_json)

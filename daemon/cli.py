@@ -28,7 +28,7 @@ from daemon.doctor.world import World
 from daemon.errors import ShipkeeperError
 from daemon.lines import BAD, Line
 from daemon.live import show_live
-from daemon.loading import config_file, load
+from daemon.loading import config_file, load_for_judging
 from daemon.overview import overview
 from daemon.plans import from_json, plan_lines
 from daemon.run_lines import run_lines, step_lines, went_well
@@ -77,7 +77,7 @@ def run(
 def check_config(context: typer.Context, config: Config = None) -> None:
     """Say what the configuration switches on and off, and everything that is wrong with it."""
     file = config_file(config or context.obj, os.environ)
-    settings = load(file, os.environ)
+    settings = load_for_judging(file, os.environ)
     access = Access(settings.web.config_file, SystemClock())
     access.open()
     for line in overview(settings, file, os.environ, os.geteuid(), web=access.overview):

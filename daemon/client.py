@@ -20,11 +20,15 @@ class NoDaemonError(ShipkeeperError):
     """Nothing answers at the control socket."""
 
 
+class SilentDaemonError(ShipkeeperError):
+    """Something listens at the control socket, and gives no answer."""
+
+
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("shipkeeper", timeout=_PATIENCE)
+    def __init__(self, path: Path, patience: float) -> None:
+        super().__init__("shipkeeper", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
@@ -34,9 +38,13 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def call(control_socket: Path, method: str, path: str) -> Any:
-    """Make one call and give its JSON; NoDaemonError when no daemon runs, ShipkeeperError when it refuses."""
-    connection = _Connection(control_socket)
+def call(control_socket: Path, method: str, path: str, patience: float = _PATIENCE) -> Any:
+    """
+    Make one call and give its JSON; ShipkeeperError when it refuses.
+
+    NoDaemonError when no daemon runs, SilentDaemonError when it ends or `patience` does before the answer is there.
+    """
+    connection = _Connection(control_socket, patience)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -52,8 +60,12 @@ def call(control_socket: Path, method: str, path: str) -> Any:
             "  cure: sudo usermod -aG shipkeeper $USER, then log in again; or use sudo"
         ) from error
     except TimeoutError as error:
-        raise ShipkeeperError(
-            f"the daemon at {control_socket} did not answer within {_PATIENCE:.0f} s; its log tells more"
+        raise SilentDaemonError(
+            f"the daemon at {control_socket} did not answer within {patience:.0f} s; its log tells more"
+        ) from error
+    except ConnectionError as error:
+        raise SilentDaemonError(
+            f"the daemon at {control_socket} ended before it had answered; its log tells why"
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ShipkeeperError(f"what answers at {control_socket} is no shipkeeper: {error!r}") from error

@@ -209,7 +209,10 @@ class Slack(Section):
         if self.has_bot and not self.channel:
             raise ValueError('a token needs the channel to post to, for example channel = "#alerts"')
         if self.channel and not self.has_bot:
-            raise ValueError("channel needs a token; a webhook posts where it was made for and nowhere else")
+            raise ValueError(
+                "channel needs a token (one that is a credential the service alone is shown); "
+                "a webhook posts where it was made for and nowhere else"
+            )
         return self
 
 

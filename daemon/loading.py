@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/shipkeeper/shipkeeper.toml")
 FILE_VARIABLE = "SHIPKEEPER_CONFIG"
+CREDENTIAL_STORE = "etc/credstore"
+"""From where the shipped unit takes its credentials: root sees there what the service is shown."""
 
 _NOT_SETTINGS = frozenset({FILE_VARIABLE, "SHIPKEEPER_CACHE"})
 """Variables with our prefix that are no settings: the file's place, and the cache of the project's own tests."""
@@ -48,11 +50,15 @@ def config_file(option: Path | None, environ: Mapping[str, str], default: Path =
     return default
 
 
-def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read the settings, or raise ConfigError with everything that is wrong with them."""
+def load(file: Path | None, environ: Mapping[str, str], store: Path | None = None) -> Settings:
+    """
+    Read the settings, or raise ConfigError with everything that is wrong with them.
+
+    Of the credentials in `store` those stand in that systemd would show its service, as far as they may be read.
+    """
     document = _Document.read(file) if file else _Document({})
     problems = [*document.exposed_secrets(), *_unknown_variables(environ)]
-    values = _Values(document.tables)
+    values = _Values(document.tables, store)
     problems += values.overlay(environ)
     try:
         settings = Settings.model_validate(values.tables)
@@ -61,6 +67,16 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigError(report(file, problems))
     return settings
+
+
+def load_for_judging(file: Path | None, environ: Mapping[str, str], root: Path = Path("/")) -> Settings:
+    """
+    Read the settings as the service would, for somebody who wants to know about them. Raises ConfigError.
+
+    Root is shown the credentials that the unit takes from the store: else a token would be missing that the service
+    has. A daemon that is started by hand gets none of them: it is not to write where the service does.
+    """
+    return load(file, environ, root / CREDENTIAL_STORE if file == DEFAULT_FILE else None)
 
 
 def load_for_asking(file: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -111,6 +127,7 @@ class _Values:
     """The tables of the file with everything that wins over them, and where each of those values came from."""
 
     tables: dict[str, Any]
+    store: Path | None = None
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def overlay(self, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -124,9 +141,9 @@ class _Values:
 
     def _read_secret(self, key: Key, environ: Mapping[str, str]) -> Iterator[Problem]:
         """Take a secret from its credential, else from the file that `<key>_file` names."""
-        credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), ".".join(key.path))
+        credential = self._credential(key, environ)
         named = value_at(self.tables, (*key.path[:-1], f"{key.path[-1]}_file"))
-        if credential.exists():
+        if credential:
             source = credential
         elif isinstance(named, str) and named.startswith("/"):
             source = Path(named)
@@ -140,6 +157,15 @@ class _Values:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no UTF-8 text, or no name of a file"
             yield Problem(f"{'.'.join(key.path)} from {source}", f"cannot be read: {why}")
+
+    def _credential(self, key: Key, environ: Mapping[str, str]) -> Path | None:
+        """Give the file of a secret's credential, if there is one and this user may know of it."""
+        name, shown = ".".join(key.path), environ.get("CREDENTIALS_DIRECTORY")
+        if shown or not self.store:
+            credential = Path(shown or "/nonexistent", name)
+            return credential if credential.exists() else None
+        stored = self.store / f"shipkeeper.{name}"
+        return stored if os.access(stored, os.R_OK) else None
 
     def _set(self, key: Key, value: object, origin: str) -> None:
         table = self.tables

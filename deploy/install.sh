@@ -179,7 +179,11 @@ if [ -n "$dry" ] && [ ! -e "$release/whole" ]; then
     exit 0
 fi
 
-said=$(STATE_DIRECTORY=/var/lib/shipkeeper "$release/bin/shipkeeper" check-config) ||
+mkdir -m 700 "$scratch/credentials" # as systemd will show them to the service
+for secret in /etc/credstore/shipkeeper.*; do
+    [ ! -e "$secret" ] || ln -s "$secret" "$scratch/credentials/${secret##*/shipkeeper.}"
+done
+said=$(CREDENTIALS_DIRECTORY=$scratch/credentials STATE_DIRECTORY=/var/lib/shipkeeper "$release/bin/shipkeeper" check-config) ||
     fail "this version refuses the configuration; nothing was started or stopped" "mend it as said above, then try again"
 state=$(printf '%s\n' "$said" | sed -n 's/^state  *//p')
 

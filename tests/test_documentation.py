@@ -44,6 +44,11 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert set(PAGES) - decisions <= reached
 
 
+def test_the_index_names_every_page() -> None:
+    named = {(DOCS / target).resolve() for target, _ in LINK.findall((DOCS / "README.md").read_text()) if target}
+    assert set(DOCS.glob("*.md")) - {DOCS / "README.md"} <= named
+
+
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if not page.match("docs/decisions/*")], ids=lambda page: page.name
 )

@@ -45,6 +45,7 @@ def move_folder(old: str, new: str) -> tuple[str, ...]:
     source, target = quote(old.rstrip("/") + "/"), quote(new.rstrip("/") + "/")
     return (
         f"sudo findmnt -R {quote(old)}   # has to show nothing mounted below it: stop what still runs",
+        "command -v rsync || sudo apt-get install rsync",
         f"sudo mkdir -p {target}",
         f"sudo rsync -aHAXS --numeric-ids {source} {target}",
         f"sudo rsync -aHAXS --numeric-ids --delete --dry-run --itemize-changes {source} {target}   # prints nothing",

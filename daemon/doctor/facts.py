@@ -17,6 +17,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Silent:
+    """A daemon that is there and gives no answer, and how that showed, in words."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unseen:
     """What could not be looked at, and why, in words."""
 
@@ -171,7 +178,7 @@ class Ourselves:
     """Empty where there is none, and the defaults hold."""
     config_problem: Seen[str]
     """What is wrong with the configuration; empty if nothing is."""
-    status: Seen[Mapping[str, Any] | None]
+    status: Seen[Mapping[str, Any] | Silent | None]
     """The running daemon's answer to `/status`; `None` if no daemon runs."""
     state: Seen[Folder | None]
     """The folder of what must not be lost; `None` if it is not there yet."""

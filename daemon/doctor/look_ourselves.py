@@ -6,14 +6,14 @@ import os
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.client import NoDaemonError, call
+from daemon.client import NoDaemonError, SilentDaemonError, call
 from daemon.config import Settings
 from daemon.doctor.checks.ourselves import UNIT
-from daemon.doctor.facts import Folder, Ourselves, Unseen
+from daemon.doctor.facts import Folder, Ourselves, Silent, Unseen
 from daemon.doctor.look import Look
 from daemon.doctor.look_host import groups_of, owner
 from daemon.errors import ConfigError, ShipkeeperError
-from daemon.loading import config_file, load
+from daemon.loading import config_file, load_for_judging
 from daemon.verbs import STATUS
 from daemon.web.holder import holder, taken
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from daemon.doctor.world import World
 
 _PATIENCE: Final = 8.0
+_ANSWER_WITHIN: Final = 5.0
+"""Seconds; a daemon that is well needs a few milliseconds."""
 _HOST: Final = "SHIPKEEPER_DOCKER__HOST"
 
 
@@ -38,7 +40,7 @@ def configured(option: Path | None, world: World) -> tuple[Settings, str, Seen[s
     file = config_file(option, world.environ)
     name = str(file or "")
     try:
-        return load(file, world.environ), name, ""
+        return load_for_judging(file, world.environ, world.root), name, ""
     except ConfigError as error:
         host = world.environ.get(_HOST)
         try:
@@ -81,11 +83,13 @@ def _for_service(environ: Mapping[str, str], unit: Mapping[str, str]) -> Mapping
     return environ
 
 
-def _status(control: Path) -> Seen[Mapping[str, Any] | None]:
+def _status(control: Path) -> Seen[Mapping[str, Any] | Silent | None]:
     try:
-        answer: Mapping[str, Any] = call(control, "GET", STATUS)
+        answer: Mapping[str, Any] = call(control, "GET", STATUS, _ANSWER_WITHIN)
     except NoDaemonError:
         return None
+    except SilentDaemonError as error:
+        return Silent(str(error))
     except ShipkeeperError as error:
         return Unseen(str(error).splitlines()[0])
     return answer

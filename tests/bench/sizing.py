@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import TYPE_CHECKING
 
-from tests.bench.figures import Chapter, Figure
+from tests.bench.figures import MIB, Chapter, Figure
 from tests.bench.fleet import start_fleet
 from tests.bench.subject import Subject
 from tests.lab.prometheus import Prometheus
@@ -25,6 +26,8 @@ _SETTLE_SECONDS = 90.0
 _WORK = (
     "while :; do dd if=/dev/urandom of=/tmp/work bs=4k count=$((RANDOM % 200)) 2>/dev/null; sleep $((RANDOM % 7)); done"
 )
+_HOSTS = 40
+"""As which the one host is scraped: enough series for the memory of each to show beside the server's own."""
 _BLOCK_SAMPLES = 2 * 3600 // _EVERY_SECONDS
 """Of each series, in a block as Prometheus writes them."""
 
@@ -44,6 +47,7 @@ def measure(engine: PrivateEngine, webhook_url: str, containers: int, minutes: i
                 Figure("series without any container", _series(empty), ""),
                 Figure("series with them", _series(full), ""),
                 Figure("series of each container", (_series(full) - _series(empty)) / containers, ""),
+                Figure("the same without cAdvisor's names", (_native(full) - _native(empty)) / containers, ""),
                 Figure("page", len(gzip.decompress(packed)) / 1024, "KiB"),
                 Figure("page, gzipped", len(packed) / 1024, "KiB"),
                 Figure("page, gzipped, of each series", len(packed) / _series(full), "B"),
@@ -56,25 +60,34 @@ def _series(page: str) -> int:
     return sum(1 for line in page.splitlines() if line and not line.startswith("#"))
 
 
+def _native(page: str) -> int:
+    return _series(re.sub(r"(?m)^container_.*\n", "", page))
+
+
 def _stored(engine: PrivateEngine, address: str, minutes: int) -> Chapter:
     """Weigh a block with all that was scraped; a whole one of two hours has more samples for the same index."""
     with (
         TemporaryDirectory(prefix="shipkeeper-bench-") as folder,
-        Prometheus(Path(folder), address, engine.bond, f"  scrape_interval: {_EVERY_SECONDS}s\n") as prometheus,
+        Prometheus(
+            Path(folder), address, engine.bond, f"  scrape_interval: {_EVERY_SECONDS}s\n", hosts=_HOSTS
+        ) as prometheus,
     ):
+        bare = prometheus.resident_bytes()
         Event().wait(minutes * 60)
+        resident = prometheus.resident_bytes()
         (meta,) = prometheus.snapshot().glob("*/meta.json")
         stats = json.loads(meta.read_text())["stats"]
         chunks = sum(file.stat().st_size for file in (meta.parent / "chunks").iterdir())
         index = (meta.parent / "index").stat().st_size
-        memory = prometheus.query("process_resident_memory_bytes")
     samples, series = stats["numSamples"], stats["numSeries"]
     return Chapter(
         f"{minutes} min of it in Prometheus, every {_EVERY_SECONDS} s",
-        f"{series} series, {samples} samples, {samples / series:.0f} of each; {len(memory)} targets",
+        f"scraped as {_HOSTS} hosts: {series} series, {samples} samples, {samples / series:.0f} of each",
         (
             Figure("chunks of a sample", chunks / samples, "B"),
             Figure("index of a series", index / series, "B"),
             Figure("both, in a block of two hours", chunks / samples + index / series / _BLOCK_SAMPLES, "B"),
+            Figure("memory of the server by itself", bare / MIB, "MiB"),
+            Figure("memory of each series", (resident - bare) / series / 1024, "KiB"),
         ),
     )

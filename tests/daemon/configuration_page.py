@@ -41,7 +41,8 @@ underscores, a hyphen as one: `SHIPKEEPER_DOCKER__HOST`, `SHIPKEEPER_ALERTS__RUL
 false and lists are written there as JSON.
 
 **Secrets** stand in a file of their own that only its owner may read (`…_file`), or are a systemd credential named by
-the key's path (`slack.webhook_url`). A file that others may read is refused.
+the key's path (`slack.webhook_url`), which the shipped unit takes from `/etc/credstore/shipkeeper.slack.webhook_url`;
+there `check-config` and `doctor` see it, too, as root. A file that others may read is refused.
 
 **Taking a change over.** `systemctl reload shipkeeper`, or SIGHUP. A bad file changes nothing and is named in the
 log, in `status` and in `shipkeeper_config_last_reload_successful`. `[state]`, `[control]`, `[docker]`, `[web]

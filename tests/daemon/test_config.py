@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from daemon.config import CLEANUPS, JUDGES, OFF, Settings
 from daemon.errors import ConfigError
 from daemon.keys import KEYS
-from daemon.loading import config_file, load
+from daemon.loading import CREDENTIAL_STORE, config_file, load, load_for_judging
 from policies.catalogue import BY_NAME
 from policies.containers import ExitedContainers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "shipkeeper.toml"
 WEBHOOK = "https://hooks.slack.com/services/T000/B000/verysecret"
@@ -432,6 +432,25 @@ def test_the_bot_s_token_is_read_from_a_credential_and_is_a_secret(tmp_path: Pat
     settings = load(written(tmp_path, '[slack]\nchannel = "#alerts"\n'), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.slack.has_bot
     assert "xoxb-1234567890" in settings.secrets()
+
+
+def test_who_judges_the_configuration_is_shown_the_credentials_of_the_service_and_a_daemon_by_hand_is_not(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / CREDENTIAL_STORE
+    store.mkdir(parents=True)
+    (store / "shipkeeper.slack.token").write_text("xoxb-1234567890\n")
+    file = written(tmp_path, '[slack]\nchannel = "#alerts"\n')
+    assert load(file, {}, store).slack.has_bot
+    not_shown: tuple[Callable[[], Settings], ...] = (
+        lambda: load(file, {}),
+        lambda: load(file, {}, tmp_path / "another"),
+        lambda: load(file, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, store),
+        lambda: load_for_judging(file, {}, tmp_path),  # it is not the service's file
+    )
+    for read in not_shown:
+        with pytest.raises(ConfigError, match="the service alone is shown"):
+            read()
 
 
 BOT = '[slack]\ntoken = "xoxb-1234567890"\nchannel = "#alerts"\n'

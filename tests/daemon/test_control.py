@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon.client import NoDaemonError, call
+from daemon.client import NoDaemonError, SilentDaemonError, call
 from daemon.control import ControlServer, role_of
 from daemon.errors import ShipkeeperError
 from daemon.verbs import ALERTS_TEST, APPLY, PLAN, STATUS, Role, Verb, verb_table
@@ -229,6 +229,25 @@ def test_something_else_at_the_socket_is_told(tmp_path: Path) -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         assert "is no shipkeeper" in refused(path, "GET", STATUS)
+        thread.join()
+
+
+def test_a_daemon_that_ends_before_it_answers_and_one_that_never_does_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(SilentDaemonError, match="did not answer within"):
+            call(path, "GET", STATUS, patience=0.05)
+
+        def end() -> None:
+            for _ in range(2):  # the first is the one that gave up
+                other.accept()[0].close()
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        with pytest.raises(SilentDaemonError, match="ended before it had answered"):
+            call(path, "GET", STATUS)
         thread.join()
 
 

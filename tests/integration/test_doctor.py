@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import subprocess
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.doctor.checks.daemon_json import daemon_json
+from daemon.doctor.cures import move_folder
 from daemon.doctor.facts import Process, TextFile
 from daemon.doctor.finding import Level
 from tests.daemon.doctor.hosts import ENGINE, WELL
@@ -181,6 +183,41 @@ def test_the_cure_for_logs_without_end_cures_them(tmp_path: Path) -> None:
         assert json.loads(engine.daemon_json.read_text()) == {"debug": False, "log-driver": "local"}
         engine.restart()
         assert doctor(engine.docker_host, tmp_path).one("log-rotation")[0] == "ok"
+
+
+@pytest.mark.slow
+def test_the_lines_that_move_a_data_root_keep_what_layers_are_made_of_and_see_what_differs(tmp_path: Path) -> None:
+    old, new = tmp_path / "old root", tmp_path / "disk" / "docker"
+    (layer := old / "layer").mkdir(parents=True)
+    (file := layer / "file").write_text("content")
+    os.link(file, layer / "linked")
+    os.setxattr(file, "trusted.overlay.origin", b"kept")
+    os.mknod(layer / "whiteout", 0o600 | stat.S_IFCHR, os.makedev(0, 0))
+    with (layer / "sparse").open("wb") as sparse:
+        sparse.truncate(64 << 20)
+    os.chown(layer, 100_000, 4242)
+    layer.chmod(0o710)
+    mounted, _, make, copy, compare, set_aside = (line.replace("sudo ", "") for line in move_folder(str(old), str(new)))
+    for line in (make, copy):
+        assert shell(line) == ""
+    moved = new / "layer"
+    assert (moved.stat().st_uid, moved.stat().st_gid, stat.S_IMODE(moved.stat().st_mode)) == (100_000, 4242, 0o710)
+    assert (moved / "file").stat().st_ino == (moved / "linked").stat().st_ino
+    assert os.getxattr(moved / "file", "trusted.overlay.origin") == b"kept"
+    assert stat.S_ISCHR((moved / "whiteout").stat().st_mode)
+    assert (moved / "sparse").stat().st_blocks == 0
+    assert shell(compare) == ""
+    (moved / "linked").unlink()
+    assert "layer/linked" in shell(compare)
+    assert shell(f"{mounted.partition('   #')[0]} || true") == ""
+    shell(set_aside)
+    assert (tmp_path / "old root.old" / "layer" / "file").read_text() == "content"
+
+
+def shell(line: str) -> str:
+    """Run a line as a person pastes it, and give what it printed."""
+    done = subprocess.run(line, shell=True, check=True, capture_output=True, text=True)  # noqa: S602  it is the subject
+    return done.stdout
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,7 @@ def test_it_watches_the_engine_as_nobody_in_particular_and_is_healthy(docker: Pr
         group_add=[str(SOCKETS_GROUP)],
         read_only=True,
         tmpfs={"/run/shipkeeper": "mode=0750,uid=9817,gid=9817", "/tmp": ""},  # noqa: S108  of the container
+        uts_mode="host",
         cap_drop=["ALL"],
         security_opt=["no-new-privileges:true"],
     )
@@ -86,6 +88,7 @@ def test_it_watches_the_engine_as_nobody_in_particular_and_is_healthy(docker: Pr
     status = json.loads(sh(docker, keeper, "shipkeeper status --json"))
     assert status["docker"]["up"]
     assert status["containers"]["running"] == 2
+    assert status["host"] == socket.gethostname()
     assert sh(docker, keeper, "ls -A /source 2>&1; ls /opt/shipkeeper/bin | grep pip").startswith("ls:")
     docker.api.stop(keeper, timeout=25)
     assert docker.api.inspect_container(keeper)["State"]["ExitCode"] == 0

@@ -34,6 +34,8 @@ CONFIGURATION = """\
 group_wait = "0s"
 [alerts.rules.container-crashed]
 for = "0s"
+[[alerts.routes]]
+to = ["slack"]  # leads nowhere but for the credential
 """
 # A version that changes the store, and then does not get ready.
 LATER_SCHEMA = '\nMIGRATIONS = (*MIGRATIONS, ("CREATE TABLE of_tomorrow(x)",))\n'

@@ -7,15 +7,19 @@ import re
 import signal
 import subprocess
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.dashboards import FILES, RECORDING, asks, assert_answered, choices, read
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
+from tests.lab.binaries import REPOSITORY, Suite
 from tests.lab.engine import PrivateEngine
 from tests.lab.images import IDLE
 from tests.lab.prometheus import Prometheus
@@ -51,6 +55,8 @@ NEEDED = {
 }
 """The names without which dashboards and rules for cAdvisor are empty."""
 PRESSURE = "_pressure_"
+PAGE_OF_V2 = REPOSITORY / "tests" / "golden" / "metrics-host-v2-systemd.txt"
+"""What the virtual machine of `test_cgroup_v2.py` showed."""
 """What only cgroup v2 has."""
 OURS = [file for file in FILES if file.stem != "gpu"]
 BUSY = ["sh", "-c", "while :; do :; done"]
@@ -216,6 +222,37 @@ def test_our_dashboards_find_what_they_ask_for(cleaned: Scene, file: Path) -> No
     dashboard = read(file)
     asked = [ask for ask in asks(dashboard, choices(dashboard)) if PRESSURE not in ask.query or CGROUP_V2]
     assert_answered(cleaned.prometheus, asked)
+
+
+def test_panels_about_pressure_find_it_on_the_page_of_a_host_with_cgroup_v2(tmp_path: Path) -> None:
+    asked = [ask for file in OURS for ask in asks(read(file), choices(read(file))) if PRESSURE in ask.query]
+    assert asked
+    with page_served(PAGE_OF_V2.read_bytes()) as address, Prometheus(tmp_path, address, {}) as prometheus:
+        assert_answered(prometheus, asked)
+
+
+@contextmanager
+def page_served(page: bytes) -> Iterator[str]:
+    """Serve one page on loopback for as long as the context lasts, and give its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_chosen_project_leaves_its_containers_alone_on_the_dashboard(scene: Scene) -> None:

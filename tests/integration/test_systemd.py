@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon.keys import KEYS
+from tests.integration.test_stalled_threads import HEARTBEATS, LONGEST, THREADS
 from tests.lab.binaries import REPOSITORY
 from tests.lab.checkout import for_debian_13, putting_it_to_use
 from tests.lab.nvml import FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedEngine
-from tests.lab.stall import bury, stall, threads
+from tests.lab.stall import bury, release, stall, threads
 from tests.lab.systemd import SHARED, Guest, trixie
 from tests.lab.waiting import wait_until
 
@@ -34,6 +35,17 @@ Environment=SHIPKEEPER_DOCKER__HOST=unix://{SHARED}/docker.sock
 # Only for the test: it is not to wait for a minute after the deadline of the heartbeat.
 WatchdogSec=6
 """
+WITH_EVERY_SINK = """
+Environment=SHIPKEEPER_SLACK__WEBHOOK_URL=http://127.0.0.1:9 SHIPKEEPER_WEBHOOK__URL=http://127.0.0.1:9
+Environment='SHIPKEEPER_ALERTMANAGER__URLS=["http://127.0.0.1:9"]' SHIPKEEPER_ALERTMANAGER__SLACK_TOO=true
+Environment=SHIPKEEPER_HEARTBEAT__URL=http://127.0.0.1:9
+StateDirectory=
+StateDirectory=%N
+RuntimeDirectory=
+RuntimeDirectory=%N
+"""
+FIRST_PORT = 9900
+TRIES = 20
 DATA_ROOT = "/var/lib/docker"
 LOG_BYTES = 1 << 20
 
@@ -109,6 +121,67 @@ class Service:
         """Tell whether it was started again and is ready."""
         state = self.state()
         return state["NRestarts"] == "1" and state["ActiveState"] == "active"
+
+
+class OneOfMany:
+    """The unit once more, under the name of a thread that is to be stalled, with every kind of sink."""
+
+    def __init__(self, service: Service, name: str, port: int) -> None:
+        self.name = name
+        self._guest = service.guest
+        self._unit = f"of-{name}.service"
+        self._page = f"http://127.0.0.1:{port}/-/healthy"
+        self._guest.shell(
+            f"""
+            cp /etc/systemd/system/{UNIT} /etc/systemd/system/{self._unit}
+            mkdir -p /etc/systemd/system/{self._unit}.d
+            cat > /etc/systemd/system/{self._unit}.d/lab.conf <<'END'
+{DROP_IN}{WITH_EVERY_SINK}
+Environment=SHIPKEEPER_WEB__LISTEN=127.0.0.1:{port}
+END
+            systemctl daemon-reload
+            """
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self._guest.run("systemctl", "start", self._unit)
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._guest.run("systemctl", "stop", self._unit)
+
+    def stall(self) -> int:
+        """Stall its thread at a moment at which the others go on, and give the thread's id."""
+        pid = self._guest.host_pid(int(self._guest.show(self._unit, "MainPID")["MainPID"]))
+        for _ in range(TRIES):
+            known = {"shipkeeper": pid, **{name: tid for tid, name in threads(pid).items() if tid != pid}}
+            tid = known[self.name]
+            stall(tid)
+            if self._goes_on():
+                return tid
+            release(tid)
+        raise AssertionError(f"{self.name} was never found at rest")
+
+    def came_back(self) -> bool:
+        """Tell whether it was started again and is ready."""
+        state = self._guest.show(self._unit, "NRestarts", "ActiveState")
+        return state == {"NRestarts": "1", "ActiveState": "active"}
+
+    def journal(self) -> str:
+        """Give what it said, and what systemd said of it."""
+        self._guest.run("journalctl", "--sync")
+        return self._guest.run("journalctl", "-u", self._unit, "-o", "cat", "--no-pager")
+
+    def _goes_on(self) -> bool:
+        """Tell whether the interpreter is free: another thread answers."""
+        if self.name == "web":
+            control = f"SHIPKEEPER_CONTROL__SOCKET=/run/of-{self.name}/control.sock"
+            return '"up"' in self._guest.run(
+                "env", control, "timeout", "10", "/opt/shipkeeper/bin/shipkeeper", "status", "--json", check=False
+            )
+        ask = f"import urllib.request as r; print(r.urlopen('{self._page}', timeout=3).status)"
+        return self._guest.run("python3", "-c", ask, check=False).strip() == "200"
 
 
 def link_program(guest: Guest) -> None:
@@ -262,6 +335,17 @@ def test_a_bad_configuration_is_not_tried_again_and_again(guest: Service) -> Non
 
 
 @pytest.mark.slow
+def test_a_daemon_that_ends_again_and_again_stays_down_after_five_starts(guest: Service) -> None:
+    guest.configure("[Service]\nType=exec\nExecStart=\nExecStart=/bin/sh -c 'exit 42'\nRestartSec=100ms", "ends.conf")
+    guest.guest.run("systemctl", "reset-failed", UNIT, check=False)
+    guest.guest.run("systemctl", "start", UNIT, check=False)
+    wait_until(lambda: guest.said("Start request repeated too quickly"), "the last start to be refused", 60)
+    assert guest.state()["ActiveState"] == "failed"
+    assert sum("status=42" in entry["MESSAGE"] for entry in guest.journal()) == 5
+    guest.configure("", "ends.conf")
+
+
+@pytest.mark.slow
 def test_a_secret_can_come_as_a_credential(guest: Service) -> None:
     secret, stored = "https://hooks.slack.com/services/T/B/notasecret", "/etc/credstore/shipkeeper.slack.webhook_url"
     guest.guest.shell(f"echo {secret} | install -D -m 600 /dev/stdin {stored}")
@@ -340,16 +424,25 @@ def test_gpus_are_read_behind_all_that_the_unit_forbids(guest: Service) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_daemon_with_a_stalled_thread_is_killed_by_the_watchdog_and_started_again(service: Service) -> None:
-    process = service.host_pid()
-    tid = next(tid for tid, name in threads(process).items() if name == "sampler")
-    stall(tid)
+@pytest.mark.timeout(600)
+def test_whichever_thread_is_stalled_the_watchdog_kills_the_daemon_and_systemd_starts_it_again(guest: Service) -> None:
+    guest.guest.shell("test -d /etc/shipkeeper || install -d -m 750 -g shipkeeper /etc/shipkeeper")
+    stalled = {}
+    for port, name in enumerate(THREADS, FIRST_PORT):
+        one = OneOfMany(guest, name, port)
+        one.start()
+        stalled[one] = one.stall()
 
     def came_back() -> bool:
-        bury(tid)
-        return service.came_back()
+        for tid in stalled.values():
+            bury(tid)
+        return all(one.came_back() for one in stalled)
 
-    wait_until(came_back, "the watchdog to end it and systemd to start it again", 200)
-    assert service.said("the watchdog is not fed: no sign of life from sampler")
-    assert service.said("Failed with result 'watchdog'")
+    wait_until(came_back, "the watchdog to end each of them and systemd to start it again", LONGEST + 120)
+    for one in stalled:
+        said = one.journal()
+        assert "Failed with result 'watchdog'" in said, one.name
+        if one.name != "watchdog":  # it cannot name itself
+            heartbeat = HEARTBEATS.get(one.name, one.name)
+            assert re.search(rf"the watchdog is not fed: no sign of life from .*\b{heartbeat}\b", said), one.name
+        one.stop()

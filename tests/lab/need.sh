@@ -29,6 +29,7 @@ slow)
     need zstd command -v zstd
     need xz-utils command -v xz
     need cpio command -v cpio
+    need rsync command -v rsync
     ;;
 esac
 

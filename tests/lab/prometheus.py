@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.lab import binaries
@@ -18,7 +20,6 @@ from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
 _START_SECONDS = 60.0
@@ -28,7 +29,7 @@ global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 rule_files: {rules}
 scrape_configs:
 - job_name: shipkeeper
-  static_configs: [{{targets: [{target}]}}]
+  static_configs: {hosts}
 {more}"""
 
 
@@ -46,13 +47,22 @@ class Prometheus:
 
     `bond` are environment variables that it carries, as an engine gives them: a sweep of that engine ends it, too.
     `more` are further lines of the job, in YAML, two spaces deep; `rules` are files of rules, worked out every second.
+    `hosts` is how often it scrapes the target, each time as another host.
     """
 
-    def __init__(
-        self, folder: Path, target: str, bond: Mapping[str, str], more: str = "", rules: Sequence[Path] = ()
+    def __init__(  # noqa: PLR0913  each has a default that most take
+        self,
+        folder: Path,
+        target: str,
+        bond: Mapping[str, str],
+        more: str = "",
+        rules: Sequence[Path] = (),
+        *,
+        hosts: int = 1,
     ) -> None:
         self._folder = folder
-        self._target = target
+        host = {"targets": [target]}
+        self._hosts = [host, *(host | {"labels": {"host": f"host-{number}"}} for number in range(1, hosts))]
         self._more = more
         self._rules = [str(file) for file in rules]
         self._environment = {**os.environ, **bond}
@@ -64,9 +74,7 @@ class Prometheus:
         server = binaries.prometheus()
         self._address = f"127.0.0.1:{_free_port()}"
         config = self._folder / "prometheus.yml"
-        config.write_text(
-            _CONFIG.format(target=json.dumps(self._target), rules=json.dumps(self._rules), more=self._more)
-        )
+        config.write_text(_CONFIG.format(hosts=json.dumps(self._hosts), rules=json.dumps(self._rules), more=self._more))
         command = [
             str(server),
             f"--config.file={config}",
@@ -111,6 +119,12 @@ class Prometheus:
         ) as answer:
             name = json.loads(answer.read())["data"]["name"]
         return self._folder / "tsdb" / "snapshots" / str(name)
+
+    def resident_bytes(self) -> int:
+        """Give the memory of the server that no file stands behind."""
+        assert self._process is not None, "enter its context first"
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.findall(r"(?m)^RssAnon:\s+(\d+) kB$", status)[0]) * 1024
 
     def _ready(self) -> bool:
         try:

@@ -59,8 +59,9 @@ def _refused(host: Host, path: str, found: Settings) -> Iterator[Finding]:
         why = settings.refused(name, version)
         if not why:
             continue
-        close = get_close_matches(name, settings.KEYS, n=1)
-        hint = f'; did you mean "{close[0]}"?' if close and name not in settings.REMOVED else ""
+        known = name in settings.KEYS | settings.REMOVED.keys()
+        close = [] if known else get_close_matches(name, settings.KEYS, n=1)
+        hint = f'; did you mean "{close[0]}"?' if close else ""
         yield Finding(Level.PROBLEM, f'{path}: "{name}": {why}{hint}', _edited(host, path, f'remove "{name}"'), _ENDS)
     options = found.values.get("log-opts")
     for name, value in options.items() if isinstance(options, dict) else ():

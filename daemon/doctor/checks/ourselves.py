@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.doctor.facts import Unseen
+from daemon.doctor.facts import Silent, Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
 from daemon.doctor.seen import remote, unit
 
@@ -40,6 +40,12 @@ def service(host: Host) -> Iterator[Finding]:
     if isinstance(ours.status, Unseen):
         yield unseen(ours.status.why, f"sudo usermod -aG shipkeeper {quote(host.user.name)}   # then log in again")
         return
+    log = f"sudo journalctl -u {UNIT} -n 50   # says why"
+    if isinstance(ours.status, Silent):
+        by_hand = ("# look at its log; then start it again",)
+        lines = (log, _RESTART) if found.get("ActiveState") == "active" else by_hand
+        yield Finding(Level.PROBLEM, ours.status.why.partition(";")[0], lines)
+        return
     if ours.status is not None:
         runs = str(ours.status.get("version", ""))
         if runs == ours.version:
@@ -48,7 +54,6 @@ def service(host: Host) -> Iterator[Finding]:
             what = f"the daemon that runs is {runs}, installed is {ours.version}"
             yield Finding(Level.WARNING, what, (_RESTART,), "An upgrade is in force after a restart only.")
         return
-    log = f"sudo journalctl -u {UNIT} -n 50   # says why"
     if found.get("ActiveState") == "failed":
         cure = (log, f"sudo systemctl reset-failed {UNIT}", _RESTART)
         yield Finding(Level.PROBLEM, f"{UNIT} failed ({found.get('Result', 'no result')})", cure)
@@ -82,10 +87,7 @@ def access(host: Host) -> Iterator[Finding]:
         yield ok(f"{user} may talk to the engine, by the group {group}")
         return
     what = f"{UNIT} runs as {user}, who is not in the group {group} that the engine's socket belongs to"
-    override = f"printf '[Service]\\nSupplementaryGroups={group}\\n' | sudo systemctl edit --stdin {UNIT}"
-    yield Finding(
-        Level.PROBLEM, what, (f"sudo usermod -aG {quote(group)} {quote(user)}", _RESTART, f"# or: {override}")
-    )
+    yield Finding(Level.PROBLEM, what, (f"sudo usermod -aG {quote(group)} {quote(user)}", _RESTART))
 
 
 def state_directory(host: Host) -> Iterator[Finding]:
@@ -94,7 +96,8 @@ def state_directory(host: Host) -> Iterator[Finding]:
     degraded = (_status(host).get("store") or {}).get("degraded")
     if degraded:
         what = f"what the daemon knows is in memory only: {degraded}"
-        yield Finding(Level.PROBLEM, what, ("df -h /var/lib/shipkeeper; df -i /var/lib/shipkeeper",))
+        path = quote("/var/lib/shipkeeper" if isinstance(ours.state, Unseen) or not ours.state else ours.state.path)
+        yield Finding(Level.PROBLEM, what, (f"df -h {path}; df -i {path}   # is there room", f"sudo ls -ld {path}"))
     if isinstance(ours.state, Unseen):
         yield unseen(ours.state.why)
     elif ours.state is None:
@@ -160,7 +163,7 @@ def _open(host: Host, listen: str) -> Iterator[Finding]:
 def _status(host: Host) -> Mapping[str, Any]:
     """Give the daemon's answer; an empty one where there is none."""
     status = host.ourselves.status
-    return {} if isinstance(status, Unseen) or status is None else status
+    return {} if isinstance(status, Unseen | Silent) or status is None else status
 
 
 def clock(host: Host) -> Iterator[Finding]:

@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 
 from collectors.facts import ContainerState, EngineState
 from collectors.gpu_facts import Gpu, GpuFault
-from daemon.doctor.facts import Address, Clock, Folder, GpuHost, Host, Process, SocketFile, Target, Unseen, User
+from daemon.doctor.facts import (
+    Address,
+    Clock,
+    Folder,
+    GpuHost,
+    Host,
+    Process,
+    Silent,
+    SocketFile,
+    Target,
+    Unseen,
+    User,
+)
 from daemon.doctor.finding import Level
 from tests.daemon.doctor.hosts import (
     GIB,
@@ -165,8 +177,12 @@ CASES = (
         "engine-reachable",
         _PROBLEM,
         "is too old",
-        "# look at its log",
-        without_engine(EngineState.UNSUPPORTED, "Docker 19.03 is too old: it speaks API 1.40 at most"),
+        "# upgrade Docker",
+        without_engine(
+            EngineState.UNSUPPORTED,
+            "Docker 19.03 is too old: it speaks API 1.40 at most, Shipkeeper needs 1.41",
+            "upgrade Docker to 20.10 or newer",
+        ),
     ),
     Case(
         "engine-exposed",
@@ -542,6 +558,24 @@ CASES = (
     ),
     Case(
         "service",
+        _PROBLEM,
+        "did not answer within 5 s",
+        "systemctl restart shipkeeper",
+        with_ours(status=Silent("the daemon at /run/shipkeeper/control.sock did not answer within 5 s; its log")),
+    ),
+    Case(
+        "service",
+        _PROBLEM,
+        "did not answer within 5 s",
+        "start it again",
+        replace(
+            with_ours(status=Silent("the daemon at /home/ada/control.sock did not answer within 5 s; its log")),
+            units={},
+        ),
+        "systemd does not run it",
+    ),
+    Case(
+        "service",
         _UNSEEN,
         "this user may not talk to the daemon",
         "sudo usermod -aG shipkeeper ada",
@@ -603,8 +637,8 @@ CASES = (
         "state-directory",
         _PROBLEM,
         "what the daemon knows is in memory only: disk I/O error",
-        "df -h",
-        with_ours(status={"store": {"degraded": "disk I/O error"}}),
+        "df -h /srv/shipkeeper",
+        with_ours(status={"store": {"degraded": "disk I/O error"}}, state=replace(_STATE, path="/srv/shipkeeper")),
     ),
     Case(
         "sinks",

@@ -138,9 +138,9 @@ def with_engine(info: dict[str, Any] | None = None, **changes: Any) -> Host:
     return replace(WELL, reach=replace(WELL.reach, engine=replace(ENGINE, **changes), info=INFO | (info or {})))
 
 
-def without_engine(state: EngineState, why: str, **changes: Any) -> Host:
+def without_engine(state: EngineState, why: str, cure: str = "look at its log", **changes: Any) -> Host:
     """Give the host with an engine that does not answer."""
-    return replace(WELL, reach=Reach(state=state, why=why, cure="look at its log"), **changes)
+    return replace(WELL, reach=Reach(state=state, why=why, cure=cure), **changes)
 
 
 def with_units(**changes: dict[str, str]) -> Host:

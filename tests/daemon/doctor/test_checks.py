@@ -12,7 +12,7 @@ from daemon.doctor.facts import Host, TextFile, Unseen
 from daemon.doctor.finding import Level
 from daemon.doctor.report import as_json, explained, lines, wrong
 from tests.daemon.doctor.cases import CASES, Case
-from tests.daemon.doctor.hosts import WELL, with_engine, with_gpus, with_ours, without_engine
+from tests.daemon.doctor.hosts import WELL, settings, with_engine, with_gpus, with_ours, without_engine
 from tests.daemon.doctor.troubleshooting import PAGE, page
 
 JUDGES = {check.name: check.judge for check in CHECKS}
@@ -118,6 +118,13 @@ def test_a_check_explains_itself() -> None:
         "inodes: how many more files those filesystems can hold",
         "Without an inode every new file fails with `no space left on device`, on a disk that shows room.",
     ]
+
+
+def test_a_key_that_is_only_too_new_is_not_said_to_be_misspelt() -> None:
+    told = JUDGES["daemon-json"](
+        replace(with_engine(version="20.10.24"), daemon_json=settings('{"log-format": "json"}'))
+    )
+    assert [each.what.partition(": ")[2] for each in told] == ['"log-format": unknown to an engine as old as this one']
 
 
 @pytest.mark.parametrize(
