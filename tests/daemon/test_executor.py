@@ -320,6 +320,16 @@ def test_while_docker_takes_its_time_the_executor_beats_and_the_watch_goes_on(de
     deck.engine.relent()
 
 
+def test_a_removal_that_takes_very_long_is_told(deck: Deck) -> None:
+    hung_removal(deck)
+    assert deck.executor.stuck == ""
+    deck.clock.advance(12 * MINUTE)
+    assert deck.executor.stuck == "it has been removing container slow-job for 12 min"
+    deck.engine.relent()
+    wait_until(lambda: deck.executor.running is None, "the end of the run")
+    assert deck.executor.stuck == ""
+
+
 def test_each_cycle_hands_over_what_it_would_remove(deck: Deck) -> None:
     job = deck.job("old-job")
     deck.look()
