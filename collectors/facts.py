@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from collectors.gpu_facts import Gpus
 
@@ -545,6 +545,8 @@ class Facts:
     """The label of containers that names who is to be asked about them; empty for none."""
     state_fault: str = ""
     """Why our own state cannot be written to the disk; empty while it can."""
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was worked out of this very snapshot and is asked for again; a changed copy begins anew."""
 
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""

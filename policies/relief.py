@@ -95,7 +95,8 @@ def candidates(want: Want, facts: Facts) -> Iterator[Removal]:
     expected = 0
     for removal in _in_order(want, facts):
         # How many inodes an object takes nobody tells: only the next look at the filesystem does.
-        yield replace(removal, spare=not want.missing.inodes and expected >= want.missing.bytes)
+        spare = not want.missing.inodes and expected >= want.missing.bytes
+        yield replace(removal, spare=True) if spare else removal
         expected += removal.size_bytes or 0
 
 
