@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from collectors.gpu_facts import Gpus
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collectors.gpu_facts import GpuHold, GpuRequest
-    from collectors.storage_facts import BuildRecord, LogSize, Network, Volume
+    from collectors.storage_facts import BuildRecord, LogSize, Network, Relieved, Volume
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
@@ -523,6 +523,12 @@ class Facts:
     """Mount points that were too full for several samples in a row and have not come to their target since."""
     watched: timedelta | None = None
     """How long we have watched this host in all, summed over our own running time; `None` where nobody counts."""
+    reliefs: tuple[Relieved, ...] = ()
+    """What the last run against each full disk came to, since our start."""
+    disk_uses: tuple[DiskUse, ...] = ()
+    """What takes how much of the pressed ones, as far as it is known."""
+    engine_stuck: str = ""
+    """What Docker does not finish of what we asked of it, in words; empty if nothing."""
     clock_set_ago: timedelta | None = None
     """How long ago, in time that we watched, the wall clock was last set forward; `None` if we never saw it."""
     deaths: tuple[Death, ...] = ()
@@ -539,6 +545,8 @@ class Facts:
     """The label of containers that names who is to be asked about them; empty for none."""
     state_fault: str = ""
     """Why our own state cannot be written to the disk; empty while it can."""
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was worked out of this very snapshot and is asked for again; a changed copy begins anew."""
 
     def known(self, needed: frozenset[SourceName]) -> bool:
         """Tell whether every one of these sources was read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from collectors.facts import NO_LABELS, ObjectRef, SubjectKind
@@ -135,3 +136,34 @@ class BuildPrune:
             floor_bytes=int(floor.removesuffix("B")),
             all_records=kinds == "all",
         )
+
+
+class ReliefEnd(StrEnum):
+    """Why a run left a filesystem alone that was too full; the values stand in the metrics."""
+
+    TARGET = "target"
+    EXHAUSTED = "exhausted"
+    """Nothing is left of the plan that may go."""
+    NO_PROGRESS = "no_progress"
+    """What went freed next to nothing: the space is not Docker's."""
+    CAPPED = "capped"
+    TIMEOUT = "timeout"
+    UNREAD = "unread"
+    """The filesystem or the engine could not be read any more."""
+    STOPPED = "stopped"
+    """The run was ended for another reason: by a stop, another mode, failures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relieved:
+    """What the last run against a full disk came to on one filesystem; it ended `at`."""
+
+    mountpoint: str
+    at: datetime
+    end: ReliefEnd
+    removed: int
+    freed_bytes: int
+    """By statvfs, what others wrote and deleted meanwhile included."""
+    freed_inodes: int
+    left_bytes: int | None
+    """What is left now; `None` where that could not be read."""

@@ -501,6 +501,9 @@ class App:
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,
             unique_bytes=self.disks.unique_bytes,
+            reliefs=lambda: self.executor.reliefs,
+            disk_uses=self.disks.uses,
+            engine_stuck=lambda: self.disks.usage.stuck or self.executor.stuck,
             state_fault=lambda: store.degraded,
             own_container_id=own_container_id() if self._is_local() else "",
         )

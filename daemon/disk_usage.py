@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from collectors.disk_usage import TYPES
-from collectors.engine_errors import EngineError
+from collectors.engine_errors import EngineError, EngineUnavailable
 from collectors.facts import DiskKind, EngineState
 from policies import words
 
@@ -34,6 +34,8 @@ EVERY: Mapping[DiskKind, timedelta] = {
 """How often at most each kind is asked for: images and build cache cost the engine a look into its books."""
 REST = 20
 """After an answer, good or bad, the engine is left alone for so many times as long as it took."""
+STUCK_AFTER = timedelta(minutes=5)
+"""An answer that is not there by then is told."""
 _KEPT = 3
 """Intervals after which a figure is too old to be shown."""
 
@@ -73,6 +75,23 @@ class UsageLane:
         self._patience = patience
         self._due: dict[DiskKind, float] = {}
         self._answers: Mapping[DiskKind, _Answer] = MappingProxyType({})
+        self._asking: tuple[float, Sequence[DiskKind]] | None = None
+        """Since when Docker has been asked for what."""
+        self._given_up: frozenset[DiskKind] = frozenset()
+        """Of what Docker did not tell in time when it was asked last."""
+
+    @property
+    def stuck(self) -> str:
+        """Say what Docker does not come to tell; empty if there is nothing. From any thread."""
+        asking, given_up = self._asking, self._given_up
+        if asking is not None:
+            since, kinds = asking
+            lasted = timedelta(seconds=self._clock.monotonic() - since)
+            if lasted >= STUCK_AFTER:
+                return f"it has been working out what {_named(kinds)} take for {words.about(lasted)}"
+        if given_up:
+            return f"it did not tell within {words.duration(self._patience)} what {_named(sorted(given_up))} take"
+        return ""
 
     @property
     def latest(self) -> DiskUsage:
@@ -100,13 +119,18 @@ class UsageLane:
 
     def _ask(self, api: EngineApi, kinds: Sequence[DiskKind]) -> None:
         began = self._clock.monotonic()
+        self._asking = began, kinds
         found: Mapping[DiskKind, KindUsage] = {}
-        why = "Docker does not tell of it"
+        why, late = "Docker does not tell of it", False
         try:
             found = api.disk_usage(kinds, self._patience, self._clock.now())
         except EngineError as error:
             why = str(error)
+            late = isinstance(error, EngineUnavailable) and error.state is EngineState.HUNG
+        finally:
+            self._asking = None
         now = self._clock.monotonic()
+        self._given_up = self._given_up | frozenset(kinds) if late else self._given_up - frozenset(kinds)
         wait = max(*(EVERY[kind].total_seconds() for kind in kinds), REST * (now - began))
         for kind in kinds:
             self._due[kind] = now + wait
@@ -119,3 +143,7 @@ class UsageLane:
                     again = words.duration(timedelta(seconds=wait))
                     log.warning("what %s take is not known: %s; asking again in %s", kind.replace("_", " "), why, again)
             self._answers = MappingProxyType({**self._answers, kind: answer})
+
+
+def _named(kinds: Sequence[DiskKind]) -> str:
+    return ", ".join(kind.replace("_", " ") for kind in kinds)

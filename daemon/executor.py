@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from collectors.facts import Filesystem, ObjectRef
+    from collectors.storage_facts import Relieved
     from daemon.acting import ActingLock
     from daemon.clock import Clock
     from daemon.crew import Crew
@@ -53,6 +54,8 @@ OBSERVING: Final = (
 )
 RUN_BACKOFF: Final = (timedelta(minutes=1), timedelta(hours=1))
 OBJECT_BACKOFF: Final = (timedelta(minutes=10), timedelta(hours=6))
+STUCK_AFTER: Final = timedelta(minutes=10)
+"""A removal that Docker has not done by then is told; it is waited for much longer."""
 ROUND: Final = timedelta(seconds=5)
 """Between looks at the clock, the engine and the lock while there is nothing to do."""
 ENDS_WITHIN: Final = timedelta(seconds=8)
@@ -139,6 +142,9 @@ class Executor:
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
         self._rests: dict[str, _Rest] = {}
+        self._reliefs: dict[str, Relieved] = {}
+        self._asked: tuple[float, Removal] | None = None
+        """Since when Docker has been removing what."""
         self.figures = RunFigures()
         """What runs did, counted."""
         self._changed = threading.Condition()
@@ -158,6 +164,22 @@ class Executor:
     def acts(self) -> bool:
         """True while this daemon is the one that acts on its engine."""
         return self._acting.held
+
+    @property
+    def reliefs(self) -> tuple[Relieved, ...]:
+        """What the last run against each full disk came to, since the start; from any thread."""
+        return tuple(dict(self._reliefs).values())
+
+    @property
+    def stuck(self) -> str:
+        """Say which removal Docker does not finish; empty if there is none. From any thread."""
+        asked = self._asked
+        if asked is None:
+            return ""
+        since, removal = asked
+        lasted = timedelta(seconds=self._clock.monotonic() - since)
+        what = f"{removal.object.kind.replace('_', ' ')} {removal.object.name}"
+        return f"it has been removing {what} for {words.about(lasted)}" if lasted >= STUCK_AFTER else ""
 
     def held_up(self) -> str:
         """Say why nothing is removed by itself at present; empty when nothing stands against it."""
@@ -383,7 +405,9 @@ class Executor:
         if policy is not None:
             until = self._clock.monotonic() + policy.cooldown.total_seconds()
             self._rests[relieved.mountpoint] = _Rest(until, self._recheck.level(relieved.mountpoint))
-        return (state, why) if why else (state, relieved.in_words())
+        self._reliefs[relieved.mountpoint] = relieved
+        self.figures.reliefs[relieved.mountpoint, relieved.end.value] += 1
+        return (state, why or f"on {words.plain(relieved.mountpoint)}: {relief.in_words(relieved)}")
 
     def _wait(self, seconds: float) -> None:
         self._worker.beat()
@@ -417,7 +441,11 @@ class Executor:
     def _removed(self, removal: Removal, kept: str) -> Answer:
         """Have it removed, and measure what that gained; `kept` says what was kept of it."""
         before = self._measure(removal.filesystem)
-        answer = self._taken(removal)
+        self._asked = self._clock.monotonic(), removal
+        try:
+            answer = self._taken(removal)
+        finally:
+            self._asked = None
         if answer.outcome is not Outcome.REMOVED:
             return answer
         after = self._measure(removal.filesystem)

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collectors.engine_events import Event
+    from collectors.facts import DiskUse
     from collectors.inventory import Inventory
-    from collectors.storage_facts import Network, Volume
+    from collectors.storage_facts import Network, Relieved, Volume
     from daemon.clock import Clock
     from daemon.clock_steps import ClockSteps
     from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
@@ -100,6 +101,12 @@ class Eyes:
     """Writable layer sizes measured so far, by container id."""
     unique_bytes: Callable[[], Mapping[str, int]]
     """What no other image shares, as last told by Docker, by image id."""
+    reliefs: Callable[[], tuple[Relieved, ...]]
+    """What the last run against each full disk came to."""
+    disk_uses: Callable[[], tuple[DiskUse, ...]]
+    """What takes how much of which filesystem."""
+    engine_stuck: Callable[[], str]
+    """Says what Docker does not finish of what we asked of it; empty if nothing."""
     state_fault: Callable[[], str | None]
     """Says why our own state cannot be written just now."""
     own_container_id: str = ""
@@ -144,7 +151,9 @@ class Observer:
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
         facts = replace(facts, images=self._images(facts.images))
-        facts = replace(facts, pressed=self._pressed.look(facts, book.pressure))
+        pressed = self._pressed.look(facts, book.pressure)
+        # What takes the space is worked out for the disks alone on which it matters.
+        facts = replace(facts, pressed=pressed, disk_uses=self._eyes.disk_uses() if pressed else ())
         deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
         return Observation(
             facts=facts,
@@ -239,6 +248,8 @@ class Observer:
             own_container_id=self._eyes.own_container_id,
             ignore=book.ignore,
             owner_label=book.owner_label,
+            reliefs=self._eyes.reliefs(),
+            engine_stuck=self._eyes.engine_stuck(),
             state_fault=self._eyes.state_fault() or "",
         )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from collectors.engine_errors import EngineError
 from collectors.facts import SubjectKind
-from collectors.storage_facts import BuildPrune
+from collectors.storage_facts import BuildPrune, Relieved
+from collectors.storage_facts import ReliefEnd as End
 from daemon.outcome import Outcome
-from policies import relief, words
+from policies import relief
 from policies.bounds import ask
 from policies.gauges import Missing
 from policies.policy import Removal
@@ -31,55 +31,6 @@ SETTLES: Final = timedelta(seconds=10)
 _SLICE_SECONDS: Final = 0.5
 _SHORT: Final = 0.5
 """Of what a removal was expected to free: with less it is measured again."""
-
-
-class End(StrEnum):
-    """Why a run left a filesystem alone; the values stand in the store and in the metrics."""
-
-    TARGET = "target"
-    EXHAUSTED = "exhausted"
-    """Nothing is left of the plan that may go."""
-    NO_PROGRESS = "no_progress"
-    """What went freed next to nothing: the space is not Docker's."""
-    CAPPED = "capped"
-    TIMEOUT = "timeout"
-    UNREAD = "unread"
-    """The filesystem or the engine could not be read any more."""
-    STOPPED = "stopped"
-    """The run was ended for another reason: by a stop, another mode, failures."""
-
-
-_IN_WORDS: Final = {
-    End.TARGET: "the target is reached",
-    End.EXHAUSTED: "nothing more may go",
-    End.NO_PROGRESS: "what went freed next to nothing: the space is not Docker's, or is taken as fast as it is freed",
-    End.CAPPED: "a run frees no more than max_bytes",
-    End.TIMEOUT: "a run begins nothing new after its timeout",
-    End.UNREAD: "it cannot be read any more",
-    End.STOPPED: "the run was ended",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relieved:
-    """What a run came to on one filesystem."""
-
-    mountpoint: str
-    end: End
-    removed: int
-    freed_bytes: int
-    """By statvfs, what others wrote and deleted meanwhile included."""
-    freed_inodes: int
-    left_bytes: int | None
-    """What is left now; `None` where that could not be read."""
-
-    def in_words(self) -> str:
-        """Say it: `on /: 41.3 GiB freed, 52.7 GiB left: the target is reached`."""
-        inodes = f" and {self.freed_inodes:,} inodes" if self.freed_inodes > 0 else ""
-        return (
-            f"on {words.plain(self.mountpoint)}: {words.size(max(self.freed_bytes, 0))}{inodes} freed, "
-            f"{words.size(self.left_bytes)} left: {_IN_WORDS[self.end]}"
-        )
 
 
 class Relieving:
@@ -144,6 +95,7 @@ class Relieving:
         now = self._measure(self._mountpoint)
         return Relieved(
             mountpoint=self._mountpoint,
+            at=self._clock.now(),
             end=self._end,
             removed=len(self._gains),
             freed_bytes=sum(gain.bytes for gain in self._gains),

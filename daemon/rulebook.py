@@ -12,13 +12,15 @@ from policies import relief
 from policies.bounds import PLAIN
 from policies.deaths import Crashes
 from policies.disk_pressure import DiskPressure
-from policies.engine import EngineDown
+from policies.engine import EngineDown, EngineStuck
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_refused import GpuRefused
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
 from policies.nvml import NvmlUnavailable
 from policies.own_state import StateUnsaved
+from policies.relieved import Reliefs
+from policies.store_place import StorePlace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,17 +72,22 @@ class Rulebook:
     @classmethod
     def of(cls, settings: Settings) -> Rulebook:
         """Take from the settings what can change; re.error for a pattern of `[alerts] redact` that is none."""
-        policies: Mapping[str, Policy] = {
+        policies: dict[str, Policy] = {
             **settings.enabled_policies(),
             "deaths": Crashes(),
             "health": ContainerHealth(),
             "engine": EngineDown(),
+            "engine_stuck": EngineStuck(),
+            "store_place": StorePlace(),
             "gpu_xids": GpuXids(),
             "gpu_containers": ContainerGpus(),
             "gpu_refused": GpuRefused(),
             "nvml": NvmlUnavailable(),
             "own_state": StateUnsaved(),
         }
+        bounds = settings.bounds()
+        if isinstance(pressure := policies.get(relief.NAME), DiskPressure):
+            policies["reliefs"] = Reliefs(pressure=pressure, bounds=bounds.get(relief.NAME, PLAIN))
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
         return cls(
             mode=settings.mode,
@@ -90,7 +97,7 @@ class Rulebook:
             daily_digest=settings.cleanup.daily_digest,
             host=settings.host_name(),
             policies=policies,
-            bounds=settings.bounds(),
+            bounds=bounds,
             rules={name: rule for name, rule in settings.rules().items() if name in spoken_of},
             protection=settings.protection(),
             ignore=settings.alerts.ignore,

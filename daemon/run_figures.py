@@ -32,6 +32,8 @@ class RunFigures:
     """What their filesystems had more after each, by kind and policy, as far as that was measured."""
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Runs that ended, by who asked for them (`schedule` or `person`) and how they ended."""
+    reliefs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Runs against full disks, by filesystem and why they left it alone."""
     last_success: datetime | None = None
     """When the last run ended in which every object had its turn; a wall time, `None` before the first."""
 
@@ -78,6 +80,12 @@ class RunFigures:
             "counter",
             "Cleanup runs that ended, by who asked for them and how they ended.",
             [(label_block(trigger=trigger, state=state), count) for (trigger, state), count in _sorted(self.runs)],
+        )
+        yield Family(
+            "shipkeeper_cleanup_reliefs_total",
+            "counter",
+            "Runs against full disks, by filesystem and why they left it alone.",
+            [(label_block(mountpoint=place, end=end), count) for (place, end), count in _sorted(self.reliefs)],
         )
         yield Family(
             "shipkeeper_cleanup_last_success_timestamp_seconds",

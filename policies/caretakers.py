@@ -34,6 +34,6 @@ def of(name: str, labels: Mapping[str, str], images: Iterable[str] = ()) -> str 
             return f"protected: {what} (label {label})"
     if name.startswith(_BUILDX):
         return "protected: a builder of buildx, with its build cache; docker buildx rm removes it"
-    if any(_BUILDKIT in references.spellings(each) for each in images):
+    if any(_BUILDKIT in each and _BUILDKIT in references.spellings(each) for each in images):
         return "protected: BuildKit, which builders run"
     return None

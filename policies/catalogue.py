@@ -81,6 +81,31 @@ RULES: tuple[AlertRule, ...] = (
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
     AlertRule(name="disk-low", title="is filling", hold=timedelta(seconds=30), clear=timedelta(minutes=5)),
     AlertRule(
+        name="disk-relieved",
+        title="was relieved",
+        hold=NOW,
+        clear=timedelta(minutes=30),
+        folded_into=("disk-not-docker", "disk-target-missed"),
+    ),
+    AlertRule(
+        name="disk-target-missed",
+        title="stays too full",
+        hold=NOW,
+        clear=NOW,
+        folded_into=("disk-not-docker",),
+    ),
+    AlertRule(name="disk-not-docker", title="is full of what is not Docker's", hold=NOW, clear=NOW),
+    AlertRule(
+        name="engine-stuck", title="does not finish", hold=NOW, clear=timedelta(minutes=5), folded_into=("engine-down",)
+    ),
+    AlertRule(
+        name="images-on-system-disk",
+        title="keeps its images on the system's disk",
+        hold=NOW,
+        clear=NOW,
+        folded_into=("engine-down",),
+    ),
+    AlertRule(
         name="container-log-large",
         title="has a large log",
         hold=timedelta(minutes=2),

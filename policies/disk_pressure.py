@@ -120,8 +120,8 @@ class DiskPressure:
         """
         yield from self._conditions(facts)
         for filesystem in facts.filesystems:
-            if filesystem.mountpoint in facts.pressed and (missing := self.missing(filesystem, facts)):
-                yield from relief.candidates(self._want(filesystem, missing, facts), facts)
+            if filesystem.mountpoint in facts.pressed and self.missing(filesystem, facts):
+                yield from relief.candidates(self.want(filesystem, facts), facts)
 
     def _conditions(self, facts: Facts) -> Iterator[Condition]:
         for filesystem in facts.filesystems:
@@ -165,12 +165,13 @@ class DiskPressure:
         """Tell whether a filesystem with Docker's data is at its critical level."""
         return any(self.level(each, facts) is Level.CRITICAL for each in facts.filesystems if self.concerns(each))
 
-    def _want(self, filesystem: Filesystem, missing: Missing, facts: Facts) -> relief.Want:
+    def want(self, filesystem: Filesystem, facts: Facts) -> relief.Want:
+        """Give what a filesystem is to gain, and how patient a run may be about it."""
         critical = self.level(filesystem, facts) is Level.CRITICAL
         total = filesystem.used_bytes + filesystem.available_bytes
         return relief.Want(
             filesystem=filesystem,
-            missing=missing,
+            missing=self.missing(filesystem, facts),
             min_age=self.critical_min_age if critical else self.min_age,
             cache_min_age=min(self.build_cache_unused_for, self.critical_min_age)
             if critical

@@ -47,3 +47,21 @@ class EngineDown:
             state=state,
             reason=f"{reason} ({detail})" if detail and state is ConditionState.BAD else reason,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStuck:
+    """Judge whether the engine finishes what we ask of it; needs no source, for it is we who wait."""
+
+    needs: ClassVar[frozenset[SourceName]] = frozenset()
+    alerts: ClassVar[tuple[str, ...]] = ("engine-stuck",)
+
+    def decide(self, facts: Facts) -> Iterator[Condition]:
+        """Yield the one condition."""
+        yield Condition(
+            alert="engine-stuck",
+            subject=facts.engine.subject,
+            severity=Severity.WARNING,
+            state=ConditionState.BAD if facts.engine_stuck else ConditionState.OK,
+            reason=facts.engine_stuck or "it finishes what it is asked",
+        )

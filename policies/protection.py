@@ -32,14 +32,26 @@ class Guard:
     users: Users
     image_labels: Mapping[str, Mapping[str, str]]
     """By image id: a container inherits the labels of its image, so they are not its owner's words."""
+    answers: dict[str, tuple[Container | Image, str | None]]
+    """What was answered already of which very object, by its id: all policies ask the same."""
 
     @classmethod
     def of(cls, facts: Facts) -> Guard:
-        """Index who uses what."""
-        return cls(facts, Users.of(facts), {image.id: image.labels for image in facts.images})
+        """Index who uses what, once for each snapshot."""
+        known = facts.derived.get("guard")
+        if known is None:
+            known = Users.of(facts), {image.id: image.labels for image in facts.images}, {}
+            facts.derived["guard"] = known
+        return cls(facts, *known)
 
     def why_protected(self, thing: Container | Image) -> str | None:
         """Say why this may not be removed; None when nothing speaks against it."""
+        known = self.answers.get(thing.id)
+        if known is None or known[0] is not thing:
+            known = self.answers[thing.id] = thing, self._answer(thing)
+        return known[1]
+
+    def _answer(self, thing: Container | Image) -> str | None:
         if isinstance(thing, Container):
             return _in_use(thing) or _unread(thing) or self._on_gpu(thing) or self._container(thing)
         return self.users.of_image(thing) or self._image(thing)
@@ -103,8 +115,9 @@ class Guard:
 
     def _image(self, image: Image) -> str | None:
         idle = ages.unused_for(image, self.facts.now)
+        names = _names(image) if self.facts.protection.images else ()
         return (
-            self._by_owner("images", image.labels, idle, _names(image))
+            self._by_owner("images", image.labels, idle, names)
             or caretakers.of("", image.labels, (*image.tags, *image.digests))
             or self._by_swarm()
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from collectors.facts import SourceName
+from collectors.storage_facts import ReliefEnd
 from policies import ages, places, words
 from policies.build_cache import BuildCache
 from policies.images_unused import MOST_TAGS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from collectors.facts import Facts, Filesystem, Image
+    from collectors.storage_facts import Relieved
     from policies.gauges import Missing
 
 NAME: Final = "disk_pressure"
@@ -31,6 +34,17 @@ _CLAIM_BYTES: Final = 1 << 30
 _CLAIM_SHARE: Final = 0.02
 _LEAST_OF_CLAIM: Final = 0.1
 _LEAST_OF_NEED: Final = 0.01
+_ENDS: Final = {
+    ReliefEnd.TARGET: "the target is reached",
+    ReliefEnd.EXHAUSTED: "nothing more may go",
+    ReliefEnd.NO_PROGRESS: (
+        "what went freed next to nothing: the space is not Docker's, or is taken as fast as it is freed"
+    ),
+    ReliefEnd.CAPPED: "a run frees no more than max_bytes",
+    ReliefEnd.TIMEOUT: "a run begins nothing new after its timeout",
+    ReliefEnd.UNREAD: "it cannot be read any more",
+    ReliefEnd.STOPPED: "the run was ended",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +69,34 @@ class Gain:
     inodes: int
 
 
+def in_words(relieved: Relieved) -> str:
+    """Say what a run came to: `41.3 GiB freed, 52.7 GiB left: the target is reached`."""
+    inodes = f" and {relieved.freed_inodes:,} inodes" if relieved.freed_inodes > 0 else ""
+    return (
+        f"{words.size(max(relieved.freed_bytes, 0))}{inodes} freed, {words.size(relieved.left_bytes)} left: "
+        f"{_ENDS[relieved.end]}"
+    )
+
+
+def staying(want: Want, facts: Facts) -> Mapping[str, int]:
+    """Count the images that may not go, by the words for why: `in use`, `protected`, `too recent`."""
+    guard = Guard.of(facts)
+    reasons = Counter[str]()
+    for image in facts.images:
+        if reason := _why_kept(image, guard, want):
+            reasons[reason.partition(":")[0]] += 1
+        elif ages.unused_by_date(image, facts) < want.min_age:
+            reasons["too recent"] += 1
+    return reasons
+
+
 def candidates(want: Want, facts: Facts) -> Iterator[Removal]:
     """Give all that may go, in the order in which it goes; what comes after the expected gain suffices is spare."""
     expected = 0
     for removal in _in_order(want, facts):
         # How many inodes an object takes nobody tells: only the next look at the filesystem does.
-        yield replace(removal, spare=not want.missing.inodes and expected >= want.missing.bytes)
+        spare = not want.missing.inodes and expected >= want.missing.bytes
+        yield replace(removal, spare=True) if spare else removal
         expected += removal.size_bytes or 0
 
 

@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from tests.bench import gpu_reader, gpu_series, latency, memory, scrape, sizing, start
+from tests.bench import gpu_reader, gpu_series, latency, memory, planning, relieving, scrape, sizing, start
 from tests.bench.figures import table
 from tests.bench.fleet import start_fleet
 from tests.bench.host import Host
@@ -32,19 +32,30 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--containers", type=int, default=100, help="how many run all the time (default: 100)")
     parser.add_argument("--deaths", type=int, default=200, help="how many crash, one by one; 0: none (default: 200)")
     parser.add_argument("--synthetic", action="store_true", help="only scrapes of containers that are plain files")
+    parser.add_argument("--planning", action="store_true", help="only a plan over a very large host, without an engine")
+    parser.add_argument("--relief", action="store_true", help="only a full disk, beside docker system prune -af")
     parser.add_argument("--sizing", type=int, default=0, help="only what a host costs Prometheus, over so many minutes")
     parser.add_argument("--suite", type=Suite, choices=list(Suite), default=Suite.SID, help="which engine")
     options = parser.parse_args(arguments)
+    if options.planning:
+        print("\n".join(table([planning.measure()])))
+        return 0
     if options.synthetic:
         with FakeSlack() as slack:
             for line in table(_synthetic(options.containers, slack.webhook_url)):
                 print(line, flush=True)
         return 0
     try:
+        if options.relief:
+            print("\n".join(table([relieving.measure(options.suite)])))
+            return 0
         with PrivateEngine(options.suite) as engine:
             print(_machine(engine), flush=True)
             for line in table(_chosen(engine, options)):
                 print(line, flush=True)
+            if not options.sizing:
+                for line in table([relieving.measure(options.suite)]):  # on engines of its own
+                    print(line, flush=True)
             print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     except (LabError, TimeoutError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -87,6 +98,7 @@ def _synthetic(containers: int, webhook_url: str) -> Iterator[Chapter]:
     yield held
     yield gpu_series.measure()
     yield gpu_reader.measure()
+    yield planning.measure()
 
 
 def _machine(engine: PrivateEngine) -> str:

@@ -72,6 +72,7 @@ class Deck:
         )
         self.measure: Callable[[str], Filesystem | None] = lambda _: filesystem()
         self.executor = self._executor(DockerWriter)
+        self.post.reliefs = lambda: self.executor.reliefs
 
     def with_writer(self, writer: type[DockerWriter]) -> None:
         """Go on with an executor that removes through another writer."""

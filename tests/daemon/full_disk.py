@@ -78,5 +78,9 @@ class FullDisk:
         """The tags that are still there."""
         return {tag for image in self.deck.engine.images for tag in image["RepoTags"]}
 
+    def told(self) -> set[str]:
+        """Give the alerts that fire."""
+        return {state.alert for state in self.deck.post.alerts.values() if state.phase.told}
+
     def _written(self) -> None:
         self.foreign += self.writes

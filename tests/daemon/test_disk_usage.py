@@ -16,7 +16,7 @@ from tests.fakes.engine_view import FakeEngineView
 from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from collectors.facts import KindUsage
@@ -36,10 +36,12 @@ class TakingTime(EngineApi):
 
     clock: FakeClock
     takes = timedelta(0)
+    meanwhile: Callable[[], None]
 
     def disk_usage(self, *arguments: Any) -> dict[DiskKind, KindUsage]:
         """Let time pass."""
         self.clock.advance(self.takes)
+        self.meanwhile()
         return dict(super().disk_usage(*arguments))
 
 
@@ -51,6 +53,8 @@ class Lane:
         self.clock = FakeClock()
         self.view = FakeEngineView()
         self.takes = timedelta(0)
+        self.stuck: list[str] = []
+        """What was said of it while the engine was asked."""
         self.lane = UsageLane(self.connect, lambda: self.view.engine, self.clock, patience=timedelta(seconds=0.3))
 
     def connect(self) -> EngineApi:
@@ -58,6 +62,7 @@ class Lane:
         api = TakingTime.connect(Endpoint(host=self.engine.host), timedelta(seconds=5))
         assert isinstance(api, TakingTime)
         api.clock, api.takes = self.clock, self.takes
+        api.meanwhile = lambda: self.stuck.append(self.lane.stuck)
         return api
 
     def minutes(self, count: int) -> Counter[str]:
@@ -128,6 +133,26 @@ def test_an_answer_that_never_comes_is_given_up_and_costs_its_own_kind_only(new:
     new.minutes(15)
     assert new.sizes() == SIZES
     assert new.lane.latest.errors == {}
+
+
+def test_an_answer_that_does_not_come_is_told_until_one_does(new: Lane) -> None:
+    new.engine.hung_paths.add(DF)
+    new.minutes(1)
+    assert new.lane.stuck == "it did not tell within 0.3 s what build cache, container layers, images, volumes take"
+    new.engine.hung_paths.clear()
+    new.minutes(15)
+    assert new.lane.stuck == ""
+
+
+def test_while_an_answer_takes_long_that_is_told(new: Lane) -> None:
+    new.takes = 4 * MINUTE
+    new.minutes(1)
+    assert set(new.stuck) == {""}
+    new.stuck.clear()
+    new.takes = 7 * MINUTE
+    new.minutes(20 * 20)
+    assert new.stuck[0] == "it has been working out what images take for 7 min"
+    assert new.lane.stuck == ""
 
 
 def test_a_failure_keeps_the_last_figures_until_they_are_too_old(new: Lane, caplog: pytest.LogCaptureFixture) -> None:

@@ -101,7 +101,7 @@ def test_exactly_the_unused_images_go_in_every_version_of_the_api(tmp_path: Path
         deck.close()
 
 
-@pytest.mark.parametrize("version", ["1.41", "1.52"])
+@pytest.mark.parametrize("version", ["1.41", "1.44", "1.48", "1.52"])
 def test_in_observe_mode_only_gets_are_sent(tmp_path: Path, version: str) -> None:
     with ScriptedEngine(tmp_path / "docker.sock", version) as engine:
         deck = Deck(engine, tmp_path, "observe")

@@ -16,6 +16,7 @@ from daemon.runs import RunState
 from policies.bounds import Bounds
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level
+from policies.relieved import Reliefs
 from tests.daemon.deck import DAY, Deck, outcomes
 from tests.daemon.full_disk import PRESSURE, FullDisk
 from tests.daemon.watchpost import MINUTE, SECOND
@@ -262,3 +263,20 @@ def test_the_journal_says_what_a_run_came_to(disk: FullDisk, caplog: pytest.LogC
     disk.sample(AFTER_GRACE)
     disk.by_itself(15 * SECOND)
     assert any("run 1 done: 2 removed · on /: 16.0 GiB freed" in line for line in caplog.messages)
+
+
+def test_people_are_told_what_a_cleanup_came_to(disk: FullDisk) -> None:
+    fill(disk)
+    pressure = disk.deck.post.watch.book.pressure
+    assert pressure is not None
+    disk.deck.adopt(policies={**PRESSURE, "reliefs": Reliefs(pressure=pressure)})
+    disk.sample(AFTER_GRACE)
+    disk.by_itself(15 * SECOND)
+    disk.sample(15 * SECOND)
+    assert disk.told() == {"disk-relieved"}
+    disk.writes = 8
+    disk.foreign += 20
+    disk.sample(15 * MINUTE)
+    disk.by_itself(15 * SECOND)
+    disk.sample(15 * SECOND)
+    assert "disk-not-docker" in disk.told()

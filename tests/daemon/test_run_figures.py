@@ -48,9 +48,11 @@ def test_runs_are_counted_by_who_asked_and_how_they_ended_and_only_a_whole_one_i
     figures = RunFigures()
     figures.ended("schedule", RunState.DONE, NOW)
     figures.ended("person", RunState.FAILED, NOW.replace(year=2030))
+    figures.reliefs["/", "target"] += 2
     assert page(figures) == [
         'shipkeeper_cleanup_runs_total{trigger="person",state="failed"} 1',
         'shipkeeper_cleanup_runs_total{trigger="schedule",state="done"} 1',
+        'shipkeeper_cleanup_reliefs_total{mountpoint="/",end="target"} 2',
         f"shipkeeper_cleanup_last_success_timestamp_seconds {NOW.timestamp()!r}",
     ]
 

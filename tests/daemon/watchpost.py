@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from collectors.facts import Container, Death, Filesystem
+    from collectors.facts import Container, Death, DiskUse, Filesystem
+    from collectors.storage_facts import Relieved
     from daemon.alerts.state import AlertState, Phase
     from daemon.observe import Observation
     from policies.policy import Policy, Removal
@@ -144,6 +145,9 @@ class WatchPost:
         self.silences, self.acks = Silences(self.store, self.steady), Acks(self.store, self.steady)
         self.last_use = LastUse(self.store, self.steady)
         self.unique_bytes: dict[str, int] = {}
+        self.reliefs: Callable[[], tuple[Relieved, ...]] = tuple
+        self.disk_uses: tuple[DiskUse, ...] = ()
+        self.engine_stuck = ""
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -230,6 +234,9 @@ class WatchPost:
         self.engine.now = max(self.engine.now, self.clock.now())
         self.sampler.sample_now()
 
+    def _came_to(self) -> tuple[Relieved, ...]:
+        return self.reliefs()
+
     def _notify(self) -> None:
         self.notified += 1
 
@@ -253,6 +260,9 @@ class WatchPost:
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
                 unique_bytes=lambda: self.unique_bytes,
+                reliefs=self._came_to,
+                disk_uses=lambda: self.disk_uses,
+                engine_stuck=lambda: self.engine_stuck,
                 state_fault=lambda: self.store.degraded,
             ),
             self.clock,

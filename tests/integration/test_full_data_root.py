@@ -52,6 +52,8 @@ class Case:
     engine: str
     left: float
     inodes: bool = False
+    apart: bool = False
+    """Containerd's folder has a disk of its own, as where the data-root was moved and the images were not."""
 
 
 CASES = [
@@ -68,6 +70,7 @@ CASES = [
         )
         if (engine, name) != ("28", "act")
     ),
+    pytest.param(Case("28-containerd", 9, apart=True), id="28-containerd-apart", marks=SLOW),
 ]
 
 
@@ -79,10 +82,19 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture
 def host(case: Case) -> Iterator[PrivateEngine]:
     suite, arguments = ENGINES[case.engine]
+    if case.apart:
+        with PrivateEngine(suite, arguments=arguments, containerd_image_mb=240) as engine:
+            yield engine
+        return
     # Where inodes run out there is space enough, which must not be what is missing.
     size, inodes = (480, 4000) if case.inodes else (240, None)
     with PrivateEngine(suite, arguments=arguments, data_root_image_mb=size, data_root_inodes=inodes) as engine:
         yield engine
+
+
+def disk_of(host: PrivateEngine, case: Case) -> Path:
+    """Give where the images lie."""
+    return host.containerd_root if case.apart else host.data_root
 
 
 def available_at_all(disk: Path) -> int:
@@ -130,6 +142,7 @@ def test_a_data_root_that_is_too_full_comes_back_to_its_target_and_loses_no_more
     case: Case, host: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:
     files = 100 if case.inodes else 0
+    disk = disk_of(host, case)
     ids = {
         f"app:{number:02}": host.import_image(f"app:{number:02}", os.urandom(6 * MIB), files=files)
         for number in range(IMAGES)
@@ -140,8 +153,8 @@ def test_a_data_root_that_is_too_full_comes_back_to_its_target_and_loses_no_more
     host.run(["true"], name="job", binds=["precious:/data"], config={"image": "bb:latest"})
     host.api.wait("job")
     before = tags(host)
-    fill(host.data_root, case)
-    begun = percent_left(host.data_root, inodes=case.inodes)
+    fill(disk, case)
+    begun = percent_left(disk, inodes=case.inodes)
     goal = INODES_TARGET if case.inodes else TARGET
     assert begun <= case.left + 0.5
 
@@ -153,14 +166,46 @@ def test_a_data_root_that_is_too_full_comes_back_to_its_target_and_loses_no_more
         made = steps(keeper)
         run = keeper.status()["cleanup"]["last_run"]
         assert run["words"].endswith("the target is reached"), run
-    reached = percent_left(host.data_root, inodes=case.inodes)
+    reached = percent_left(disk, inodes=case.inodes)
     assert reached >= goal
     gone = sorted(before - tags(host))
     assert gone == sorted(ids)[: len(gone)], "those that lay unused for longest"
     assert len(made) == len(gone)
     # An image takes more than its one file: the last one's share of what can be had at all, or what they took each.
-    last = 100 * made[-1]["freed_bytes"] / available_at_all(host.data_root)
+    last = 100 * made[-1]["freed_bytes"] / available_at_all(disk)
     one = (reached - begun) / len(made) if case.inodes else last
     assert reached - one < goal, "one image less would not have been enough"
     assert {each["Names"][0] for each in host.api.containers(all=True)} == {"/service", "/job"}
     assert [each["Name"] for each in host.api.volumes()["Volumes"]] == ["precious"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("case", [pytest.param(Case(engine, 9), id=engine) for engine in ENGINES], indirect=True)
+def test_what_a_full_data_root_would_lose_is_shown_in_observe_and_goes_by_an_approval(
+    case: Case, host: PrivateEngine, slack: FakeSlack, tmp_path: Path
+) -> None:
+    ids = [host.import_image(f"app:{number:02}", os.urandom(6 * MIB)) for number in range(IMAGES)]
+    before = tags(host)
+    fill(host.data_root, case)
+
+    def shown(keeper: DaemonUnderTest) -> list[str]:
+        planned = keeper.ask("/plan")["removals"]
+        return [each["name"] for each in planned if each["policy"] == "disk_pressure"]
+
+    for mode in ("observe", "approve"):
+        (tmp_path / mode).mkdir()
+        keeper = DaemonUnderTest(tmp_path / mode, host, slack, CLEANUP)
+        keeper.config.write_text(f'mode = "{mode}"\n{keeper.config.read_text()}')
+        keeper.may_remove = set(ids) if mode == "approve" else set()
+        with keeper:
+            wait_until(lambda: len(shown(keeper)) > 1, "the plan", SECONDS)  # noqa: B023  called before the next one
+            assert (keeper.tap.non_get, tags(host)) == ([], before)
+            plan = keeper.ask("/plan")
+            done = keeper.command("apply", plan["plan_id"])
+            assert done.returncode == (1 if mode == "observe" else 0), done.stdout + done.stderr
+            keeper.wait_for("disk-relieved", timeout=60) if mode == "approve" else None
+    assert percent_left(host.data_root) >= TARGET
+    gone = before - tags(host)
+    assert gone
+    assert gone <= {each["name"] for each in plan["removals"]}

@@ -50,8 +50,9 @@ def stored(engine: PrivateEngine) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_what_lies_unused_is_planned_in_observe_and_goes_in_enforce_and_all_else_stays(
-    engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
+@pytest.mark.parametrize("mode", ["approve", "enforce"])
+def test_what_lies_unused_is_planned_in_observe_and_then_goes_and_all_else_stays(
+    engine: PrivateEngine, slack: FakeSlack, tmp_path: Path, mode: str
 ) -> None:
     left = engine.api.create_network("left", driver="bridge")["Id"]
     engine.api.create_network("shop_default", driver="bridge", labels=DATABASE)
@@ -92,8 +93,13 @@ def test_what_lies_unused_is_planned_in_observe_and_goes_in_enforce_and_all_else
 
         keeper.stop()
         keeper.may_remove = goes | {PRUNE}
-        keeper.config.write_text(f'mode = "enforce"\n{keeper.config.read_text()}')
+        keeper.config.write_text(f'mode = "{mode}"\n{keeper.config.read_text()}')
         keeper.start()
+        if mode == "approve":
+            wait_until(lambda: len(plan()) == len(goes) + 1, "the whole plan again", SECONDS)
+            assert keeper.tap.non_get == [], "nothing goes before somebody approves"
+            done = keeper.command("apply", keeper.ask("/plan")["plan_id"])
+            assert done.returncode == 0, done.stdout + done.stderr
         wait_until(lambda: not goes & stored(engine) and not set(cached) & set(records(engine)), "the end", SECONDS)
         wait_until(lambda: keeper.status()["cleanup"]["last_run"]["state"] == "done", "the end of the run", SECONDS)
         assert sorted(keeper.removed()) == sorted(keeper.may_remove)

@@ -33,6 +33,7 @@ mount --rbind /dev dev
 mount -t tmpfs -o mode=755 lab run
 mount --bind "$folder" ".$folder"
 mount --bind "$folder/data" ".$folder/data"
+if [ -d "$folder/containerd" ]; then mount --bind "$folder/containerd" ".$folder/containerd"; fi
 pivot_root . old
 cd /
 "$busybox" umount -l /old

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from collectors.facts import Engine, EngineState, SourceName, Unknown
-from policies.engine import EngineDown
+from policies.engine import EngineDown, EngineStuck
 from policies.policy import Condition, ConditionState, Severity
 from tests.policies.build import NOW, facts
 
@@ -44,6 +44,13 @@ def test_the_reason_says_since_when_why_and_what_to_do() -> None:
     assert denied.reason == (
         "out of our reach: it refuses us, since 2026-11-23 16:02 UTC (permission denied; usermod -aG docker)"
     )
+
+
+def test_what_the_engine_does_not_finish_is_told() -> None:
+    [stuck] = EngineStuck().decide(facts(engine_stuck="it has been removing image app:1 for 12 min"))
+    [well] = EngineStuck().decide(facts())
+    assert (stuck.state, stuck.reason) == (BAD, "it has been removing image app:1 for 12 min")
+    assert well.state is OK
 
 
 def test_it_needs_no_source_for_it_speaks_when_they_fail() -> None:

@@ -31,7 +31,7 @@ from policies.catalogue import BY_NAME
 from policies.containers import ExitedContainers
 from policies.deaths import Crashes
 from policies.disk_pressure import DiskPressure
-from policies.engine import EngineDown
+from policies.engine import EngineDown, EngineStuck
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_devices import GpuDevices
 from policies.gpu_refused import GpuRefused
@@ -44,6 +44,8 @@ from policies.logs import LargeLogs
 from policies.nvml import NvmlUnavailable
 from policies.own_state import StateUnsaved
 from policies.policy import Condition, Occurrence, Policy, Removal
+from policies.relieved import Reliefs
+from policies.store_place import StorePlace
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
 from tests.policies.build_gpu import any_gpus
 
@@ -52,6 +54,7 @@ CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages(), UNUSED)
 OF_GPUS: tuple[Policy, ...] = (GpuDevices(), GpuXids(), GpuUsage(), ContainerGpus(), GpuRefused(), NvmlUnavailable())
 JUDGES: tuple[Policy, ...] = (
     *(Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved()),
+    *(Reliefs(pressure=DiskPressure()), EngineStuck(), StorePlace()),
     *OF_GPUS,
 )
 POLICIES = CLEANUPS + JUDGES

@@ -43,6 +43,16 @@ def labelled(label: str, value: str) -> Container:
     return exited(ago=9 * DAY, labels={label: value})
 
 
+def test_what_changed_is_answered_anew() -> None:
+    plain = exited(ago=9 * DAY)
+    world = facts(containers=[plain])
+    assert Guard.of(world).why_protected(plain) is None
+    labelled = replace(plain, labels={"shipkeeper.protect": "true"})
+    assert Guard.of(world).why_protected(labelled) == "protected: label shipkeeper.protect"
+    named = replace(world, protection=Protection(containers=(plain.name,)))
+    assert Guard.of(named).why_protected(plain) == f'protected: [protect] containers names "{plain.name}"'
+
+
 def test_nothing_protects_a_plain_container_that_ended() -> None:
     assert why(exited(ago=9 * DAY)) is None
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from collectors.facts import ContainerState, Engine, EngineState, RestartPolicy, SourceName, Unknown
+from collectors.facts import ContainerState, DiskKind, DiskUse, Engine, EngineState, RestartPolicy, SourceName, Unknown
 from collectors.gpu_facts import GpuHeld
+from collectors.storage_facts import ReliefEnd, Relieved
 from policies.deaths import Crashes
 from policies.disk_pressure import DiskPressure
-from policies.engine import EngineDown
+from policies.engine import EngineDown, EngineStuck
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_devices import GpuDevices
 from policies.gpu_refused import GpuRefused
@@ -20,6 +21,8 @@ from policies.health import ContainerHealth
 from policies.logs import LargeLogs
 from policies.nvml import NvmlUnavailable
 from policies.own_state import StateUnsaved
+from policies.relieved import Reliefs
+from policies.store_place import StorePlace
 from tests.policies.build import (
     DAY,
     GIB,
@@ -32,9 +35,11 @@ from tests.policies.build import (
     exited,
     facts,
     filesystem,
+    image,
     log_size,
     never_started,
     unhealthy,
+    volume,
 )
 from tests.policies.build_gpu import ALL_GPUS, faulty, gpu, gpus, hold, idle, reserved, use, uuid, xid
 
@@ -78,6 +83,36 @@ def unread(source: SourceName, why: str, **more: object) -> Facts:
     """Give a host of which one source cannot be read."""
     world = facts(**more)
     return replace(world, sources={**world.sources, source: Unknown(why, NOW - HOUR)})
+
+
+RELIEFS = Reliefs(pressure=DiskPressure())
+CONTAINERD = Engine(state=EngineState.UP, since=NOW - DAY, containerd_store=True, data_root="/data/docker")
+SYSTEM = filesystem(available=18 * GIB, roles=("os-root", "containerd-root"))
+DATA = filesystem(available=90 * GIB, mountpoint="/data", roles=("data-root", "volumes", "logs"))
+
+
+def too_full(end: ReliefEnd, *, available: int = 11 * GIB, **more: object) -> Facts:
+    """Give a host with a disk of 100 GiB after a run that ended so."""
+    used = image("train:2", unique_bytes=9 * GIB), volume("pgdata", size_bytes=30 * GIB)
+    run = Relieved(
+        mountpoint="/",
+        at=NOW - MINUTE,
+        end=end,
+        removed=3,
+        freed_bytes=GIB,
+        freed_inodes=0,
+        left_bytes=available,
+    )
+    kinds = {DiskKind.IMAGES: 9, DiskKind.VOLUMES: 30, DiskKind.OTHER: 41}
+    plain: dict[str, object] = {
+        "filesystems": [filesystem(available=available, roles=("data-root", "volumes", "logs"))],
+        "images": [used[0]],
+        "volumes": [used[1]],
+        "pressed": frozenset({"/"}),
+        "reliefs": [run],
+        "disk_uses": [DiskUse(kind=kind, mountpoint="/", size_bytes=size * GIB) for kind, size in kinds.items()],
+    }
+    return facts(**(plain | more))
 
 
 HOSTS: Mapping[str, tuple[Policy, Facts]] = {
@@ -139,6 +174,11 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
         DiskPressure(),
         facts(filesystems=[filesystem(size=128 * GIB, available=11 * GIB)]),
     ),
+    "disk-relieved": (RELIEFS, too_full(ReliefEnd.TARGET, available=21 * GIB, pressed=frozenset())),
+    "disk-target-missed": (RELIEFS, too_full(ReliefEnd.EXHAUSTED)),
+    "disk-not-docker": (RELIEFS, too_full(ReliefEnd.NO_PROGRESS)),
+    "engine-stuck": (EngineStuck(), facts(engine_stuck="it has been working out what volumes take for 12 min")),
+    "images-on-system-disk": (StorePlace(), facts(engine=CONTAINERD, filesystems=[SYSTEM, DATA])),
     "container-log-large": (LargeLogs(), facts(containers=[WEB], logs=[log_size(WEB, 3 * GIB)])),
     "logs-large": (LargeLogs(), facts(containers=[WEB], logs=[log_size(WEB, 30 * GIB)])),
     "gpu-lost": (
