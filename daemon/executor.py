@@ -22,6 +22,7 @@ from daemon.runs import Run, RunState
 from daemon.schedules import Schedules
 from policies import relief, words
 from policies.bounds import within
+from policies.gauges import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from daemon.recheck import Recheck
     from daemon.rulebook import Rulebook
     from daemon.runs import Runs
-    from policies.gauges import Level
     from policies.policy import Removal
 
 log = logging.getLogger(__name__)
@@ -139,6 +139,8 @@ class Executor:
         self._run_backoff = Backoff(*RUN_BACKOFF)
         self._object_backoff = Backoff(*OBJECT_BACKOFF)
         self._rests: dict[str, _Rest] = {}
+        self._in_vain = ""
+        """How the run was in vain; empty while it was not."""
         self.figures = RunFigures()
         """What runs did, counted."""
         self._changed = threading.Condition()
@@ -173,6 +175,8 @@ class Executor:
         """Say what the last daemon left half-done, try to become the one that acts, and start the thread."""
         self.interrupted = self._runs.interrupt()
         self.figures.last_success = self._runs.last_success()
+        if (last := self._runs.last()) and last.state is RunState.FAILED:
+            self.figures.fault = f"run {last.id}: {last.words}"
         if self.interrupted:
             log.warning(
                 "%s in the middle when Shipkeeper ended; not resumed, `shipkeeper status` shows the last one",
@@ -334,6 +338,7 @@ class Executor:
         outcomes: Counter[Outcome] = Counter()
         what = words.count(len(plan.removals), "object")
         log.info("run %d of plan %s, asked for by %s: %s", order.run, plan.plan_id, words.plain(order.asked_by), what)
+        self._in_vain = ""
         turns = list(enumerate(plan.removals))
         state, why = self._work(order, iter([turn for turn in turns if turn[1].policy != relief.NAME]), outcomes)
         pressing = [turn for turn in turns if turn[1].policy == relief.NAME]
@@ -383,6 +388,9 @@ class Executor:
         if policy is not None:
             until = self._clock.monotonic() + policy.cooldown.total_seconds()
             self._rests[relieved.mountpoint] = _Rest(until, self._recheck.level(relieved.mountpoint))
+            left = self._measure(relieved.mountpoint)  # the last cycle saw it before the run
+            if left is not None and policy.level_of(left, 0) is Level.CRITICAL:
+                self._in_vain = f"{relieved.in_words()}, and it is still critical"
         return (state, why) if why else (state, relieved.in_words())
 
     def _wait(self, seconds: float) -> None:
@@ -459,7 +467,12 @@ class Executor:
         elif state is RunState.DONE:
             self._run_backoff.over("")
         self._runs.end(order.run, state, why)
-        self.figures.ended(BY_ITSELF if order.automatic else "person", state, self._clock.now())
+        fault = f"run {order.run}: {why if state is RunState.FAILED else self._in_vain}"
+        failed = state is RunState.FAILED or bool(self._in_vain)
+        self.figures.in_vain = bool(self._in_vain)
+        self.figures.ended(
+            BY_ITSELF if order.automatic else "person", state, self._clock.now(), fault if failed else ""
+        )
         with self._changed:
             self._order = None
             self._changed.notify_all()

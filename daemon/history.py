@@ -113,6 +113,20 @@ def deaths_of(store: Store, container_id: str, clock: SteadyClock) -> tuple[Deat
     return tuple(readable(rows, lambda row: _dated(_load_death(json.loads(row["record"])), row["at"], clock)))
 
 
+def last_intents(store: Store) -> dict[str, Intent]:
+    """Give why each container ended last, by its id, where an event told of it."""
+    rows = store.read("SELECT container_id, record FROM deaths ORDER BY at", ())
+    last: dict[str, Intent] = {}
+    for container_id, death in readable(
+        rows, lambda row: (row["container_id"], _load_death(json.loads(row["record"])))
+    ):
+        if death.inferred and death.intent is Intent.NONE:
+            last.pop(container_id, None)
+        else:
+            last[container_id] = death.intent
+    return last
+
+
 def _dated(death: Death, at: float, clock: SteadyClock) -> Death:
     """Note how far the wall clock was set since this death, which happened at the steady time `at`."""
     drift = clock.to_wall(datetime.fromtimestamp(at, UTC)) - death.finished_at

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from collectors.facts import NO_SIZES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collectors.cgroup import CgroupReader
     from collectors.disk import Filesystems
     from collectors.facts import Container, Filesystem
+    from collectors.own_facts import HostMemory
     from collectors.reading import MemoryMarks, Reading
     from daemon.clock import Clock
     from daemon.crew import Crew
@@ -41,6 +44,9 @@ class Sample:
     """By container id: what befell its memory in the life of its cgroup."""
     last_marks: Mapping[str, MemoryMarks] = field(default_factory=dict)
     """The same, of containers that ended, too: as it was last seen."""
+    memory: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
+    """By container id: what it uses, without the file cache that can be dropped first."""
+    host_memory: HostMemory | None = None
 
     @property
     def oom_kills(self) -> Mapping[str, int]:
@@ -57,8 +63,10 @@ class Sources:
         cgroups: CgroupReader,
         containers: Callable[[], Sequence[Container]],
         distant: Callable[[Sequence[Container]], Mapping[str, Reading]],
+        host_memory: Callable[[], HostMemory | None] = lambda: None,
     ) -> None:
         """Take `distant` to read those containers with whose cgroup is out of reach."""
+        self._host_memory = host_memory
         self._filesystems = filesystems
         self._cgroups = cgroups
         self._containers = containers
@@ -75,13 +83,21 @@ class Sources:
         marks = {container.id: self._cgroups.marks(container) for container in running}
         found = {key: each for key, each in marks.items() if each is not None}
         self._last_marks = {key: each for key, each in (*self._last_marks.items(), *found.items()) if key in present}
+        readings = self._distant([container for container in running if marks[container.id] is None])
+        near = {container.id: self._cgroups.read(container) for container in running if container.id in found}
         return Sample(
             at=at,
             filesystems=measured.filesystems,
             errors=measured.errors,
-            readings=self._distant([container for container in running if marks[container.id] is None]),
+            readings=readings,
             marks=found,
             last_marks=self._last_marks,
+            memory={
+                id_: reading.memory_working_set_bytes
+                for id_, reading in (*near.items(), *readings.items())
+                if reading is not None and reading.memory_working_set_bytes is not None
+            },
+            host_memory=self._host_memory(),
         )
 
 

@@ -32,6 +32,13 @@ _MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "�
 _OVER = "🟢"
 _TYPED_AS_IT_IS = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 """A name that a shell takes for what it is."""
+_FURTHER = {
+    "cleanup-awaiting-approval": "shipkeeper plan",
+    "cleanup-failed": "shipkeeper audit",
+    "config-reload-failed": "shipkeeper check-config",
+    "notify-degraded": "shipkeeper alerts test",
+}
+"""What shows more of what is about ourselves."""
 _SHORT = 80
 """A reason up to so long stands in the title."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -216,7 +223,9 @@ def _commands(states: Sequence[AlertState]) -> tuple[str, ...]:
     """Give what shows more: there is no button, for nothing would be behind it."""
     first = states[0]
     commands = [] if first.acked_by else [f"shipkeeper alerts ack {first.fingerprint[:SHOWN_ID]}"]
-    if first.death and _TYPED_AS_IT_IS.fullmatch(first.subject.name):
+    if further := _FURTHER.get(first.alert):
+        commands.insert(0, further)
+    elif first.death and _TYPED_AS_IT_IS.fullmatch(first.subject.name):
         commands.insert(0, f"shipkeeper autopsy {first.subject.name}")
     elif first.subject.kind is SubjectKind.FILESYSTEM:
         commands.insert(0, "shipkeeper plan")
