@@ -416,6 +416,8 @@ class Death:
     """The last lines, already redacted."""
     gpus: tuple[GpuHold, ...] = ()
     """What it held of GPUs until then, as far as that was seen."""
+    memory: MemoryUse | None = None
+    """What was last seen of its memory, if it was killed for that."""
     clock_set: timedelta = timedelta(0)
     """How far the wall clock was set since then, forward if positive: no part of its age."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta  # noqa: TC003  pydantic reads the annotation at run time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -22,6 +22,9 @@ class MemoryUse:
     """How much more that is than at the beginning of `over`; negative if it fell."""
     over: timedelta | None = None
     """How far back the readings go; `None` while there is one alone."""
+    largest: str = ""
+    """The name of its largest process, looked at only near the limit; empty where nobody looked."""
+    largest_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

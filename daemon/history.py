@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
 from collectors.gpu_facts import GpuHold
+from collectors.own_facts import MemoryUse
 from daemon.ledger import Baseline, Mark
 from daemon.records import readable
 
@@ -201,6 +202,7 @@ def _dump_death(death: Death) -> str:
             "inferred": death.inferred,
             "log_tail": death.log_tail,
             "gpus": [_dump_hold(hold) for hold in death.gpus],
+            "memory": _dump_memory(death.memory) if death.memory else None,
         }
     )
 
@@ -223,6 +225,23 @@ def _load_death(record: dict[str, Any]) -> Death:
         log_tail=tuple(record["log_tail"]),
         # Records of the versions that knew nothing of GPUs have none.
         gpus=tuple(_load_hold(record["container_id"], hold) for hold in record.get("gpus", ())),
+        memory=_load_memory(record["memory"]) if record.get("memory") else None,
+    )
+
+
+def _dump_memory(use: MemoryUse) -> list[Any]:
+    over = use.over.total_seconds() if use.over is not None else None
+    return [use.used_bytes, use.rose_bytes, over, use.largest, use.largest_bytes]
+
+
+def _load_memory(record: list[Any]) -> MemoryUse:
+    used, rose, over, largest, largest_bytes = record
+    return MemoryUse(
+        used_bytes=used,
+        rose_bytes=rose,
+        over=timedelta(seconds=over) if over is not None else None,
+        largest=largest,
+        largest_bytes=largest_bytes,
     )
 
 

@@ -25,6 +25,7 @@ class MemoryTrends:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._readings: dict[str, deque[tuple[float, int]]] = {}
+        self._largest: dict[str, tuple[str, int]] = {}
 
     def note(self, sample: Sample | None) -> None:
         """Take the readings of a new sample."""
@@ -32,12 +33,17 @@ class MemoryTrends:
             return
         now = self._clock.monotonic()
         for id_, used in sample.memory.items():
+            if id_ in sample.largest:
+                self._largest[id_] = sample.largest[id_]
+            else:
+                self._largest.pop(id_, None)
             self._readings.setdefault(id_, deque(maxlen=_MOST)).append((now, used))
         for id_, readings in list(self._readings.items()):
             while readings and now - readings[0][0] > WINDOW.total_seconds():
                 readings.popleft()
             if not readings:
                 del self._readings[id_]
+                self._largest.pop(id_, None)
 
     def uses(self, sample: Sample | None) -> Mapping[str, MemoryUse]:
         """Give the use of all containers that this sample tells of, by id."""
@@ -49,6 +55,11 @@ class MemoryTrends:
         if not readings:
             return None
         (begun, before), (at, used) = readings[0], readings[-1]
-        if begun == at:
-            return MemoryUse(used_bytes=used)
-        return MemoryUse(used_bytes=used, rose_bytes=used - before, over=timedelta(seconds=at - begun))
+        name, size = self._largest.get(container_id, ("", 0))
+        return MemoryUse(
+            used_bytes=used,
+            rose_bytes=used - before,
+            over=timedelta(seconds=at - begun) if begun != at else None,
+            largest=name,
+            largest_bytes=size,
+        )

@@ -190,6 +190,9 @@ class Observer:
         if sight.complete:
             self._rebooted = False
         deaths = self._gpu_holds.add(deaths)
+        deaths = tuple(
+            replace(death, memory=self._memory.last(death.container_id)) if death.oom else death for death in deaths
+        )
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
         self._note_lives(deaths, complete=sight.complete)

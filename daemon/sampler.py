@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 INTERVAL = timedelta(seconds=15)
 
 _KEPT_INTERVALS = 3
+_CLOSE_SHARE = 0.5
+"""From so much of its memory limit on the processes of a container are looked at."""
 _CLOSING = timedelta(seconds=3)
 
 
@@ -46,6 +48,8 @@ class Sample:
     """The same, of containers that ended, too: as it was last seen."""
     memory: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
     """By container id: what it uses, without the file cache that can be dropped first."""
+    largest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """By container id: name and bytes of the largest process of those close to their limit."""
     host_memory: HostMemory | None = None
 
     @property
@@ -84,7 +88,12 @@ class Sources:
         found = {key: each for key, each in marks.items() if each is not None}
         self._last_marks = {key: each for key, each in (*self._last_marks.items(), *found.items()) if key in present}
         readings = self._distant([container for container in running if marks[container.id] is None])
-        near = {container.id: self._cgroups.read(container) for container in running if container.id in found}
+        read = {container.id: self._cgroups.read(container) for container in running if container.id in found}
+        memory = {
+            id_: reading.memory_working_set_bytes
+            for id_, reading in (*read.items(), *readings.items())
+            if reading is not None and reading.memory_working_set_bytes is not None
+        }
         return Sample(
             at=at,
             filesystems=measured.filesystems,
@@ -92,13 +101,20 @@ class Sources:
             readings=readings,
             marks=found,
             last_marks=self._last_marks,
-            memory={
-                id_: reading.memory_working_set_bytes
-                for id_, reading in (*near.items(), *readings.items())
-                if reading is not None and reading.memory_working_set_bytes is not None
-            },
+            memory=memory,
+            largest=self._largest([each for each in running if _is_close(each, memory.get(each.id))]),
             host_memory=self._host_memory(),
         )
+
+    def _largest(self, containers: Sequence[Container]) -> Mapping[str, tuple[str, int]]:
+        """Look who is large in those that may soon be short of memory: afterwards nobody can tell."""
+        found = {container.id: self._cgroups.largest_process(container) for container in containers}
+        return {id_: largest for id_, largest in found.items() if largest}
+
+
+def _is_close(container: Container, used: int | None) -> bool:
+    limit = container.memory_limit_bytes
+    return bool(limit) and used is not None and used >= _CLOSE_SHARE * (limit or 0)
 
 
 class Sampler:

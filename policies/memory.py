@@ -21,6 +21,8 @@ NEAR_LIMIT = "container-memory-near-limit"
 HOST_LOW = "host-memory-low"
 _MACHINE = Subject(SubjectKind.HOST, "host", "the host")
 _NAMED = 3
+_RISE_SHARE = 0.05
+"""What rose by less than this of what is used stood still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +110,23 @@ class HostMemoryLow:
         )
 
 
-def trend(use: MemoryUse) -> str:
-    """Say how memory rose: `1.1 GiB/min over the last 9 min`; empty where it did not, or nobody knows."""
-    if use.over is None or use.rose_bytes <= 0 or use.over.total_seconds() <= 0:
-        return ""
-    per_minute = int(use.rose_bytes * 60 / use.over.total_seconds())
-    return f"Memory rose {words.size(per_minute)}/min over the last {words.duration(use.over)}."
+def told(use: MemoryUse) -> str:
+    """Say how memory rose and who was largest: `Memory rose 1.1 GiB/min over the last 9 min`; empty if nobody knows."""
+    said = []
+    seconds = use.over.total_seconds() if use.over is not None else 0
+    if use.over is not None and seconds > 0 and use.rose_bytes > _RISE_SHARE * use.used_bytes:
+        per_minute = words.size(int(use.rose_bytes * 60 / seconds))
+        said.append(f"memory rose {per_minute}/min over the last {words.about(use.over)}")
+    if use.largest:
+        said.append(f"the largest process was {use.largest} ({words.size(use.largest_bytes)})")
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _near(
     container: Container, state: ConditionState, reason: str, use: MemoryUse | None = None, limit: int | None = None
 ) -> Condition:
-    rose = trend(use) if use else ""
+    rose = told(use) if use else ""
     return Condition(
         alert=NEAR_LIMIT,
         subject=container.subject,

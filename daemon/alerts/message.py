@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
 from daemon.alerts.state import SHOWN_ID, NoticeKind, Phase, compose_of
-from policies import gpu_words, words
+from policies import gpu_words, memory, words
 from policies.catalogue import BY_NAME
 from policies.policy import Severity
 
@@ -272,6 +272,8 @@ def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
     yield " · ".join(_facts(state, "" if _in_title(state) else state.reason))
     yield from state.details
     if state.death:
+        if state.death.memory and (rose := memory.told(state.death.memory)):
+            yield rose
         if state.death.gpus:
             yield f"It held {gpu_words.held(state.death.gpus)} until then."
         yield f"image {state.death.image} · container {state.death.container_id[:12]}"

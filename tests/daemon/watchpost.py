@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
+from collectors.own_facts import OwnWork
 from collectors.process_owner import ProcessOwners
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collectors.facts import Container, Death, Filesystem
+    from collectors.own_facts import HostMemory
     from daemon.alerts.state import AlertState, Phase
     from daemon.observe import Observation
     from policies.policy import Policy, Removal
@@ -78,6 +80,8 @@ class FixedDisks(Sources):
         super().__init__(Filesystems(list), CgroupReader(), list, lambda _: {})
         self.filesystems: tuple[Filesystem, ...] = ()
         self.oom_kills: dict[str, int] = {}
+        self.memory: dict[str, int] = {}
+        self.host_memory: HostMemory | None = None
 
     def sample(self, at: datetime) -> Sample:
         """Give them."""
@@ -86,6 +90,8 @@ class FixedDisks(Sources):
             filesystems=self.filesystems,
             errors={},
             marks={key: MemoryMarks(oom_kills=count) for key, count in self.oom_kills.items()},
+            memory=dict(self.memory),
+            host_memory=self.host_memory,
         )
 
 
@@ -144,6 +150,8 @@ class WatchPost:
         self.silences, self.acks = Silences(self.store, self.steady), Acks(self.store, self.steady)
         self.last_use = LastUse(self.store, self.steady)
         self.unique_bytes: dict[str, int] = {}
+        self.growth: dict[str, float] = {}
+        self.own = OwnWork()
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -254,6 +262,9 @@ class WatchPost:
                 sizes=lambda: self.sizes,
                 unique_bytes=lambda: self.unique_bytes,
                 state_fault=lambda: self.store.degraded,
+                growth=lambda filesystem: self.growth.get(filesystem.mountpoint),
+                own=lambda no_events: replace(self.own, no_events_for=no_events),
+                ended_by=history.last_intents(self.store),
             ),
             self.clock,
             rebooted=self.away.rebooted,

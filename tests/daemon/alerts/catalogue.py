@@ -109,7 +109,21 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
         Crashes(),
         facts(
             containers=[ENDED],
-            deaths=[end(code=137, oom=True, memory_limit_bytes=16 * GIB, gpus=(hold(TRAINER, size=65_819_000_000),))],
+            deaths=[
+                end(
+                    code=137,
+                    oom=True,
+                    memory_limit_bytes=16 * GIB,
+                    gpus=(hold(TRAINER, size=65_819_000_000),),
+                    memory=MemoryUse(
+                        used_bytes=17_000_000_000,
+                        rose_bytes=10 * GIB,
+                        over=9 * MINUTE,
+                        largest="python",
+                        largest_bytes=16_300_000_000,
+                    ),
+                )
+            ],
         ),
     ),
     "container-restart-loop": (
@@ -256,7 +270,7 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
         OwnWorkDone(),
         facts(
             own=OwnWork(
-                cleanup_fault="run 12: on /: 3.1 GiB freed, 2.0 GiB left: nothing more may go, and it is still critical",
+                cleanup_fault="run 12: on /: 3.1 GiB freed, 2.0 GiB left: nothing is left, and it is still critical",
                 cleanup_in_vain=True,
             )
         ),
