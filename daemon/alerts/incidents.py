@@ -182,7 +182,7 @@ def _may_join(state: AlertState, post: Post, family: str, more: int, now: dateti
     return (
         post.family == family
         and now - post.posted <= CONTINUES
-        and len(post.members) + more <= (MOST_IN_STORM if family == STORM else MOST_TOGETHER)
+        and len(post.members) + more <= (MOST_IN_STORM if family.endswith(STORM) else MOST_TOGETHER)
         and max(told, default=-1) >= state.severity.rank
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -240,10 +239,6 @@ def _clause(state: AlertState) -> str:
 
 def _title(states: Sequence[AlertState], kind: NoticeKind) -> str:
     first, others = states[0], len(states) - 1
-    if len({state.alert for state in states}) > 1:
-        counts = Counter(state.alert for state in states).most_common()
-        title = f"{len(states)} alerts at once: {', '.join(f'{count} {alert}' for alert, count in counts)}"
-        return f"{title} · resolved" if kind is NoticeKind.RESOLVED else title
     title = _clause(first)
     if others:
         together = {_of_project(state) for state in states} == {_of_project(first)}
@@ -287,11 +282,10 @@ def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
 
 
 def _list(states: Sequence[AlertState], kind: NoticeKind) -> Iterable[str]:
-    mixed = len({state.alert for state in states}) > 1
     for state in states[:MOST_LISTED]:
         news = (state.reason, *_times(state), *state.details[:1])
         said = _resolved(state) if kind is NoticeKind.RESOLVED else " · ".join(news)
-        yield f"{_clause(state) if mixed else state.subject.name}: {said}"
+        yield f"{state.subject.name}: {said}"
     yield from _also([state.subject.name for state in states[MOST_LISTED:]])
 
 
