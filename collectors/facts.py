@@ -29,6 +29,7 @@ COMPOSE_ONEOFF = "com.docker.compose.oneoff"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 NO_SIZES: Mapping[str, int] = MappingProxyType({})
 NO_RATES: Mapping[str, float] = MappingProxyType({})
+NO_SPANS: Mapping[str, timedelta] = MappingProxyType({})
 NO_MEMORY: Mapping[str, MemoryUse] = MappingProxyType({})
 NO_INTENTS: Mapping[str, Intent] = MappingProxyType({})
 
@@ -555,6 +556,8 @@ class Facts:
     host_memory: HostMemory | None = None
     health_turns: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
     """How often health turned bad or good again in the last half an hour, by the key of the container."""
+    unhealthy_for: Mapping[str, timedelta] = field(default_factory=lambda: NO_SPANS)
+    """How long each container has been unhealthy without a turn, as far as we watched, by its key."""
     health_watched: bool = True
     """True once we have watched for half an hour: before, one without a turn is not yet called stable."""
     ended_by: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)

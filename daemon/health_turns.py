@@ -31,15 +31,19 @@ class HealthTurns:
         self._begun = clock.monotonic()
         self._last: dict[str, HealthStatus] = {}
         self._turns: dict[str, deque[float]] = {}
+        self._unhealthy: dict[str, float] = {}
 
     def look(self, containers: Iterable[Container]) -> None:
         """Compare with the last look; what is gone is forgotten when its turns are too old."""
-        now = self._clock.monotonic()
+        now, unhealthy = self._clock.monotonic(), self._unhealthy
+        self._unhealthy = {}
         for container in containers:
             status = container.health.status if container.health else None
             if status not in _SETTLED:
                 continue
             key = container.subject.key
+            if status is HealthStatus.UNHEALTHY:
+                self._unhealthy[key] = unhealthy.get(key, now)
             if self._last.get(key, status) is not status:
                 self._turns.setdefault(key, deque(maxlen=_MOST)).append(now)
             self._last[key] = status
@@ -57,6 +61,11 @@ class HealthTurns:
     def counts(self) -> Mapping[str, int]:
         """Give the turns of the window by the container's key; those without any are left out."""
         return {key: len(turns) for key, turns in self._turns.items()}
+
+    def unhealthy_for(self) -> Mapping[str, timedelta]:
+        """Give how long each has been unhealthy at a stretch, by the container's key."""
+        now = self._clock.monotonic()
+        return {key: timedelta(seconds=now - since) for key, since in self._unhealthy.items()}
 
     @property
     def settled(self) -> bool:

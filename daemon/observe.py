@@ -290,6 +290,7 @@ class Observer:
             memory=self._memory_uses,
             host_memory=self._sample.host_memory if self._sample else None,
             health_turns=self._health.counts(),
+            unhealthy_for=self._health.unhealthy_for(),
             health_watched=self._health.settled,
             ended_by=self._ended_by,
             own=self._eyes.own(self._eyes.lookout.no_events_for),

@@ -17,6 +17,7 @@ from policies.health import ContainerHealth
 from policies.health_turns import HealthFlapping
 from policies.memory import ContainerMemory, HostMemoryLow
 from policies.own_state import OwnWorkDone
+from policies.policy import Severity
 from tests.daemon.watchpost import HOUR, MINUTE, SECOND, Options, WatchPost
 from tests.fakes.clock import NOW
 from tests.lab.scripted_engine import stamp
@@ -187,3 +188,14 @@ def test_an_engine_that_answers_late_for_five_minutes_is_told(post: WatchPost) -
     post.own = OwnWork(engine_answers_within=3 * SECOND)
     rounds(post, 6 * MINUTE)
     assert post.told() == [("engine-slow", "fired")]
+
+
+def test_what_stays_unhealthy_becomes_critical(post: WatchPost) -> None:
+    web = post.engine.add("web", health="healthy")
+    post.cycle()
+    web.health = "unhealthy"
+    post.emit("health_status: unhealthy", web)
+    rounds(post, 14 * MINUTE)
+    assert post.alerts["container-unhealthy", "web"].severity is Severity.WARNING
+    rounds(post, 2 * MINUTE)
+    assert post.alerts["container-unhealthy", "web"].severity is Severity.CRITICAL
