@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collectors.facts import Container
     from collectors.reading import Limits, MemoryMarks, Reading
 
+_MOST_PROCESSES = 256
+"""Of one container; who has more is no single culprit."""
 LIMITS_EVERY = 20
 """
 Limits are read anew at every so manieth reading, and when a container was inspected anew, as after `docker update`.
@@ -86,6 +88,16 @@ class CgroupReader:
         """Give how many processes were killed for memory in this cgroup's life; `None` if unreadable."""
         found = self._find(container)
         return found.group.oom_kills() if found else None
+
+    def largest_process(self, container: Container) -> tuple[str, int] | None:
+        """Give the name and the resident bytes of its largest process; `None` if that cannot be read."""
+        path = self.path(container)
+        if not path:
+            return None
+        place = self._root if (self._root / "cgroup.controllers").exists() else self._root / "memory"
+        pids = (read_file(f"{place}/{path}/cgroup.procs") or b"").split()[:_MOST_PROCESSES]
+        sizes = (files.resident(read_file(f"{self._proc}/{pid.decode()}/status")) for pid in pids)
+        return max((size for size in sizes if size), key=lambda each: each[1], default=None)
 
     def path(self, container: Container) -> str:
         """Give where its cgroup lies below the root, or an empty string while it is not found."""

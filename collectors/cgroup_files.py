@@ -205,3 +205,12 @@ def paths_of(text: bytes | None, container_id: str) -> dict[str, str]:
         for controller in controllers.split(","):
             found[controller] = "/".join(elements[: at + 1])
     return found
+
+
+def resident(status: bytes | None) -> tuple[str, int] | None:
+    """Give the name and the resident bytes of a process by its `/proc/PID/status`; `None` if it has no memory."""
+    fields = dict(line.split(b":", 1) for line in (status or b"").splitlines() if b":" in line)
+    kibibytes = number(fields.get(b"VmRSS", b"").strip().removesuffix(b" kB"))
+    if kibibytes is None:
+        return None
+    return fields.get(b"Name", b"").strip().decode(errors="replace"), kibibytes * 1024

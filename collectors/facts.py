@@ -13,11 +13,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from collectors.gpu_facts import Gpus
+from collectors.own_facts import OwnWork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collectors.gpu_facts import GpuHold, GpuRequest
+    from collectors.own_facts import HostMemory, MemoryUse
     from collectors.storage_facts import BuildRecord, LogSize, Network, Relieved, Volume
 
 COMPOSE_PROJECT = "com.docker.compose.project"
@@ -26,6 +28,10 @@ COMPOSE_NUMBER = "com.docker.compose.container-number"
 COMPOSE_ONEOFF = "com.docker.compose.oneoff"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 NO_SIZES: Mapping[str, int] = MappingProxyType({})
+NO_RATES: Mapping[str, float] = MappingProxyType({})
+NO_SPANS: Mapping[str, timedelta] = MappingProxyType({})
+NO_MEMORY: Mapping[str, MemoryUse] = MappingProxyType({})
+NO_INTENTS: Mapping[str, Intent] = MappingProxyType({})
 
 
 class SourceName(StrEnum):
@@ -74,6 +80,8 @@ class SubjectKind(StrEnum):
     FILESYSTEM = "filesystem"
     GPU = "gpu"
     ENGINE = "engine"
+    HOST = "host"
+    """The machine as a whole."""
     DAEMON = "daemon"
     """Shipkeeper itself."""
 
@@ -409,6 +417,8 @@ class Death:
     """The last lines, already redacted."""
     gpus: tuple[GpuHold, ...] = ()
     """What it held of GPUs until then, as far as that was seen."""
+    memory: MemoryUse | None = None
+    """What was last seen of its memory, if it was killed for that."""
     clock_set: timedelta = timedelta(0)
     """How far the wall clock was set since then, forward if positive: no part of its age."""
 
@@ -525,8 +535,6 @@ class Facts:
     """How long we have watched this host in all, summed over our own running time; `None` where nobody counts."""
     reliefs: tuple[Relieved, ...] = ()
     """What the last run against each full disk came to, since our start."""
-    disk_uses: tuple[DiskUse, ...] = ()
-    """What takes how much of the pressed ones, as far as it is known."""
     engine_stuck: str = ""
     """What Docker does not finish of what we asked of it, in words; empty if nothing."""
     clock_set_ago: timedelta | None = None
@@ -543,6 +551,22 @@ class Facts:
     """Globs of the names of containers that the owner wants to hear nothing of."""
     owner_label: str = ""
     """The label of containers that names who is to be asked about them; empty for none."""
+    growth: Mapping[str, float] = field(default_factory=lambda: NO_RATES)
+    """How fast each filesystem fills, in bytes per second over the last hours, by mount point, where it is known."""
+    disk_uses: tuple[DiskUse, ...] = ()
+    """What takes how much of which filesystem."""
+    memory: Mapping[str, MemoryUse] = field(default_factory=lambda: NO_MEMORY)
+    """By container id: the newest reading of what it uses, where there is one."""
+    host_memory: HostMemory | None = None
+    health_turns: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
+    """How often health turned bad or good again in the last half an hour, by the key of the container."""
+    unhealthy_for: Mapping[str, timedelta] = field(default_factory=lambda: NO_SPANS)
+    """How long each container has been unhealthy without a turn, as far as we watched, by its key."""
+    health_watched: bool = True
+    """True once we have watched for half an hour: before, one without a turn is not yet called stable."""
+    ended_by: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)
+    """By container id: why it ended last, as far as an event told."""
+    own: OwnWork = field(default_factory=OwnWork)
     state_fault: str = ""
     """Why our own state cannot be written to the disk; empty while it can."""
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

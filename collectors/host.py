@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from collectors import cgroup_files as files
 from collectors.cgroup_groups import read_file
 from collectors.families import Family
+from collectors.own_facts import HostMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,12 @@ class Host:
     def memory_bytes(self) -> int | None:
         """How much memory there is; `None` if the kernel does not tell."""
         return _kibibytes(read_file(f"{self._proc}/meminfo"), b"MemTotal:")
+
+    def memory(self) -> HostMemory | None:
+        """Read how much there is and how much is available; `None` if the kernel does not tell."""
+        text = read_file(f"{self._proc}/meminfo")
+        total, available = _kibibytes(text, b"MemTotal:"), _kibibytes(text, b"MemAvailable:")
+        return None if total is None or available is None else HostMemory(total_bytes=total, available_bytes=available)
 
     def collect(self) -> Iterator[Family]:
         """Read two files and give their families; what the kernel does not tell is an absent series."""

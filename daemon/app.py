@@ -25,6 +25,7 @@ from collectors.disk_places import DiskPlaces
 from collectors.engine_api import EngineApi
 from collectors.engine_calls import EngineCalls
 from collectors.engine_errors import SYSTEM_SOCKETS
+from collectors.host import Host
 from collectors.inventory import Inventory
 from collectors.kernel_log import logged_xids
 from collectors.own_container import own_container_id
@@ -86,6 +87,7 @@ from daemon.logs import set_up_logging
 from daemon.lookout import Lookout
 from daemon.observe import Eyes, Observer
 from daemon.outlet import outlet
+from daemon.own_work import OwnWorkView
 from daemon.plans import to_json
 from daemon.recent import SHOWN_FOR, Recent
 from daemon.recheck import Recheck
@@ -209,6 +211,7 @@ class App:
                 self._cgroups,
                 self._containers,
                 DistantReadings(pinging, clock).read,
+                Host().memory,
             ),
             clock,
             self._wake,
@@ -502,10 +505,13 @@ class App:
             sizes=self._layers.latest,
             unique_bytes=self.disks.unique_bytes,
             reliefs=lambda: self.executor.reliefs,
-            disk_uses=self.disks.uses,
             engine_stuck=lambda: self.disks.usage.stuck or self.executor.stuck,
             state_fault=lambda: store.degraded,
             own_container_id=own_container_id() if self._is_local() else "",
+            growth=self.disks.trends.rate,
+            uses=self.disks.uses,
+            own=self._own_work().look,
+            ended_by=history.last_intents(store),
         )
         return Watch(
             observer=Observer(eyes, clock, rebooted=away.rebooted and self._is_local()),
@@ -526,6 +532,17 @@ class App:
             notify=self._tell,
             hand_over=self.executor.offer,
             crew=self.crew,
+        )
+
+    def _own_work(self) -> OwnWorkView:
+        return OwnWorkView(
+            sinks=lambda: (*self.sender.stats, *self.pusher.stats),
+            overdue=lambda: self._jobs.overdue,
+            standing=lambda: self.configuration.standing,
+            figures=self.executor.figures,
+            answers_within=lambda: self.engine.answers_within,
+            last=lambda: (self.watch.snapshot, self.watch.book),
+            clock=self._steady,
         )
 
     def _prune(self) -> None:

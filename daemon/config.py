@@ -54,12 +54,15 @@ from policies import relief
 from policies.build_cache import BuildCache
 from policies.catalogue import BY_NAME, RULES
 from policies.containers import ExitedContainers
+from policies.disk_forecast import DiskForecast
 from policies.disk_pressure import DiskPressure
+from policies.engine import EngineSlow
 from policies.gpu_devices import GpuDevices
 from policies.gpu_usage import GpuUsage
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
 from policies.logs import LargeLogs
+from policies.memory import ContainerMemory, HostMemoryLow
 from policies.networks import UnusedNetworks
 from policies.volumes import UnusedVolumes
 
@@ -82,7 +85,16 @@ CLEANUPS: Mapping[str, type[Policy]] = MappingProxyType(
 )
 """Every policy that removes, by the name of its table. A new one is one line here."""
 JUDGES: Mapping[str, type[Policy]] = MappingProxyType(
-    {"logs": LargeLogs, relief.NAME: DiskPressure, "gpu_devices": GpuDevices, "gpu_usage": GpuUsage}
+    {
+        "logs": LargeLogs,
+        relief.NAME: DiskPressure,
+        "disk_forecast": DiskForecast,
+        "container_memory": ContainerMemory,
+        "host_memory": HostMemoryLow,
+        "engine_slow": EngineSlow,
+        "gpu_devices": GpuDevices,
+        "gpu_usage": GpuUsage,
+    }
 )
 """The same of those that have settings and alerts; disk_pressure removes as well, only what a full disk needs."""
 OFF = frozenset({"images_unused"})

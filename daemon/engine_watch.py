@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
@@ -26,6 +27,8 @@ INTERVAL: Final = timedelta(seconds=5)
 EAGER: Final = timedelta(seconds=1)
 """Between pings while it is undecided whether the engine is down."""
 _AWAY: Final = frozenset({EngineState.STOPPED, EngineState.CRASHED})
+_TIMED: Final = timedelta(minutes=5)
+_FEWEST_TIMED: Final = 20
 _CLOSING: Final = timedelta(seconds=7)
 
 
@@ -48,6 +51,7 @@ class EngineWatch:
         self._api: EngineApi | None = None
         self._reached = False
         self._outages = 0
+        self._answers: deque[tuple[float, float]] = deque(maxlen=400)
         self._features: Mapping[str, str] = MappingProxyType({})
         self._up = threading.Event()
         self._nudge = threading.Event()
@@ -68,6 +72,13 @@ class EngineWatch:
     def outages(self) -> int:
         """How often an engine that had answered was seen gone, stopped or crashed, however briefly."""
         return self._outages
+
+    @property
+    def answers_within(self) -> timedelta | None:
+        """What nineteen of twenty pings of the last five minutes took at most; `None` while there are too few."""
+        now = self._clock.monotonic()
+        took = sorted(took for at, took in tuple(self._answers) if now - at <= _TIMED.total_seconds())
+        return timedelta(seconds=took[len(took) * 19 // 20]) if len(took) >= _FEWEST_TIMED else None
 
     def wait_up(self, timeout: timedelta) -> bool:
         """Wait until the engine is up; tell whether it is."""
@@ -128,7 +139,7 @@ class EngineWatch:
                 self._api = self._connect()
                 self._greet(self._api)
             else:
-                self._api.ping()
+                self._timed_ping(self._api)
                 self._judge.answered()
         except EngineUnavailable as error:
             return Outage(error.state, error.why, error.cure)
@@ -137,6 +148,14 @@ class EngineWatch:
         except EngineError as error:
             return Outage(EngineState.HUNG, str(error), "see the engine's log")
         return None
+
+    def _timed_ping(self, api: EngineApi) -> None:
+        begun = self._clock.monotonic()
+        try:
+            api.ping()
+        finally:
+            now = self._clock.monotonic()
+            self._answers.append((now, now - begun))
 
     def _greet(self, api: EngineApi) -> None:
         now = self._clock.now()

@@ -195,6 +195,8 @@ class Executor:
         """Say what the last daemon left half-done, try to become the one that acts, and start the thread."""
         self.interrupted = self._runs.interrupt()
         self.figures.last_success = self._runs.last_success()
+        if (last := self._runs.last()) and last.state is RunState.FAILED:
+            self.figures.fault = f"run {last.id}: {last.words}"
         if self.interrupted:
             log.warning(
                 "%s in the middle when Shipkeeper ended; not resumed, `shipkeeper status` shows the last one",
@@ -495,7 +497,8 @@ class Executor:
         elif state is RunState.DONE:
             self._run_backoff.over("")
         self._runs.end(order.run, state, why)
-        self.figures.ended(BY_ITSELF if order.automatic else "person", state, self._clock.now())
+        fault = f"run {order.run}: {why}" if state is RunState.FAILED else ""
+        self.figures.ended(BY_ITSELF if order.automatic else "person", state, self._clock.now(), fault)
         with self._changed:
             self._order = None
             self._changed.notify_all()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
 from collectors.gpu_facts import GpuHold
+from collectors.own_facts import MemoryUse
 from daemon.ledger import Baseline, Mark
 from daemon.records import readable
 
@@ -113,6 +114,20 @@ def deaths_of(store: Store, container_id: str, clock: SteadyClock) -> tuple[Deat
     return tuple(readable(rows, lambda row: _dated(_load_death(json.loads(row["record"])), row["at"], clock)))
 
 
+def last_intents(store: Store) -> dict[str, Intent]:
+    """Give why each container ended last, by its id, where an event told of it."""
+    rows = store.read("SELECT container_id, record FROM deaths ORDER BY at", ())
+    last: dict[str, Intent] = {}
+    for container_id, death in readable(
+        rows, lambda row: (row["container_id"], _load_death(json.loads(row["record"])))
+    ):
+        if death.inferred and death.intent is Intent.NONE:
+            last.pop(container_id, None)
+        else:
+            last[container_id] = death.intent
+    return last
+
+
 def _dated(death: Death, at: float, clock: SteadyClock) -> Death:
     """Note how far the wall clock was set since this death, which happened at the steady time `at`."""
     drift = clock.to_wall(datetime.fromtimestamp(at, UTC)) - death.finished_at
@@ -187,6 +202,7 @@ def _dump_death(death: Death) -> str:
             "inferred": death.inferred,
             "log_tail": death.log_tail,
             "gpus": [_dump_hold(hold) for hold in death.gpus],
+            "memory": _dump_memory(death.memory) if death.memory else None,
         }
     )
 
@@ -209,6 +225,23 @@ def _load_death(record: dict[str, Any]) -> Death:
         log_tail=tuple(record["log_tail"]),
         # Records of the versions that knew nothing of GPUs have none.
         gpus=tuple(_load_hold(record["container_id"], hold) for hold in record.get("gpus", ())),
+        memory=_load_memory(record["memory"]) if record.get("memory") else None,
+    )
+
+
+def _dump_memory(use: MemoryUse) -> list[Any]:
+    over = use.over.total_seconds() if use.over is not None else None
+    return [use.used_bytes, use.rose_bytes, over, use.largest, use.largest_bytes]
+
+
+def _load_memory(record: list[Any]) -> MemoryUse:
+    used, rose, over, largest, largest_bytes = record
+    return MemoryUse(
+        used_bytes=used,
+        rose_bytes=rose,
+        over=timedelta(seconds=over) if over is not None else None,
+        largest=largest,
+        largest_bytes=largest_bytes,
     )
 
 

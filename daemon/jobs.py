@@ -31,6 +31,8 @@ _BEAT_EVERY = timedelta(seconds=30)
 _BEAT = "beat-"
 """How the names of the jobs begin that are the heartbeats of the lanes."""
 _CLOCK_STEP = timedelta(seconds=2)
+OVERDUE_AFTER = timedelta(minutes=10)
+"""A job is overdue when it did not end well for three of its intervals, and for at least so long."""
 _LONGEST_WAIT = 5.0
 """Seconds after which the clock is looked at again, whatever is due when."""
 _CLOSING = timedelta(seconds=1)
@@ -76,6 +78,8 @@ class Jobs:
         self._durations: dict[str, float] = {}
         self._failures = dict.fromkeys((job.name for job in jobs), 0)
         self._errands = {job.name: job.errand for job in jobs if job.errand}
+        self._since = dict.fromkeys((job.name for job in jobs), clock.monotonic())
+        self._patience = {job.name: max(3 * job.every, OVERDUE_AFTER) for job in jobs}
         self._lanes = sorted({job.lane for job in jobs})
         hearts = [Job(f"{_BEAT}{lane}", partial(self._beat, lane), _BEAT_EVERY, lane) for lane in self._lanes]
         self._jobs = [*(replace(job, work=partial(self._timed, job)) for job in jobs), *hearts]
@@ -94,6 +98,13 @@ class Jobs:
             if errand.seconds is not None:
                 seconds[name] = errand.seconds
         return JobStats(success, seconds, failures)
+
+    @property
+    def overdue(self) -> Mapping[str, timedelta]:
+        """Those that did not end well for three of their intervals, each with the time since then or our start."""
+        now = self._clock.monotonic()
+        spans = {name: timedelta(seconds=now - since) for name, since in dict(self._since).items()}
+        return {name: span for name, span in spans.items() if span > self._patience[name]}
 
     def start(self) -> None:
         """Start the scheduler's thread."""
@@ -157,6 +168,7 @@ class Jobs:
             return
         if event.code == EVENT_JOB_EXECUTED:
             self._last_success[event.job_id] = self._clock.now().timestamp()
+            self._since[event.job_id] = self._clock.monotonic()
         elif event.code == EVENT_JOB_ERROR:
             self._failures[event.job_id] += 1
             log.error("job %s failed: %s", event.job_id, event.exception)

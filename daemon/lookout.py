@@ -123,6 +123,11 @@ class Lookout:
         return self._compared is not None
 
     @property
+    def no_events_for(self) -> timedelta | None:
+        """How long no events have come though the engine is up; `None` while they come."""
+        return self._stream.closed_for
+
+    @property
     def unsettled(self) -> bool:
         """True if something is to be looked at again within a second."""
         return self._images.waiting or bool(self._inventory.unsettled(self._clock.now()))
@@ -288,6 +293,14 @@ class _StreamState:
                 COMPARE_OFTEN.total_seconds(),
             )
         return blind
+
+    @property
+    def closed_for(self) -> timedelta | None:
+        """How long it has been closed while the engine was up; `None` while it is open, or as good as open."""
+        if self._closed_since is None:
+            return None
+        closed = timedelta(seconds=self._clock.monotonic() - self._closed_since)
+        return closed if closed >= BLIND_AFTER else None
 
     def look_away(self) -> None:
         """Begin to count anew: while the engine is away its stream is closed, and that says nothing."""

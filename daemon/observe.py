@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import (
     COMPOSE_PROJECT,
+    NO_INTENTS,
+    NO_MEMORY,
     Container,
     ContainerState,
     Death,
+    DiskUse,
     Facts,
     Filesystem,
     Image,
@@ -24,9 +27,12 @@ from collectors.facts import (
     Unknown,
 )
 from collectors.gpu_requests import effective
+from collectors.own_facts import OwnWork
 from daemon.gpu_holds import GpuHolds
+from daemon.health_turns import HealthTurns
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
+from daemon.memory_trends import MemoryTrends
 from daemon.pressed import Pressed
 from policies import ages, gpu_words, words
 
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from collectors.engine_events import Event
     from collectors.facts import DiskUse
     from collectors.inventory import Inventory
+    from collectors.own_facts import MemoryUse
     from collectors.storage_facts import Network, Relieved, Volume
     from daemon.clock import Clock
     from daemon.clock_steps import ClockSteps
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
     from daemon.rulebook import Rulebook
-    from daemon.sampler import Sampler
+    from daemon.sampler import Sample, Sampler
     from daemon.sightings import Sightings
     from daemon.stock import Stock
 
@@ -103,14 +110,20 @@ class Eyes:
     """What no other image shares, as last told by Docker, by image id."""
     reliefs: Callable[[], tuple[Relieved, ...]]
     """What the last run against each full disk came to."""
-    disk_uses: Callable[[], tuple[DiskUse, ...]]
-    """What takes how much of which filesystem."""
     engine_stuck: Callable[[], str]
     """Says what Docker does not finish of what we asked of it; empty if nothing."""
     state_fault: Callable[[], str | None]
     """Says why our own state cannot be written just now."""
     own_container_id: str = ""
     """The container that we run in, if any."""
+    growth: Callable[[Filesystem], float | None] = lambda _: None
+    """How fast a filesystem fills, in bytes per second."""
+    uses: Callable[[], tuple[DiskUse, ...]] = tuple
+    """What takes how much of which filesystem."""
+    own: Callable[[timedelta | None], OwnWork] = lambda no_events: OwnWork(no_events_for=no_events)
+    """How our own work goes; takes for how long no events have come."""
+    ended_by: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)
+    """By container id: why it ended last, as the store remembers it."""
 
 
 class Observer:
@@ -126,6 +139,12 @@ class Observer:
         self._deaths: tuple[Death, ...] = ()
         self._kills: tuple[OomKill, ...] = ()
         self._pressed = Pressed()
+        self._memory = MemoryTrends(clock)
+        self._health = HealthTurns(clock)
+        self._ended_by = dict(eyes.ended_by)
+        self._sample: Sample | None = None
+        self._uses: tuple[DiskUse, ...] = ()
+        self._memory_uses: Mapping[str, MemoryUse] = NO_MEMORY
 
     @property
     def ready(self) -> bool:
@@ -139,6 +158,7 @@ class Observer:
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
         sight, stock = self._eyes.lookout.look(), self._eyes.stock()
+        self._note_sample()
         if sight is not None:
             self._meet_idle(sight, stock)
             self._eyes.last_use.hear(sight.events)
@@ -152,8 +172,7 @@ class Observer:
             self._note_uses(sight, facts)
         facts = replace(facts, images=self._images(facts.images))
         pressed = self._pressed.look(facts, book.pressure)
-        # What takes the space is worked out for the disks alone on which it matters.
-        facts = replace(facts, pressed=pressed, disk_uses=self._eyes.disk_uses() if pressed else ())
+        facts = replace(facts, pressed=pressed)
         deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
         return Observation(
             facts=facts,
@@ -181,12 +200,39 @@ class Observer:
         if sight.complete:
             self._rebooted = False
         deaths = self._gpu_holds.add(deaths)
+        deaths = tuple(
+            replace(death, memory=self._memory.last(death.container_id)) if death.oom else death for death in deaths
+        )
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
+        self._note_lives(deaths, complete=sight.complete)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
         eyes.recent.add(deaths, kills)
         return deaths, kills
+
+    def _note_sample(self) -> None:
+        """Work out what follows from a sample, once: a cycle comes with every event, a sample every 15 s."""
+        sample = self._eyes.sampler.latest
+        if sample is self._sample:
+            return
+        self._sample = sample
+        self._memory.note(sample)
+        self._memory_uses = self._memory.uses(sample)
+        self._uses = self._eyes.uses()
+
+    def _note_lives(self, deaths: Sequence[Death], *, complete: bool) -> None:
+        """Remember whose health turned, and why each ended last; of an end that no event told of nobody knows."""
+        for death in deaths:
+            if death.inferred and death.intent is Intent.NONE:
+                self._ended_by.pop(death.container_id, None)
+            else:
+                self._ended_by[death.container_id] = death.intent
+        present = self._eyes.inventory.containers
+        self._health.look(present.values())
+        if complete:
+            self._ended_by = {id_: intent for id_, intent in self._ended_by.items() if id_ in present}
+            self._health.forget_all_but(frozenset(each.subject.key for each in present.values()))
 
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:
         sample = self._eyes.sampler.latest
@@ -251,6 +297,15 @@ class Observer:
             reliefs=self._eyes.reliefs(),
             engine_stuck=self._eyes.engine_stuck(),
             state_fault=self._eyes.state_fault() or "",
+            growth={each.mountpoint: rate for each in filesystems if (rate := self._eyes.growth(each)) is not None},
+            disk_uses=self._uses,
+            memory=self._memory_uses,
+            host_memory=self._sample.host_memory if self._sample else None,
+            health_turns=self._health.counts(),
+            unhealthy_for=self._health.unhealthy_for(),
+            health_watched=self._health.settled,
+            ended_by=self._ended_by,
+            own=self._eyes.own(self._eyes.lookout.no_events_for),
         )
 
     def _containers(self, *, quotes: bool) -> tuple[Container, ...]:

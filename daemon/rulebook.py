@@ -10,15 +10,18 @@ from daemon.modes import lesser
 from daemon.redact import Redactor
 from policies import relief
 from policies.bounds import PLAIN
+from policies.container_states import ContainerStates
 from policies.deaths import Crashes
 from policies.disk_pressure import DiskPressure
-from policies.engine import EngineDown, EngineStuck
+from policies.disk_writable import DiskReadOnly
+from policies.engine import EngineDown, EngineStuck, EventsStale
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_refused import GpuRefused
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
+from policies.health_turns import HealthFlapping
 from policies.nvml import NvmlUnavailable
-from policies.own_state import StateUnsaved
+from policies.own_state import OwnWorkDone, StateUnsaved
 from policies.relieved import Reliefs
 from policies.store_place import StorePlace
 
@@ -76,14 +79,19 @@ class Rulebook:
             **settings.enabled_policies(),
             "deaths": Crashes(),
             "health": ContainerHealth(),
+            "health_turns": HealthFlapping(),
+            "container_states": ContainerStates(),
             "engine": EngineDown(),
             "engine_stuck": EngineStuck(),
             "store_place": StorePlace(),
+            "events": EventsStale(),
+            "disk_writable": DiskReadOnly(),
             "gpu_xids": GpuXids(),
             "gpu_containers": ContainerGpus(),
             "gpu_refused": GpuRefused(),
             "nvml": NvmlUnavailable(),
             "own_state": StateUnsaved(),
+            "own_work": OwnWorkDone(),
         }
         bounds = settings.bounds()
         if isinstance(pressure := policies.get(relief.NAME), DiskPressure):

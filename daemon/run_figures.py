@@ -34,6 +34,8 @@ class RunFigures:
     """Runs that ended, by who asked for them (`schedule` or `person`) and how they ended."""
     reliefs: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Runs against full disks, by filesystem and why they left it alone."""
+    fault: str = ""
+    """How the last run failed; empty after one that went well, and before the first."""
     last_success: datetime | None = None
     """When the last run ended in which every object had its turn; a wall time, `None` before the first."""
 
@@ -46,9 +48,11 @@ class RunFigures:
             # What others wrote meanwhile makes it less than nothing: a counter never falls.
             self.freed_bytes[kind, policy] += max(answer.freed_bytes or 0, 0)
 
-    def ended(self, trigger: str, state: RunState, at: datetime) -> None:
-        """Count a run that has ended so at this wall time."""
+    def ended(self, trigger: str, state: RunState, at: datetime, fault: str = "") -> None:
+        """Count a run that has ended so at this wall time, and note with which fault."""
         self.runs[trigger, state.value] += 1
+        if state in {RunState.DONE, RunState.FAILED}:
+            self.fault = fault
         if state is RunState.DONE:
             self.last_success = at
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from collectors.facts import NO_SIZES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collectors.cgroup import CgroupReader
     from collectors.disk import Filesystems
     from collectors.facts import Container, Filesystem
+    from collectors.own_facts import HostMemory
     from collectors.reading import MemoryMarks, Reading
     from daemon.clock import Clock
     from daemon.crew import Crew
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 INTERVAL = timedelta(seconds=15)
 
 _KEPT_INTERVALS = 3
+_CLOSE_SHARE = 0.5
+"""From so much of its memory limit on the processes of a container are looked at."""
 _CLOSING = timedelta(seconds=3)
 
 
@@ -41,6 +46,11 @@ class Sample:
     """By container id: what befell its memory in the life of its cgroup."""
     last_marks: Mapping[str, MemoryMarks] = field(default_factory=dict)
     """The same, of containers that ended, too: as it was last seen."""
+    memory: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
+    """By container id: what it uses, without the file cache that can be dropped first."""
+    largest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """By container id: name and bytes of the largest process of those close to their limit."""
+    host_memory: HostMemory | None = None
 
     @property
     def oom_kills(self) -> Mapping[str, int]:
@@ -57,8 +67,10 @@ class Sources:
         cgroups: CgroupReader,
         containers: Callable[[], Sequence[Container]],
         distant: Callable[[Sequence[Container]], Mapping[str, Reading]],
+        host_memory: Callable[[], HostMemory | None] = lambda: None,
     ) -> None:
         """Take `distant` to read those containers with whose cgroup is out of reach."""
+        self._host_memory = host_memory
         self._filesystems = filesystems
         self._cgroups = cgroups
         self._containers = containers
@@ -75,14 +87,34 @@ class Sources:
         marks = {container.id: self._cgroups.marks(container) for container in running}
         found = {key: each for key, each in marks.items() if each is not None}
         self._last_marks = {key: each for key, each in (*self._last_marks.items(), *found.items()) if key in present}
+        readings = self._distant([container for container in running if marks[container.id] is None])
+        read = {container.id: self._cgroups.read(container) for container in running if container.id in found}
+        memory = {
+            id_: reading.memory_working_set_bytes
+            for id_, reading in (*read.items(), *readings.items())
+            if reading is not None and reading.memory_working_set_bytes is not None
+        }
         return Sample(
             at=at,
             filesystems=measured.filesystems,
             errors=measured.errors,
-            readings=self._distant([container for container in running if marks[container.id] is None]),
+            readings=readings,
             marks=found,
             last_marks=self._last_marks,
+            memory=memory,
+            largest=self._largest([each for each in running if _is_close(each, memory.get(each.id))]),
+            host_memory=self._host_memory(),
         )
+
+    def _largest(self, containers: Sequence[Container]) -> Mapping[str, tuple[str, int]]:
+        """Look who is large in those that may soon be short of memory: afterwards nobody can tell."""
+        found = {container.id: self._cgroups.largest_process(container) for container in containers}
+        return {id_: largest for id_, largest in found.items() if largest}
+
+
+def _is_close(container: Container, used: int | None) -> bool:
+    limit = container.memory_limit_bytes
+    return bool(limit) and used is not None and used >= _CLOSE_SHARE * (limit or 0)
 
 
 class Sampler:

@@ -54,7 +54,35 @@ RULES: tuple[AlertRule, ...] = (
         title="is unhealthy",
         hold=timedelta(seconds=60),
         clear=timedelta(seconds=60),
+        folded_into=("container-health-flapping", "container-restart-loop", "engine-down"),
+    ),
+    AlertRule(
+        name="container-health-flapping",
+        title="is healthy and unhealthy in turn",
+        hold=NOW,
+        clear=NOW,
         folded_into=("container-restart-loop", "engine-down"),
+    ),
+    AlertRule(
+        name="container-not-running",
+        title="is not running",
+        hold=timedelta(minutes=5),
+        clear=timedelta(minutes=1),
+        folded_into=("container-restart-loop", "engine-down"),
+    ),
+    AlertRule(
+        name="container-stuck",
+        title="is stuck",
+        hold=timedelta(minutes=10),
+        clear=timedelta(minutes=1),
+        folded_into=("container-restart-loop", "engine-down"),
+    ),
+    AlertRule(
+        name="container-memory-near-limit",
+        title="is close to its memory limit",
+        hold=timedelta(minutes=5),
+        clear=timedelta(minutes=5),
+        folded_into=("container-oom-killed", "container-restart-loop", "engine-down"),
     ),
     AlertRule(
         name="container-start-failed",
@@ -79,6 +107,20 @@ RULES: tuple[AlertRule, ...] = (
         folded_into=("engine-down",),
     ),
     AlertRule(name="engine-down", title="is down", hold=NOW, clear=timedelta(seconds=10)),
+    AlertRule(
+        name="engine-slow",
+        title="is slow",
+        hold=timedelta(minutes=5),
+        clear=timedelta(minutes=5),
+        folded_into=("engine-down",),
+    ),
+    AlertRule(
+        name="event-stream-stale",
+        title="sends no events",
+        hold=timedelta(seconds=60),
+        clear=timedelta(minutes=5),
+        folded_into=("engine-down",),
+    ),
     AlertRule(name="disk-low", title="is filling", hold=timedelta(seconds=30), clear=timedelta(minutes=5)),
     AlertRule(
         name="disk-relieved",
@@ -104,6 +146,17 @@ RULES: tuple[AlertRule, ...] = (
         hold=NOW,
         clear=NOW,
         folded_into=("engine-down",),
+    ),
+    AlertRule(
+        name="disk-fill-predicted",
+        title="fills too fast",
+        hold=timedelta(minutes=15),
+        clear=timedelta(minutes=30),
+        folded_into=("disk-low",),
+    ),
+    AlertRule(name="disk-read-only", title="is read-only", hold=NOW, clear=timedelta(minutes=5)),
+    AlertRule(
+        name="host-memory-low", title="is short of memory", hold=timedelta(minutes=5), clear=timedelta(minutes=5)
     ),
     AlertRule(
         name="container-log-large",
@@ -153,6 +206,16 @@ RULES: tuple[AlertRule, ...] = (
         folded_into=("gpu-lost",),
     ),
     AlertRule(name="nvml-unavailable", title="does not answer", hold=timedelta(minutes=5), clear=NOW),
+    AlertRule(name="notify-degraded", title="cannot deliver messages", hold=NOW, clear=timedelta(minutes=1)),
+    AlertRule(name="job-overdue", title="is behind with its work", hold=NOW, clear=NOW),
+    AlertRule(name="config-reload-failed", title="keeps the old configuration", hold=NOW, clear=NOW),
+    AlertRule(name="cleanup-failed", title="could not clean up", hold=NOW, clear=NOW),
+    AlertRule(
+        name="cleanup-awaiting-approval",
+        title="waits for an approval to clean up",
+        hold=timedelta(minutes=10),
+        clear=timedelta(minutes=1),
+    ),
     AlertRule(name="state-unsaved", title="cannot save its state", hold=timedelta(seconds=60), clear=NOW),
 )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from collectors.facts import SourceName
-from policies import knobs, places, relief, words
+from collectors.facts import SourceName, SubjectKind
+from policies import disk_words, growth, knobs, places, relief, words
 from policies.gauges import Gauge, Level, Missing
 from policies.policy import Condition, Severity
 
@@ -24,6 +24,8 @@ _PULLS = 1.5
 _MOST_FOR_A_PULL_PERCENT = 25.0
 """However large an image is, the act level is not raised above this share of the disk."""
 _CACHE_FLOOR_SHARE = 0.1
+_SOON = timedelta(hours=48)
+"""What fills in more time than that is no reason to hurry."""
 _ROLES = frozenset({"data-root", "containerd-root"})
 
 
@@ -129,15 +131,40 @@ class DiskPressure:
                 continue
             worst = max(gauges, key=lambda gauge: gauge.urgency)
             low = [gauge for gauge in gauges if gauge.level is not Level.OK] or [worst]
+            forecast = _forecast(filesystem, facts)
             yield Condition(
                 alert="disk-low",
                 subject=filesystem.subject,
                 severity=Severity.CRITICAL if worst.level is Level.CRITICAL else Severity.WARNING,
                 state=worst.state,
-                reason=" and ".join(gauge.words for gauge in low),
+                reason=" and ".join(gauge.words for gauge in low) + (forecast if worst.level is not Level.OK else ""),
+                details=self._details(filesystem, facts) if worst.level is not Level.OK else (),
                 value=float(worst.left),
                 limit=worst.limits[Level.WARN if worst.level is Level.OK else worst.level],
             )
+
+    def _details(self, filesystem: Filesystem, facts: Facts) -> tuple[str, ...]:
+        """Say what takes the space, and what a cleanup would free of it."""
+        if facts.engine.containerd_store and "data-root" not in filesystem.roles:
+            where = "Docker's images are here, not in the data-root: the containerd image store keeps them."
+        else:
+            where = ""
+        return tuple(
+            text
+            for text in (where, disk_words.takes(filesystem.mountpoint, facts), self._gain(filesystem, facts))
+            if text
+        )
+
+    def _gain(self, filesystem: Filesystem, facts: Facts) -> str:
+        missing = self.missing(filesystem, facts)
+        going = [each for each in relief.candidates(self.want(filesystem, missing, facts), facts) if not each.spare]
+        if not going:
+            return ""
+        size = sum(each.size_bytes or 0 for each in going)
+        images = sum(each.object.kind is SubjectKind.IMAGE for each in going)
+        of = [words.count(images, "unused image")] if images else []
+        of += ["what no build has used lately of the build cache"] if len(going) > images else []
+        return f"A cleanup would {f'free {words.size(size)}:' if size else 'remove'} {', '.join(of)}."
 
     @staticmethod
     def concerns(filesystem: Filesystem) -> bool:
@@ -226,6 +253,12 @@ def _largest(filesystem: Filesystem, facts: Facts) -> int:
     if places.of_layers(facts.engine, facts.filesystems) != filesystem.mountpoint:
         return 0
     return max((image.size_bytes for image in facts.images), default=0)
+
+
+def _forecast(filesystem: Filesystem, facts: Facts) -> str:
+    """Say when it will be full, if that is soon enough to matter."""
+    full_in = growth.full_in(filesystem.available_bytes, facts.growth.get(filesystem.mountpoint))
+    return f", full in about {words.about(full_in)}" if full_in is not None and full_in < _SOON else ""
 
 
 def _percent(left: int, total: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from collectors.facts import ContainerState, HealthStatus, SourceName
@@ -21,6 +22,8 @@ _UNHEALTHY = "container-unhealthy"
 _START_FAILED = "container-start-failed"
 _NEVER_RAN = frozenset({125, 126, 127, 128})
 """Exit codes that the engine sets itself when there is no process whose code it could report."""
+_LONG = timedelta(minutes=15)
+"""What is unhealthy for so long does not mend by itself."""
 _QUOTED = 200
 """Characters of foreign text in a reason."""
 _WRAPPING = re.compile(
@@ -42,10 +45,13 @@ class ContainerHealth:
             if not audible(container.name, container.labels, facts.ignore):
                 yield from muted(self.alerts, container.subject)
                 continue
-            for alert, (state, reason) in ((_UNHEALTHY, _health(container)), (_START_FAILED, _start(container))):
-                yield Condition(
-                    alert=alert, subject=container.subject, severity=Severity.WARNING, state=state, reason=reason
-                )
+            lasting = facts.unhealthy_for.get(container.subject.key)
+            severe = Severity.CRITICAL if lasting is not None and lasting >= _LONG else Severity.WARNING
+            for alert, severity, (state, reason) in (
+                (_UNHEALTHY, severe, _health(container)),
+                (_START_FAILED, Severity.WARNING, _start(container)),
+            ):
+                yield Condition(alert=alert, subject=container.subject, severity=severity, state=state, reason=reason)
 
 
 def _health(container: Container) -> tuple[ConditionState, str]:

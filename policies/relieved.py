@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from collectors.facts import DiskKind, SourceName
 from collectors.storage_facts import ReliefEnd
-from policies import places, relief, words
+from policies import disk_words, places, relief, words
 from policies.bounds import PLAIN, Bounds, ask
 from policies.gauges import Level
 from policies.policy import Condition, ConditionState, Occurrence, Removal, Severity
@@ -127,16 +127,9 @@ def _other_share(filesystem: Filesystem, facts: Facts) -> float | None:
 
 
 def _consumers(filesystem: Filesystem, facts: Facts) -> str:
-    here = [use for use in facts.disk_uses if use.mountpoint == filesystem.mountpoint and use.size_bytes]
-    if not here:
-        return "What takes the space is not known yet; `shipkeeper status` shows it when Docker has told."
-    kinds = {DiskKind.OTHER: "not Docker's"}
-    said = (
-        f"{kinds.get(use.kind, use.kind.replace('_', ' '))} {words.size(use.size_bytes)}"
-        + (f" ({words.size(use.reclaimable_bytes)} unused)" if use.reclaimable_bytes else "")
-        for use in sorted(here, key=lambda use: -use.size_bytes)
-    )
-    return f"It holds: {' · '.join(said)}"
+    if said := disk_words.takes(filesystem.mountpoint, facts):
+        return f"It holds: {said}"
+    return "What takes the space is not known yet; `shipkeeper status` shows it when Docker has told."
 
 
 def _largest(filesystem: Filesystem, facts: Facts) -> tuple[str, ...]:

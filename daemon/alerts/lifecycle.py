@@ -335,13 +335,12 @@ def _fold(
 
     What people know of already is not ended by an engine that is down: it is unknown until the engine is back.
     A speaker that is pending may yet end untold, so it only holds back what would be told for the first time.
+    Of the same subject, what is worse than its speaker speaks for itself.
     """
     speaking = {
-        (state.alert, state.subject.kind, state.subject.key): state.phase
-        for state in moved.values()
-        if state.phase.active
+        (state.alert, state.subject.kind, state.subject.key): state for state in moved.values() if state.phase.active
     }
-    of_engine = {alert: phase for (alert, kind, _), phase in speaking.items() if kind is SubjectKind.ENGINE}
+    of_engine = {alert: state.phase for (alert, kind, _), state in speaking.items() if kind is SubjectKind.ENGINE}
     after = dict(moved)
     for key, state in moved.items():
         if not state.phase.active:
@@ -349,7 +348,8 @@ def _fold(
             continue
         subject, by = state.subject, ""
         for speaker in rules[state.alert].folded_into:
-            phase = speaking.get((speaker, subject.kind, subject.key))
+            own = speaking.get((speaker, subject.kind, subject.key))
+            phase = own.phase if own and own.severity.rank >= state.severity.rank else None
             if phase is None and speaker in of_engine:
                 by = by or speaker
                 if not before[key].phase.told:

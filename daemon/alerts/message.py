@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
 from daemon.alerts.state import SHOWN_ID, NoticeKind, Phase, compose_of
-from policies import gpu_words, words
+from policies import gpu_words, memory, words
 from policies.catalogue import BY_NAME
 from policies.policy import Severity
 
@@ -32,6 +32,13 @@ _MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "�
 _OVER = "🟢"
 _TYPED_AS_IT_IS = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 """A name that a shell takes for what it is."""
+_FURTHER = {
+    "cleanup-awaiting-approval": "shipkeeper plan",
+    "cleanup-failed": "shipkeeper audit",
+    "config-reload-failed": "shipkeeper check-config",
+    "notify-degraded": "shipkeeper alerts test",
+}
+"""What shows more of what is about ourselves."""
 _SHORT = 80
 """A reason up to so long stands in the title."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -216,7 +223,9 @@ def _commands(states: Sequence[AlertState]) -> tuple[str, ...]:
     """Give what shows more: there is no button, for nothing would be behind it."""
     first = states[0]
     commands = [] if first.acked_by else [f"shipkeeper alerts ack {first.fingerprint[:SHOWN_ID]}"]
-    if first.death and _TYPED_AS_IT_IS.fullmatch(first.subject.name):
+    if further := _FURTHER.get(first.alert):
+        commands.insert(0, further)
+    elif first.death and _TYPED_AS_IT_IS.fullmatch(first.subject.name):
         commands.insert(0, f"shipkeeper autopsy {first.subject.name}")
     elif first.subject.kind is SubjectKind.FILESYSTEM:
         commands.insert(0, "shipkeeper plan")
@@ -232,7 +241,8 @@ def _title(states: Sequence[AlertState], kind: NoticeKind) -> str:
     first, others = states[0], len(states) - 1
     title = _clause(first)
     if others:
-        title += f", and {words.count(others, f'more {_noun(first)}')}{_of_project(first)}"
+        together = {_of_project(state) for state in states} == {_of_project(first)}
+        title += f", and {words.count(others, f'more {_noun(first)}')}{_of_project(first) if together else ''}"
         return f"{title} · resolved" if kind is NoticeKind.RESOLVED else title
     if kind is NoticeKind.RESOLVED:
         return f"{title} · {_resolved(first)}"
@@ -263,6 +273,8 @@ def _lines(state: AlertState, kind: NoticeKind) -> Iterable[str]:
     yield " · ".join(_facts(state, "" if _in_title(state) else state.reason))
     yield from state.details
     if state.death:
+        if state.death.memory and (rose := memory.told(state.death.memory)):
+            yield rose
         if state.death.gpus:
             yield f"It held {gpu_words.held(state.death.gpus)} until then."
         yield f"image {state.death.image} · container {state.death.container_id[:12]}"

@@ -43,6 +43,12 @@ LIFETIME = {
 """How long delivery is tried: after that a message is no longer news."""
 MOST_TOGETHER = 60
 """So many alerts share one message, which names each of them; the others are in the next one."""
+STORM_FROM = 11
+"""So much news of one alert within `STORM_WITHIN` is told together, whatever its compose project."""
+STORM_WITHIN = timedelta(seconds=60)
+MOST_IN_STORM = 125
+STORM = " *"
+"""How the family of what is told together ends: no compose project is called so."""
 KEPT = timedelta(days=7)
 MOST_ENDED = 2000
 """Alerts that are over and remembered, if they have been over for longer than `LATELY`."""
@@ -234,6 +240,8 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     if not first:
         return None
     kind = NoticeKind(first[0]["kind"])
+    if storm := _storm(store, sink, kind, first[0]["family"].partition(" ")[0], now):
+        return storm
     rows = store.read(
         "SELECT outbox.id, outbox.record, alert_states.record AS newest"
         " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
@@ -251,6 +259,34 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
     family = first[0]["family"]
     return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=family)
+
+
+def _storm(store: Store, sink: str, kind: NoticeKind, alert: str, now: datetime) -> Batch | None:
+    """
+    Give what one message says of very much news of one alert, the worst first; `None` if it is not that much.
+
+    What came in the last minute and still waits for its group goes with it.
+    """
+    if kind not in {NoticeKind.FIRED, NoticeKind.RESOLVED}:
+        return None
+    rows = store.read(
+        "SELECT outbox.id, family, outbox.record, alert_states.record AS newest"
+        " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
+        " WHERE sink = ? AND kind = ? AND substr(family, 1, ?) = ? AND state = 'due' AND attempts < ?"
+        " AND (not_before <= ? OR attempts = 0 AND"
+        " created >= ?) ORDER BY severity = 'critical' DESC, severity = 'warning' DESC, created, id",
+        (
+            *(sink, kind, len(alert) + 1, f"{alert} ", _STUBBORN),
+            *(now.timestamp(), (now - STORM_WITHIN).timestamp()),
+        ),
+    )
+    families = {row["family"] for row in rows}
+    if len(rows) < STORM_FROM or (len(families) == 1 and len(rows) <= MOST_TOGETHER):
+        return None
+    rows = rows[:MOST_IN_STORM]
+    states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
+    ids = tuple(row["id"] for row in rows)
+    return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=f"{alert}{STORM}")
 
 
 def next_due(store: Store, sink: str) -> datetime | None:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from collectors.facts import Death, RestartPolicy, Subject, SubjectKind
 from collectors.gpu_facts import GpuHold  # noqa: TC001  pydantic reads the annotation at run time
+from collectors.own_facts import MemoryUse  # noqa: TC001  pydantic reads it
 from policies.policy import Severity  # noqa: TC001  pydantic reads the annotation at run time
 
 
@@ -58,6 +59,7 @@ class LastDeath:
     restart_policy: RestartPolicy
     log_tail: tuple[str, ...]
     gpus: tuple[GpuHold, ...] = ()
+    memory: MemoryUse | None = None
 
     @classmethod
     def of(cls, death: Death) -> LastDeath:
@@ -73,6 +75,7 @@ class LastDeath:
             restart_policy=death.restart_policy,
             log_tail=death.log_tail,
             gpus=death.gpus,
+            memory=death.memory,
         )
 
 

@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--containers", type=int, default=100, help="how many run all the time (default: 100)")
     parser.add_argument("--deaths", type=int, default=200, help="how many crash, one by one; 0: none (default: 200)")
+    parser.add_argument(
+        "--image-gib", type=int, default=20, help="how large the image is that is deleted beside crashes; 0: none"
+    )
     parser.add_argument("--synthetic", action="store_true", help="only scrapes of containers that are plain files")
     parser.add_argument("--planning", action="store_true", help="only a plan over a very large host, without an engine")
     parser.add_argument("--relief", action="store_true", help="only a full disk, beside docker system prune -af")
@@ -65,13 +68,13 @@ def main(arguments: list[str]) -> int:
 
 def _chosen(engine: PrivateEngine, options: argparse.Namespace) -> Iterator[Chapter]:
     if not options.sizing:
-        yield from _chapters(engine, options.containers, options.deaths)
+        yield from _chapters(engine, options.containers, options.deaths, options.image_gib)
         return
     with FakeSlack() as slack:
         yield from sizing.measure(engine, slack.webhook_url, options.containers, options.sizing)
 
 
-def _chapters(engine: PrivateEngine, containers: int, deaths: int) -> Iterator[Chapter]:
+def _chapters(engine: PrivateEngine, containers: int, deaths: int, image_gib: int) -> Iterator[Chapter]:
     start_fleet(engine, IDLE, [f"idle-{number:04}" for number in range(containers)])
     with FakeSlack() as slack:
         yield start.measure(engine, slack.webhook_url, containers)
@@ -82,6 +85,8 @@ def _chapters(engine: PrivateEngine, containers: int, deaths: int) -> Iterator[C
             yield memory.measure(subject, f"with {containers} containers")
             if deaths:
                 yield latency.measure(engine, subject, slack, deaths)
+                if image_gib:
+                    yield latency.measure(engine, subject, slack, deaths, image_gib)
                 yield memory.measure(subject, f"after {deaths} crashes")
         yield from _synthetic(containers, slack.webhook_url)
 

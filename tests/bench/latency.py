@@ -8,11 +8,13 @@ import os
 import re
 import signal
 import time
+from contextlib import nullcontext
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 import docker
 
+from tests.bench.deletion import Deletion
 from tests.bench.figures import Chapter, Figure, quantile
 from tests.bench.fleet import start_fleet
 from tests.lab.errors import LabError
@@ -37,23 +39,26 @@ _SEEN_SECONDS = 60.0
 _TOLD_SECONDS = 30.0
 
 
-def measure(engine: PrivateEngine, subject: Subject, slack: FakeSlack, deaths: int) -> Chapter:
+def measure(engine: PrivateEngine, subject: Subject, slack: FakeSlack, deaths: int, image_gib: int = 0) -> Chapter:
     """
-    Let so many containers exit 1, 200 ms apart, and time the message of each.
+    Let so many containers exit 1, 200 ms apart, and time the message of each, if asked for beside a deletion.
 
     Raises `LabError` with the names of those that no message told of.
     """
+    deletion = Deletion(engine, image_gib) if image_gib else None
     running = _running(subject)
-    pids = start_fleet(engine, _DOOMED, [_NAME.format(number) for number in range(deaths)])
+    first = deaths if deletion else 0  # those of the run without it bear the names below
+    pids = start_fleet(engine, _DOOMED, [_NAME.format(number) for number in range(first, first + deaths)])
     wait_until(lambda: _running(subject) == running + deaths, "all containers on the page", _SEEN_SECONDS)
     slack.clear()
-    with DeathStamps(engine) as stamps:
+    with deletion or nullcontext(), DeathStamps(engine) as stamps:
         _kill_one_by_one(list(pids.values()))
         told_ns = _await_all(slack, pids.keys(), subject)
     latencies = [(told_ns[name] - stamps.of[name]) / 1e6 for name in pids]
     return Chapter(
-        "event → webhook",
-        f"{deaths} crashes {APART_SECONDS * 1000:g} ms apart, {len(slack.posts)} messages",
+        "event → webhook" + (f" beside the deletion of {image_gib} GiB" if deletion else ""),
+        (f"deleted in {deletion.seconds:.1f} s, " if deletion else "")
+        + f"{deaths} crashes {APART_SECONDS * 1000:g} ms apart, {len(slack.posts)} messages",
         (
             Figure("median", quantile(latencies, 0.5), "ms", _MEDIAN_AIM_MS),
             Figure("p90", quantile(latencies, 0.9), "ms"),

@@ -346,3 +346,22 @@ def test_a_real_cgroup_that_comes_and_goes_while_it_is_read_is_no_error(real_cgr
     churn.join()
     assert True in seen
     assert reader.read(fleeting) is None
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_largest_process_of_a_container_is_found(tree: CgroupTree, version: str) -> None:
+    path = f"docker/{WEB.id}"
+    place = tree.add_v2(path) if version == "v2" else tree.add_v1(path) / "memory" / path
+    (place / "cgroup.procs").write_text("11\n12\n13\n14\n")
+    for pid, status in {
+        11: "Name:\tsh\nVmRSS:\t    900 kB\n",
+        12: "Name:\tpython\nVmRSS:\t   1024 kB\n",
+        13: "Name:\tkthread\n",
+    }.items():
+        (tree.proc / str(pid)).mkdir()
+        (tree.proc / str(pid) / "status").write_text(status)
+    assert tree.reader.largest_process(WEB) == ("python", 1 << 20)
+
+
+def test_of_a_container_without_a_cgroup_nobody_is_largest(tree: CgroupTree) -> None:
+    assert tree.reader.largest_process(WEB) is None

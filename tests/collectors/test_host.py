@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collectors.host import Host
+from collectors.own_facts import HostMemory
 from tests.fakes.cgroup_tree import CgroupTree
 
 if TYPE_CHECKING:
@@ -45,3 +46,8 @@ def test_garbage_is_absent(tmp_path: Path) -> None:
 def test_this_machine_has_memory() -> None:
     found = told(Host())
     assert 0 < found["memory_available_bytes"] <= found["memory_total_bytes"]
+
+
+def test_how_much_is_available_is_told_with_how_much_there_is(tmp_path: Path) -> None:
+    assert Host(CgroupTree(tmp_path).proc).memory() == HostMemory(total_bytes=8 << 30, available_bytes=4 << 30)
+    assert Host(tmp_path / "none").memory() is None

@@ -229,3 +229,12 @@ def test_the_thread_tells_a_crash_and_the_return_and_ends(post: Post) -> None:
     post.watch.close()
     assert not post.watch._worker.alive
     assert post.engine.non_get() == []
+
+
+def test_how_long_answers_take_is_told_once_there_are_enough_and_for_five_minutes(post: Post) -> None:
+    post.look(20)
+    assert post.watch.answers_within is None, "the first look greets, and pings no more often than 19 times"
+    post.look()
+    assert post.watch.answers_within == timedelta(0), "the clock of this test stands still in an answer"
+    post.clock.advance(timedelta(minutes=6))
+    assert post.watch.answers_within is None

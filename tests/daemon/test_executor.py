@@ -452,3 +452,14 @@ def test_an_error_of_our_own_ends_the_run_and_not_the_thread(deck: Deck, caplog:
 
 class Broken:
     """A policy that knows nothing of what a policy is."""
+
+
+def test_a_run_that_failed_is_a_fault_until_one_goes_well(deck: Deck) -> None:
+    for number in range(3):
+        deck.job(f"job-{number}")
+    deck.engine.statuses["/containers/" + "?" * 64] = 403
+    deck.apply(deck.plan())
+    assert deck.executor.figures.fault == "run 1: 3 objects in a row failed"
+    deck.engine.statuses.clear()
+    deck.apply(deck.plan())
+    assert deck.executor.figures.fault == ""

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from collectors.facts import Death, Intent, OomKill, RestartPolicy, container_subject
 from collectors.gpu_facts import GpuHold
+from collectors.own_facts import MemoryUse
 from daemon import history
 from daemon.history import MOST_KEPT, MOST_UNSAVED, Unsaved
 from daemon.ledger import Baseline, Mark
 from daemon.steady import SteadyClock
 from daemon.store import Store
 from tests.fakes.clock import NOW, FakeClock
-from tests.policies.build import container, death, oom_kill
+from tests.policies.build import container, death, object_id, oom_kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,3 +187,21 @@ def test_of_too_many_the_newest_are_kept(store: Store) -> None:
     kept = history.deaths_since(store, LONG_AGO, CLOCK)
     assert len(kept) == len(history.kills_since(store, LONG_AGO)) == MOST_KEPT
     assert (kept[-1].name, kept[0].name) == ("web-0", f"web-{MOST_KEPT - 1}")
+
+
+def test_what_was_seen_of_memory_comes_back_with_the_death(store: Store) -> None:
+    use = MemoryUse(used_bytes=9, rose_bytes=3, over=timedelta(minutes=9), largest="python", largest_bytes=7)
+    unsaved = Unsaved()
+    unsaved.add([death(memory=use)], [], None)
+    save(unsaved, store)
+    [found] = history.deaths_since(store, LONG_AGO, CLOCK)
+    assert found.memory == use
+
+
+def test_of_each_container_the_newest_reason_counts_and_one_that_no_event_told_is_none(store: Store) -> None:
+    unsaved = Unsaved()
+    hour = timedelta(hours=1)
+    unsaved.add([death("a", ago=3 * hour, intent=Intent.API), death("a", ago=2 * hour)], [], None)
+    unsaved.add([death("b", ago=2 * hour, intent=Intent.API), death("b", ago=hour, inferred=True)], [], None)
+    save(unsaved, store)
+    assert history.last_intents(store) == {object_id("a"): Intent.NONE}

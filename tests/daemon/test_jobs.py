@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
 
 from daemon.clock import SystemClock
 from daemon.errands import Errand
-from daemon.jobs import Job, Jobs, _Lane, _Scheduler
+from daemon.jobs import OVERDUE_AFTER, Job, Jobs, _Lane, _Scheduler
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.crew import a_crew
 from tests.lab.waiting import wait_until
@@ -162,3 +163,17 @@ def test_a_lane_that_is_held_up_and_a_scheduler_that_ends_are_noticed() -> None:
     held.set()
     jobs.close()
     assert crew.beats.stale() == ()
+
+
+def test_a_job_that_does_not_end_well_for_long_is_overdue_and_one_that_is_only_rare_is_not() -> None:
+    clock = FakeClock()
+    often, rarely = a_job(lambda: None, "often"), Job("rarely", lambda: None, timedelta(hours=1), "fast")
+    jobs = Jobs([often, rarely], clock, a_crew())
+    clock.advance(OVERDUE_AFTER)
+    assert jobs.overdue == {}
+    clock.advance(timedelta(seconds=1))
+    assert jobs.overdue == {"often": OVERDUE_AFTER + timedelta(seconds=1)}
+    clock.advance(timedelta(hours=3))
+    assert set(jobs.overdue) == {"often", "rarely"}
+    jobs._heard(JobExecutionEvent(EVENT_JOB_EXECUTED, "often", "default", clock.now()))
+    assert set(jobs.overdue) == {"rarely"}

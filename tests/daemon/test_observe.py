@@ -476,3 +476,43 @@ def test_a_request_that_is_no_get_would_have_been_seen(engine: ScriptedEngine) -
         connection.request("DELETE", f"/v1.41/containers/{web.id}")
         connection.getresponse().read()
     assert engine.non_get() == [("DELETE", f"/containers/{web.id}")]
+
+
+def test_a_stream_that_stays_closed_is_a_fact_and_one_that_opens_ends_it(post: WatchPost) -> None:
+    post.look()
+    post.events.connected = False
+    post.look()
+    post.look(14 * SECOND)
+    assert post.look(SECOND).facts.own.no_events_for == 15 * SECOND
+    post.events.connected = True
+    assert post.look().facts.own.no_events_for is None
+
+
+def test_why_a_container_ended_last_is_known_where_an_event_told_it(post: WatchPost) -> None:
+    crashed, stopped, unseen = (post.engine.add(name) for name in ("crashed", "stopped", "unseen"))
+    post.look()
+    post.die(crashed, 1)
+    post.stop(stopped)
+    post.die(unseen, 1, told=False)
+    post.events.lose()
+    post.look(LATER)
+    known = post.look(2 * HOUR).facts.ended_by
+    assert known == {crashed.id: Intent.NONE, stopped.id: Intent.API}
+    post.remove(crashed)
+    post.events.lose()
+    post.look(LATER)
+    post.stop(post.engine.add("another"))
+    post.events.lose()
+    assert crashed.id not in post.look(LATER).facts.ended_by
+
+
+def test_health_that_turns_is_counted_by_identity(post: WatchPost) -> None:
+    web = post.engine.add("web", health="healthy")
+    post.look()
+    for health in ("unhealthy", "healthy", "unhealthy", "healthy"):
+        web.health = health
+        post.emit(f"health_status: {health}", web)
+        post.look()
+    facts = post.look().facts
+    assert facts.health_turns == {"web": 4}
+    assert not facts.health_watched

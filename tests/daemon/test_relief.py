@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors.storage_facts import ReliefEnd
 from daemon.outcome import Answer, Outcome
 from daemon.plans import make_plan
 from daemon.proposals import verdicts
-from daemon.relieving import SETTLES, End, Relieving
+from daemon.relieving import SETTLES, Relieving
 from daemon.runs import RunState
 from policies.bounds import Bounds
 from policies.disk_pressure import DiskPressure
@@ -119,7 +120,7 @@ def test_what_docker_deletes_late_is_awaited_where_it_may_be_enough(disk: FullDi
         disk.deck.engine.remove(f"/images/{removal.object.id}", "")
         relieving.note(Answer(Outcome.REMOVED))
     outcome = relieving.outcome()
-    assert (outcome.removed, outcome.end) == (removed, End.TARGET)
+    assert (outcome.removed, outcome.end) == (removed, ReliefEnd.TARGET)
     assert len(waits) == 1, "nothing else is on its way once two looks agree, and what is enough is not awaited"
 
 

@@ -32,6 +32,7 @@ class Host:
         self.cgroup = self.tree.add_v2(f"docker/{WEB.id}")
         self.clock = FakeClock()
         self.broken = False
+        self.web = WEB
         self.wakes = threading.Semaphore(0)
         self.sources = Sources(
             Filesystems(lambda: [Place("os-root", root)]), self.tree.reader, self.containers, self.distant
@@ -41,7 +42,7 @@ class Host:
         """Give one readable container, one that ended, one without a cgroup."""
         if self.broken:
             raise RuntimeError("the inventory is broken")
-        return [WEB, a_container(2, pid=0), a_container(3)]
+        return [self.web, a_container(2, pid=0), a_container(3)]
 
     def distant(self, containers: Sequence[Container]) -> Mapping[str, Reading]:
         """Tell of those that it is asked for."""
@@ -116,3 +117,14 @@ def test_close_before_start_and_twice_is_fine(host: Host) -> None:
     sampler = host.sampler()
     sampler.close()
     sampler.close()
+
+
+def test_a_sample_holds_what_containers_use_and_who_is_large_in_those_near_their_limit(host: Host) -> None:
+    (host.cgroup / "cgroup.procs").write_text("11\n")
+    (host.tree.proc / "11").mkdir(parents=True)
+    (host.tree.proc / "11" / "status").write_text("Name:\tpython\nVmRSS:\t   1024 kB\n")
+    assert host.sampler().sample_now().largest == {}
+    host.web = a_container(memory_limit_bytes=100 << 20)
+    sample = host.sampler().sample_now()
+    assert sample.memory == {WEB.id: 80 << 20}
+    assert sample.largest == {WEB.id: ("python", 1 << 20)}

@@ -22,7 +22,7 @@ from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, Watc
 from tests.fakes.clock import NOW
 from tests.fakes.gpus import a_gpu, a_process, in_container, write_processes
 from tests.lab.waiting import wait_until
-from tests.policies.build import GIB, filesystem
+from tests.policies.build import GIB, compose, filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -451,21 +451,23 @@ def test_it_rests_the_shorter_the_more_is_undecided(post: WatchPost) -> None:
 
 
 def test_a_storm_of_ends_found_after_a_gap_is_a_few_messages_that_name_them_all(post: WatchPost) -> None:
-    fleet = [post.engine.add(f"web-{number}") for number in range(300)]
+    fleet = [
+        post.engine.add(f"web-{number}", labels=compose(f"shop-{number // 20}", "web", number)) for number in range(500)
+    ]
     post.cycle()
     for number, container in enumerate(fleet):
         post.die(container, 3, told=number >= 44)
     post.events.lose()
     post.cycle(5 * SECOND)
     post.cycles(40)
-    assert post.told() == [(CRASHED, "fired")] * 300
+    assert post.told() == [(CRASHED, "fired")] * 500
     sizes, named = [], set()
     while batch := outbox.next_batch(post.store, "console", post.steady.now()):
         outbox.mark_sent(post.store, batch.ids, post.steady.now())
         sizes.append(len(batch.states))
         named |= {state.subject.name for state in batch.states}
-    assert sizes == [outbox.MOST_TOGETHER] * 5
-    assert len(named) == 300
+    assert sizes == [outbox.MOST_IN_STORM] * 4, "at most five messages, of 25 compose projects together"
+    assert len(named) == 500
 
 
 def test_a_storm_of_ends_is_counted_to_the_last(post: WatchPost) -> None:

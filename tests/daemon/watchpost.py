@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_http import Endpoint
 from collectors.facts import Protection
 from collectors.inventory import Inventory
+from collectors.own_facts import OwnWork
 from collectors.process_owner import ProcessOwners
 from collectors.reading import MemoryMarks
 from daemon import absence, history, steady
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collectors.facts import Container, Death, DiskUse, Filesystem
+    from collectors.own_facts import HostMemory
     from collectors.storage_facts import Relieved
     from daemon.alerts.state import AlertState, Phase
     from daemon.observe import Observation
@@ -79,6 +81,8 @@ class FixedDisks(Sources):
         super().__init__(Filesystems(list), CgroupReader(), list, lambda _: {})
         self.filesystems: tuple[Filesystem, ...] = ()
         self.oom_kills: dict[str, int] = {}
+        self.memory: dict[str, int] = {}
+        self.host_memory: HostMemory | None = None
 
     def sample(self, at: datetime) -> Sample:
         """Give them."""
@@ -87,6 +91,8 @@ class FixedDisks(Sources):
             filesystems=self.filesystems,
             errors={},
             marks={key: MemoryMarks(oom_kills=count) for key, count in self.oom_kills.items()},
+            memory=dict(self.memory),
+            host_memory=self.host_memory,
         )
 
 
@@ -148,6 +154,8 @@ class WatchPost:
         self.reliefs: Callable[[], tuple[Relieved, ...]] = tuple
         self.disk_uses: tuple[DiskUse, ...] = ()
         self.engine_stuck = ""
+        self.growth: dict[str, float] = {}
+        self.own = OwnWork()
         self.observer = self._observer()
         self.notified = 0
         self.handed_over: list[tuple[Removal, ...]] = []
@@ -261,9 +269,12 @@ class WatchPost:
                 sizes=lambda: self.sizes,
                 unique_bytes=lambda: self.unique_bytes,
                 reliefs=self._came_to,
-                disk_uses=lambda: self.disk_uses,
+                uses=lambda: self.disk_uses,
                 engine_stuck=lambda: self.engine_stuck,
                 state_fault=lambda: self.store.degraded,
+                growth=lambda filesystem: self.growth.get(filesystem.mountpoint),
+                own=lambda no_events: replace(self.own, no_events_for=no_events),
+                ended_by=history.last_intents(self.store),
             ),
             self.clock,
             rebooted=self.away.rebooted,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from collectors.facts import Engine, EngineState, SourceName, Unknown
-from policies.engine import EngineDown, EngineStuck
+from collectors.own_facts import OwnWork
+from policies.engine import EngineDown, EngineSlow, EngineStuck, EventsStale
 from policies.policy import Condition, ConditionState, Severity
 from tests.policies.build import NOW, facts
 
@@ -55,3 +58,23 @@ def test_what_the_engine_does_not_finish_is_told() -> None:
 
 def test_it_needs_no_source_for_it_speaks_when_they_fail() -> None:
     assert EngineDown.needs == frozenset()
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(2.0, BAD), (1.5, BETWEEN), (0.9, OK)])
+def test_an_engine_that_answers_late_is_slow(seconds: float, expected: ConditionState) -> None:
+    own = OwnWork(engine_answers_within=timedelta(seconds=seconds))
+    [found] = EngineSlow().decide(facts(own=own))
+    assert found.state is expected
+
+
+def test_how_slow_it_is_says_nothing_while_it_is_down_or_too_few_answers_are_known() -> None:
+    away = Engine(state=EngineState.HUNG, since=NOW)
+    own = OwnWork(engine_answers_within=timedelta(seconds=5))
+    assert [each.state for each in EngineSlow().decide(facts(engine=away, own=own))] == [BETWEEN]
+    assert list(EngineSlow().decide(facts())) == []
+
+
+@pytest.mark.parametrize(("closed", "expected"), [(None, OK), (timedelta(seconds=20), BAD)])
+def test_a_stream_of_events_that_is_closed_is_told(closed: timedelta | None, expected: ConditionState) -> None:
+    [found] = EventsStale().decide(facts(own=OwnWork(no_events_for=closed)))
+    assert found.state is expected

@@ -4,7 +4,7 @@ import pytest
 
 from collectors.facts import Container, ContainerState, Health, HealthStatus
 from policies.health import ContainerHealth
-from policies.policy import ConditionState
+from policies.policy import ConditionState, Severity
 from tests.policies.build import (
     HOUR,
     MINUTE,
@@ -106,3 +106,10 @@ def test_the_container_that_runs_speaks_for_its_name() -> None:
     new = container("web", id="0", health=unhealthy(), created_at=NOW - 2 * HOUR)
     for both in ([old, new], [new, old]):
         assert state(POLICY, facts(containers=both), UNHEALTHY) is BAD
+
+
+@pytest.mark.parametrize(("minutes", "severity"), [(14, Severity.WARNING), (15, Severity.CRITICAL)])
+def test_what_is_unhealthy_for_a_quarter_of_an_hour_is_critical(minutes: int, severity: Severity) -> None:
+    world = facts(containers=[container("web", health=unhealthy())], unhealthy_for={"web": minutes * MINUTE})
+    [found] = conditions(POLICY, world, UNHEALTHY)
+    assert found.severity is severity

@@ -28,21 +28,26 @@ from collectors.facts import (
 from collectors.gpu_facts import Gpus
 from daemon.decide import decide
 from policies.catalogue import BY_NAME
+from policies.container_states import ContainerStates
 from policies.containers import ExitedContainers
 from policies.deaths import Crashes
+from policies.disk_forecast import DiskForecast
 from policies.disk_pressure import DiskPressure
-from policies.engine import EngineDown, EngineStuck
+from policies.disk_writable import DiskReadOnly
+from policies.engine import EngineDown, EngineSlow, EngineStuck, EventsStale
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_devices import GpuDevices
 from policies.gpu_refused import GpuRefused
 from policies.gpu_usage import GpuUsage
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
+from policies.health_turns import HealthFlapping
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
 from policies.logs import LargeLogs
+from policies.memory import ContainerMemory, HostMemoryLow
 from policies.nvml import NvmlUnavailable
-from policies.own_state import StateUnsaved
+from policies.own_state import OwnWorkDone, StateUnsaved
 from policies.policy import Condition, Occurrence, Policy, Removal
 from policies.relieved import Reliefs
 from policies.store_place import StorePlace
@@ -53,7 +58,9 @@ UNUSED = UnusedImages(unused_for=timedelta(hours=24), keep_last_per_repository=1
 CLEANUPS: tuple[Policy, ...] = (ExitedContainers(), DanglingImages(), UNUSED)
 OF_GPUS: tuple[Policy, ...] = (GpuDevices(), GpuXids(), GpuUsage(), ContainerGpus(), GpuRefused(), NvmlUnavailable())
 JUDGES: tuple[Policy, ...] = (
-    *(Crashes(), ContainerHealth(), EngineDown(), DiskPressure(), LargeLogs(), StateUnsaved()),
+    *(Crashes(), ContainerHealth(), HealthFlapping(), ContainerStates(), ContainerMemory(), HostMemoryLow()),
+    *(EngineDown(), EngineSlow(), EventsStale(), DiskPressure(), DiskForecast(), DiskReadOnly(), LargeLogs()),
+    *(StateUnsaved(), OwnWorkDone()),
     *(Reliefs(pressure=DiskPressure()), EngineStuck(), StorePlace()),
     *OF_GPUS,
 )
@@ -84,6 +91,7 @@ labels = st.just(NO_LABELS) | st.fixed_dictionaries(
         "shipkeeper.keep-until": st.sampled_from(["2026-11-23T16:02:01Z", "2020-01-01T00:00:00Z", "soon"]),
         "shipkeeper.ttl": st.sampled_from(["1h", "30d", "x"]),
         "shipkeeper.alerts": st.sampled_from(["off", "on"]),
+        "shipkeeper.expect": st.sampled_from(["running", "batch", "x"]),
         COMPOSE_ONEOFF: st.sampled_from(["True", "False"]),
     },
 )
@@ -250,7 +258,7 @@ def test_every_subject_is_judged_once_for_each_alert_that_the_policy_names(world
         assert {each.alert for each in found} <= set(policy.alerts)
         assert all(each.reason for each in found)
     present = {each.subject.key for each in world.containers}
-    for policy in (Crashes(), ContainerHealth(), ContainerGpus(), GpuRefused()):
+    for policy in (Crashes(), ContainerHealth(), ContainerStates(), HealthFlapping(), ContainerGpus(), GpuRefused()):
         for alert in policy.alerts:
             judged = {
                 each.subject.key for each in policy.decide(world) if isinstance(each, Condition) and each.alert == alert

@@ -6,21 +6,37 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from collectors.facts import ContainerState, DiskKind, DiskUse, Engine, EngineState, RestartPolicy, SourceName, Unknown
+from collectors.facts import (
+    ContainerState,
+    DiskKind,
+    DiskUse,
+    Engine,
+    EngineState,
+    Intent,
+    RestartPolicy,
+    SourceName,
+    Unknown,
+)
 from collectors.gpu_facts import GpuHeld
+from collectors.own_facts import Awaiting, HostMemory, MemoryUse, OwnWork
 from collectors.storage_facts import ReliefEnd, Relieved
+from policies.container_states import ContainerStates
 from policies.deaths import Crashes
+from policies.disk_forecast import DiskForecast
 from policies.disk_pressure import DiskPressure
-from policies.engine import EngineDown, EngineStuck
+from policies.disk_writable import DiskReadOnly
+from policies.engine import EngineDown, EngineSlow, EngineStuck, EventsStale
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_devices import GpuDevices
 from policies.gpu_refused import GpuRefused
 from policies.gpu_usage import GpuUsage
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
+from policies.health_turns import HealthFlapping
 from policies.logs import LargeLogs
+from policies.memory import ContainerMemory, HostMemoryLow
 from policies.nvml import NvmlUnavailable
-from policies.own_state import StateUnsaved
+from policies.own_state import OwnWorkDone, StateUnsaved
 from policies.relieved import Reliefs
 from policies.store_place import StorePlace
 from tests.policies.build import (
@@ -57,6 +73,12 @@ ENDED = exited("nlp-trainer-3", ago=MINUTE, code=7, labels=LABELS)
 RETRIES = RestartPolicy("on-failure", 5)
 LOG = ("step 4180 loss 2.113", "allocating activation buffer …", "RuntimeError: CUDA out of memory")
 WEB = container("web", log_driver="json-file")
+USES = (
+    DiskUse(kind=DiskKind.IMAGES, mountpoint="/", size_bytes=61 * GIB, reclaimable_bytes=38 * GIB),
+    DiskUse(kind=DiskKind.BUILD_CACHE, mountpoint="/", size_bytes=22 * GIB),
+    DiskUse(kind=DiskKind.CONTAINER_LOGS, mountpoint="/", size_bytes=10 * GIB),
+    DiskUse(kind=DiskKind.OTHER, mountpoint="/", size_bytes=11 * GIB),
+)
 
 
 def end(ago: timedelta = MINUTE, code: int = 7, **more: object) -> object:
@@ -121,7 +143,21 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
         Crashes(),
         facts(
             containers=[ENDED],
-            deaths=[end(code=137, oom=True, memory_limit_bytes=16 * GIB, gpus=(hold(TRAINER, size=65_819_000_000),))],
+            deaths=[
+                end(
+                    code=137,
+                    oom=True,
+                    memory_limit_bytes=16 * GIB,
+                    gpus=(hold(TRAINER, size=65_819_000_000),),
+                    memory=MemoryUse(
+                        used_bytes=17_000_000_000,
+                        rose_bytes=10 * GIB,
+                        over=9 * MINUTE,
+                        largest="python",
+                        largest_bytes=16_300_000_000,
+                    ),
+                )
+            ],
         ),
     ),
     "container-restart-loop": (
@@ -131,6 +167,22 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
     "container-unhealthy": (
         ContainerHealth(),
         facts(containers=[container("web", labels=compose("shop", "web"), health=unhealthy())]),
+    ),
+    "container-health-flapping": (
+        HealthFlapping(),
+        facts(containers=[container("web", labels=compose("shop", "web"))], health_turns={"shop/web/1": 5}),
+    ),
+    "container-not-running": (
+        ContainerStates(),
+        facts(containers=[replace(ENDED, restart_policy=RETRIES, restart_count=5)], ended_by={ENDED.id: Intent.NONE}),
+    ),
+    "container-stuck": (ContainerStates(), facts(containers=[container("old-web", state=ContainerState.DEAD)])),
+    "container-memory-near-limit": (
+        ContainerMemory(),
+        facts(
+            containers=[replace(TRAINER, memory_limit_bytes=16 * GIB)],
+            memory={TRAINER.id: MemoryUse(used_bytes=17_000_000_000, rose_bytes=9 * GIB, over=9 * MINUTE)},
+        ),
     ),
     "container-start-failed": (
         ContainerHealth(),
@@ -170,9 +222,38 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
             engine=Engine(state=EngineState.CRASHED, since=NOW - MINUTE, why="docker.service failed: core-dump"),
         ),
     ),
+    "engine-slow": (EngineSlow(), facts(own=OwnWork(engine_answers_within=timedelta(seconds=3.2)))),
+    "event-stream-stale": (EventsStale(), facts(own=OwnWork(no_events_for=3 * MINUTE))),
     "disk-low": (
         DiskPressure(),
-        facts(filesystems=[filesystem(size=128 * GIB, available=11 * GIB)]),
+        facts(
+            filesystems=[filesystem(size=128 * GIB, available=11 * GIB)],
+            images=[
+                image("nlp/train:2026-09", digests=("nlp/train@sha256:1",), size_bytes=18 * GIB, unique_bytes=17 * GIB)
+            ],
+            containers=[WEB],
+            logs=[log_size(WEB, 9 * GIB)],
+            disk_uses=USES,
+            growth={"/": 11 * GIB / (5 * 3600)},
+        ),
+    ),
+    "disk-fill-predicted": (
+        DiskForecast(),
+        facts(
+            filesystems=[filesystem(size=1000 * GIB, available=90 * GIB)],
+            containers=[WEB],
+            disk_uses=USES,
+            growth={"/": 90 * GIB / (3.5 * 3600)},
+        ),
+    ),
+    "disk-read-only": (DiskReadOnly(), facts(filesystems=[filesystem(read_only=True)])),
+    "host-memory-low": (
+        HostMemoryLow(),
+        facts(
+            containers=[TRAINER, WEB],
+            memory={TRAINER.id: MemoryUse(used_bytes=40 * GIB), WEB.id: MemoryUse(used_bytes=2 * GIB)},
+            host_memory=HostMemory(total_bytes=64 * GIB, available_bytes=2 * GIB),
+        ),
     ),
     "disk-relieved": (RELIEFS, too_full(ReliefEnd.TARGET, available=21 * GIB, pressed=frozenset())),
     "disk-target-missed": (RELIEFS, too_full(ReliefEnd.EXHAUSTED)),
@@ -219,6 +300,27 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
     "nvml-unavailable": (
         NvmlUnavailable(),
         unread(SourceName.GPU, "NVML: driver/library version mismatch", containers=[TRAINER], gpus=gpus(seen=8)),
+    ),
+    "notify-degraded": (
+        OwnWorkDone(),
+        facts(own=OwnWork(undelivered={"slack": "takes none: Slack says invalid_auth"})),
+    ),
+    "job-overdue": (OwnWorkDone(), facts(own=OwnWork(overdue={"ask-usage": "not done for 25 min"}))),
+    "config-reload-failed": (
+        OwnWorkDone(),
+        facts(own=OwnWork(reload_fault='[docker] hots = … no such key; did you mean "host"?')),
+    ),
+    "cleanup-failed": (
+        OwnWorkDone(),
+        facts(
+            own=OwnWork(
+                cleanup_fault="run 12: 3 objects in a row failed",
+            )
+        ),
+    ),
+    "cleanup-awaiting-approval": (
+        OwnWorkDone(),
+        facts(own=OwnWork(awaiting=Awaiting(objects=14, size_bytes=41 * GIB))),
     ),
     "state-unsaved": (
         StateUnsaved(),

@@ -387,3 +387,11 @@ def test_after_very_many_crashes_and_a_clock_set_back_the_next_crash_is_still_ne
     assert story.round(*many, condition(OK, OOM), after=1) == []
     crash = occurrence(OOM, at=story.now)
     assert story.round(*many, crash, condition(BETWEEN, OOM), after=1) == [(OOM, "fired")]
+
+
+def test_what_is_worse_than_its_speaker_speaks_for_itself() -> None:
+    predicted = "disk-fill-predicted"
+    story = Story({DISK: RULES[DISK], predicted: replace(BY_NAME[predicted], hold=timedelta(0))})
+    low, full_soon = condition(BAD, DISK, ROOT), condition(BAD, predicted, ROOT)
+    assert story.round(low, full_soon) == [(DISK, "fired")]
+    assert story.round(low, replace(full_soon, severity=Severity.CRITICAL), after=15) == [(predicted, "fired")]

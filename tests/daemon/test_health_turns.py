@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from collectors.facts import Container, Health, HealthStatus
+from daemon.health_turns import HealthTurns
+from tests.fakes.clock import FakeClock
+from tests.policies.build import container
+
+MINUTE = timedelta(minutes=1)
+
+
+def web(status: HealthStatus) -> Container:
+    return container("web", health=Health(status, 0, ""))
+
+
+def test_turns_are_counted_for_half_an_hour_and_the_first_probes_are_none() -> None:
+    clock = FakeClock()
+    turns = HealthTurns(clock)
+    for status in ("starting", "healthy", "unhealthy", "starting", "healthy", "healthy"):
+        turns.look([web(HealthStatus(status)), container("plain")])
+        clock.advance(MINUTE)
+    assert turns.counts() == {"web": 2}
+    clock.advance(30 * MINUTE)
+    turns.look([web(HealthStatus.HEALTHY)])
+    assert turns.counts() == {}
+
+
+def test_nothing_is_called_stable_before_the_whole_window_was_watched() -> None:
+    clock = FakeClock()
+    turns = HealthTurns(clock)
+    assert not turns.settled
+    clock.advance(30 * MINUTE)
+    assert turns.settled
+
+
+def test_a_container_that_is_gone_is_forgotten_once_its_turns_are() -> None:
+    clock = FakeClock()
+    turns = HealthTurns(clock)
+    turns.look([web(HealthStatus.HEALTHY)])
+    turns.look([web(HealthStatus.UNHEALTHY)])
+    turns.forget_all_but(frozenset())
+    assert turns.counts() == {"web": 1}
+    clock.advance(31 * MINUTE)
+    turns.look([])
+    turns.forget_all_but(frozenset())
+    turns.look([web(HealthStatus.HEALTHY)])
+    assert turns.counts() == {}, "what came back is not compared with what was forgotten"
