@@ -156,8 +156,7 @@ class DiskPressure:
         )
 
     def _gain(self, filesystem: Filesystem, facts: Facts) -> str:
-        missing = self.missing(filesystem, facts)
-        going = [each for each in relief.candidates(self.want(filesystem, missing, facts), facts) if not each.spare]
+        going = [each for each in relief.candidates(self.want(filesystem, facts), facts) if not each.spare]
         if not going:
             return ""
         size = sum(each.size_bytes or 0 for each in going)

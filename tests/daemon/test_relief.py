@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors.facts import Protection
 from collectors.storage_facts import ReliefEnd
 from daemon.outcome import Answer, Outcome
 from daemon.plans import make_plan
@@ -281,3 +282,13 @@ def test_people_are_told_what_a_cleanup_came_to(disk: FullDisk) -> None:
     disk.by_itself(15 * SECOND)
     disk.sample(15 * SECOND)
     assert "disk-not-docker" in disk.told()
+
+
+def test_people_are_told_of_a_full_disk_of_which_nothing_may_go(disk: FullDisk) -> None:
+    fill(disk)
+    pressure = disk.deck.post.watch.book.pressure
+    assert pressure is not None
+    disk.deck.adopt(policies={**PRESSURE, "reliefs": Reliefs(pressure=pressure)}, protection=Protection(images=("*",)))
+    disk.sample(AFTER_GRACE)
+    assert disk.by_itself(15 * SECOND) is None
+    assert disk.told() == {"disk-target-missed"}

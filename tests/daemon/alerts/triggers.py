@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 _REAL = "tests/integration/test_alerts.py"
 _SCRIPTED = "tests/daemon/test_watch_catalogue.py"
 _GPUS = "tests/integration/test_gpu_alerts.py"
+_RELIEF = "tests/daemon/test_relief.py"
 _OURSELVES = "tests/daemon/test_own_work.py"
 
 TRIGGERS: Mapping[str, tuple[str, str]] = {
@@ -37,6 +38,17 @@ TRIGGERS: Mapping[str, tuple[str, str]] = {
     "disk-low": (
         "tests/integration/test_full_data_root.py",
         "test_a_data_root_that_is_too_full_comes_back_to_its_target_and_loses_no_more_than_that",
+    ),
+    "disk-relieved": (
+        "tests/integration/test_full_data_root.py",
+        "test_what_a_full_data_root_would_lose_is_shown_in_observe_and_goes_by_an_approval",
+    ),
+    "disk-target-missed": (_RELIEF, "test_people_are_told_of_a_full_disk_of_which_nothing_may_go"),
+    "disk-not-docker": (_RELIEF, "test_people_are_told_what_a_cleanup_came_to"),
+    "engine-stuck": ("tests/daemon/test_executor.py", "test_a_removal_that_takes_very_long_is_told"),
+    "images-on-system-disk": (
+        "tests/policies/test_store_place.py",
+        "test_images_left_on_the_systems_disk_are_told",
     ),
     "container-log-large": ("tests/policies/test_logs.py", "test_a_large_log_is_told_with_what_does_not_limit_it"),
     "logs-large": (
