@@ -223,15 +223,16 @@ class Observer:
 
     def _note_lives(self, deaths: Sequence[Death], *, complete: bool) -> None:
         """Remember whose health turned, and why each ended last; of an end that no event told of nobody knows."""
+        ended_by = dict(self._ended_by)  # another one, for the last facts hold the old
         for death in deaths:
             if death.inferred and death.intent is Intent.NONE:
-                self._ended_by.pop(death.container_id, None)
+                ended_by.pop(death.container_id, None)
             else:
-                self._ended_by[death.container_id] = death.intent
+                ended_by[death.container_id] = death.intent
         present = self._eyes.inventory.containers
+        self._ended_by = {id_: intent for id_, intent in ended_by.items() if id_ in present} if complete else ended_by
         self._health.look(present.values())
         if complete:
-            self._ended_by = {id_: intent for id_, intent in self._ended_by.items() if id_ in present}
             self._health.forget_all_but(frozenset(each.subject.key for each in present.values()))
 
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:
