@@ -66,6 +66,8 @@ bearer_token = "a-token-of-ours"
 [heartbeat]
 url = "{hook.url}/alive"
 every = "10s"
+[alerts.rules.notify-degraded]
+enabled = false
 """
 
 
