@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collectors.gpu_facts import GpuHold, GpuRequest
-    from collectors.own_facts import HostMemory, MemoryUse
+    from collectors.own_facts import HostMemory, HostOom, MemoryUse
     from collectors.storage_facts import BuildRecord, LogSize, Network, Relieved, Volume
 
 COMPOSE_PROJECT = "com.docker.compose.project"
@@ -558,6 +558,8 @@ class Facts:
     memory: Mapping[str, MemoryUse] = field(default_factory=lambda: NO_MEMORY)
     """By container id: the newest reading of what it uses, where there is one."""
     host_memory: HostMemory | None = None
+    host_ooms: tuple[HostOom, ...] | None = None
+    """The last day's, oldest first; `None` where the kernel's log may not be read."""
     health_turns: Mapping[str, int] = field(default_factory=lambda: NO_SIZES)
     """How often health turned bad or good again in the last half an hour, by the key of the container."""
     unhealthy_for: Mapping[str, timedelta] = field(default_factory=lambda: NO_SPANS)

@@ -43,7 +43,7 @@ def logged_xids(path: Path = KMSG) -> tuple[LoggedXid, ...]:
 
 
 def _xids(path: Path) -> Iterator[LoggedXid]:
-    for record in _records(path):
+    for record in records(path):
         for line in record.splitlines():  # the first is the message, those below it are fields
             head, _, text = line.partition(";")
             found = _XID.search(text)
@@ -52,7 +52,8 @@ def _xids(path: Path) -> Iterator[LoggedXid]:
                 yield LoggedXid(int(fields[2]) / 1e6, pci_address(found[1]), int(found[2]))
 
 
-def _records(path: Path) -> Iterator[str]:
+def records(path: Path) -> Iterator[str]:
+    """Give each record that the kernel still remembers, the oldest first; OSError if that may not be read."""
     log = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta  # noqa: TC003  pydantic reads the annotation at run time
+from datetime import datetime, timedelta  # noqa: TC003  pydantic reads the annotation at run time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,19 @@ class HostMemory:
     total_bytes: int
     available_bytes: int
     """What a new process could get without swapping."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOom:
+    """A process that the kernel killed because the whole machine was out of memory."""
+
+    key: str
+    """What tells it from every other one, over restarts of ours and of the machine."""
+    at: datetime
+    process: str
+    resident_bytes: int
+    containers: tuple[str, ...] | None
+    """The container ids that its cgroup named, the outermost first; `None` where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from collectors.engine_errors import SYSTEM_SOCKETS
 from collectors.host import Host
 from collectors.inventory import Inventory
 from collectors.kernel_log import logged_xids
+from collectors.kernel_ooms import OomLog
 from collectors.own_container import own_container_id
 from collectors.process_owner import ProcessOwners
 from daemon import absence, banner, examination, history, runs, steady
@@ -74,6 +75,7 @@ from daemon.gpu_seen import SeenGpus
 from daemon.gpu_watch import GpuWatch
 from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
+from daemon.host_ooms import HostOoms
 from daemon.idle import IdleTimes
 from daemon.jobs import Job, Jobs
 from daemon.last_use import LastUse
@@ -211,7 +213,8 @@ class App:
                 self._cgroups,
                 self._containers,
                 DistantReadings(pinging, clock).read,
-                Host().memory,
+                host_memory=Host().memory,
+                host_ooms=OomLog().look,
             ),
             clock,
             self._wake,
@@ -500,6 +503,7 @@ class App:
             idle=idle,
             clock_steps=clock_steps,
             stock=self._stock,
+            host_ooms=HostOoms(store, clock),
             gpus=GpuAccount(self.gpu, ProcessOwners(), self._seen_gpus, clock),
             oom_count=self._cgroups.oom_kills,
             sizes=self._layers.latest,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
     from daemon.clock_steps import ClockSteps
     from daemon.gpu_account import GpuAccount, GpuCharge, GpuLook
+    from daemon.host_ooms import HostOoms
     from daemon.idle import IdleTimes
     from daemon.last_use import LastUse
     from daemon.ledger import Baseline, Ledger
@@ -102,6 +103,7 @@ class Eyes:
     stock: Callable[[], Stock]
     """What the slow lanes know of networks, volumes, build cache and logs."""
     gpus: GpuAccount
+    host_ooms: HostOoms
     oom_count: Callable[[Container], int | None]
     """Reads the cgroup `oom_kill` counter of one container now."""
     sizes: Callable[[], Mapping[str, int]]
@@ -217,6 +219,7 @@ class Observer:
         if sample is self._sample:
             return
         self._sample = sample
+        self._eyes.host_ooms.note(sample.host_ooms if sample else None)
         self._memory.note(sample)
         self._memory_uses = self._memory.uses(sample)
         self._uses = self._eyes.uses()
@@ -302,6 +305,7 @@ class Observer:
             disk_uses=self._uses,
             memory=self._memory_uses,
             host_memory=self._sample.host_memory if self._sample else None,
+            host_ooms=self._eyes.host_ooms.shown,
             health_turns=self._health.counts(),
             unhealthy_for=self._health.unhealthy_for(),
             health_watched=self._health.settled,

@@ -20,6 +20,7 @@ from policies.gpu_refused import GpuRefused
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
 from policies.health_turns import HealthFlapping
+from policies.host_oom import HostOutOfMemory
 from policies.nvml import NvmlUnavailable
 from policies.own_state import OwnWorkDone, StateUnsaved
 from policies.relieved import Reliefs
@@ -86,6 +87,7 @@ class Rulebook:
             "store_place": StorePlace(),
             "events": EventsStale(),
             "disk_writable": DiskReadOnly(),
+            "host_oom": HostOutOfMemory(),
             "gpu_xids": GpuXids(),
             "gpu_containers": ContainerGpus(),
             "gpu_refused": GpuRefused(),

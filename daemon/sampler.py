@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collectors.cgroup import CgroupReader
     from collectors.disk import Filesystems
     from collectors.facts import Container, Filesystem
+    from collectors.kernel_ooms import LoggedOom
     from collectors.own_facts import HostMemory
     from collectors.reading import MemoryMarks, Reading
     from daemon.clock import Clock
@@ -51,6 +52,8 @@ class Sample:
     largest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """By container id: name and bytes of the largest process of those close to their limit."""
     host_memory: HostMemory | None = None
+    host_ooms: tuple[LoggedOom, ...] | None = None
+    """Whom the kernel killed when the machine was out of memory; `None` where its log may not be read."""
 
     @property
     def oom_kills(self) -> Mapping[str, int]:
@@ -61,16 +64,19 @@ class Sample:
 class Sources:
     """What a sample is read from."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a source of its own
         self,
         filesystems: Filesystems,
         cgroups: CgroupReader,
         containers: Callable[[], Sequence[Container]],
         distant: Callable[[Sequence[Container]], Mapping[str, Reading]],
+        *,
         host_memory: Callable[[], HostMemory | None] = lambda: None,
+        host_ooms: Callable[[], tuple[LoggedOom, ...] | None] = lambda: None,
     ) -> None:
         """Take `distant` to read those containers with whose cgroup is out of reach."""
         self._host_memory = host_memory
+        self._host_ooms = host_ooms
         self._filesystems = filesystems
         self._cgroups = cgroups
         self._containers = containers
@@ -104,6 +110,7 @@ class Sources:
             memory=memory,
             largest=self._largest([each for each in running if _is_close(each, memory.get(each.id))]),
             host_memory=self._host_memory(),
+            host_ooms=self._host_ooms(),
         )
 
     def _largest(self, containers: Sequence[Container]) -> Mapping[str, tuple[str, int]]:

@@ -32,7 +32,7 @@ if [ -z "$dry" ] && [ "$(id -u)" != 0 ]; then
 fi
 
 [ ! -e "/etc/systemd/system/$unit" ] || act "stop the service" systemctl disable --now --quiet "$unit"
-away "/etc/systemd/system/$unit" "/etc/systemd/system/$unit.d/gpu.conf"
+away "/etc/systemd/system/$unit" "/etc/systemd/system/$unit.d/gpu.conf" "/etc/systemd/system/$unit.d/kernel-log.conf"
 act "let systemd forget it" systemctl daemon-reload
 away /opt/shipkeeper /usr/local/bin/shipkeeper /usr/local/share/bash-completion/completions/shipkeeper \
     /usr/local/share/zsh/site-functions/_shipkeeper /usr/local/share/fish/vendor_completions.d/shipkeeper.fish

@@ -158,6 +158,7 @@ RULES: tuple[AlertRule, ...] = (
     AlertRule(
         name="host-memory-low", title="is short of memory", hold=timedelta(minutes=5), clear=timedelta(minutes=5)
     ),
+    AlertRule(name="host-oom", title="ran out of memory", hold=NOW, clear=timedelta(minutes=30)),
     AlertRule(
         name="container-log-large",
         title="has a large log",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NEAR_LIMIT = "container-memory-near-limit"
 HOST_LOW = "host-memory-low"
-_MACHINE = Subject(SubjectKind.HOST, "host", "the host")
+MACHINE = Subject(SubjectKind.HOST, "host", "the host")
 _NAMED = 3
 _RISE_SHARE = 0.05
 """What rose by less than this of what is used stood still."""
@@ -99,12 +99,12 @@ class HostMemoryLow:
             state = ConditionState.OK
         return Condition(
             alert=HOST_LOW,
-            subject=_MACHINE,
+            subject=MACHINE,
             severity=Severity.WARNING,
             state=state,
             reason=f"{words.size(memory.available_bytes)} of {words.size(memory.total_bytes)} available"
             f" ({percent:.0f} %)",
-            details=_largest(facts),
+            details=largest(facts),
             value=float(memory.available_bytes),
             limit=memory.total_bytes * self.warn_percent / 100,
         )
@@ -139,7 +139,8 @@ def _near(
     )
 
 
-def _largest(facts: Facts) -> tuple[str, ...]:
+def largest(facts: Facts) -> tuple[str, ...]:
+    """Name the largest containers in a line; none where nobody read how large they are."""
     names = {each.id: each.name for each in facts.containers}
     uses = sorted(facts.memory.items(), key=lambda each: -each[1].used_bytes)
     told = [f"{names[id_]} {words.size(use.used_bytes)}" for id_, use in uses if id_ in names][:_NAMED]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors.kernel_ooms import LoggedOom
 from collectors.own_facts import HostMemory, OwnWork
 from policies.container_states import ContainerStates
 from policies.deaths import Crashes
@@ -15,6 +16,7 @@ from policies.disk_writable import DiskReadOnly
 from policies.engine import EngineDown, EngineSlow, EventsStale
 from policies.health import ContainerHealth
 from policies.health_turns import HealthFlapping
+from policies.host_oom import HostOutOfMemory
 from policies.memory import ContainerMemory, HostMemoryLow
 from policies.own_state import OwnWorkDone
 from policies.policy import Severity
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 JUDGES: tuple[Policy, ...] = (
     *(Crashes(), ContainerHealth(), HealthFlapping(), ContainerStates(), ContainerMemory(), HostMemoryLow()),
     *(EngineDown(), EngineSlow(), EventsStale(), DiskPressure(), DiskForecast(), DiskReadOnly(), OwnWorkDone()),
+    HostOutOfMemory(),
 )
 ALWAYS = {"HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}, "NetworkMode": "none"}}
 KILLED = {"Status": "exited", "Pid": 0, "ExitCode": 137, "OOMKilled": True, "Error": "", "StartedAt": stamp(NOW - HOUR)}
@@ -50,6 +53,16 @@ def post(engine: ScriptedEngine, tmp_path: Path) -> Iterator[WatchPost]:
 def rounds(post: WatchPost, span: timedelta) -> None:
     """Let time pass in the steps in which the daemon looks when nothing happens."""
     post.cycles(int(span / (15 * SECOND)), 15 * SECOND)
+
+
+def oom(post: WatchPost, number: int, containers: tuple[str, ...], ago: timedelta = SECOND) -> LoggedOom:
+    return LoggedOom(
+        number=number,
+        at=post.clock.monotonic() - ago.total_seconds(),
+        process="python",
+        resident_bytes=GIB,
+        containers=containers,
+    )
 
 
 def told(post: WatchPost, alert: str) -> list[str]:
@@ -153,6 +166,45 @@ def test_a_host_short_of_memory_is_told_though_docker_does_not_answer(post: Watc
     post.disks.host_memory = HostMemory(total_bytes=100 * GIB, available_bytes=20 * GIB)
     rounds(post, 6 * MINUTE)
     assert told(post, "host-memory-low") == ["fired", "resolved"]
+
+
+def test_a_machine_out_of_memory_is_told_once_with_whom_it_hit_and_over_by_itself(post: WatchPost) -> None:
+    web = post.engine.add("web", labels={"shipkeeper.owner": "shop"})
+    post.disks.host_ooms = ()
+    post.cycle()
+    assert told(post, "host-oom") == []
+    post.disks.host_ooms = (oom(post, 7, (web.id,)),)
+    post.cycle(15 * SECOND)
+    reason = "the kernel killed python (1.0 GiB) of web (owner shop)"
+    assert post.alerts["host-oom", "the host"].reason == reason
+    again = post.restarted(MINUTE)
+    again.disks.host_ooms = post.disks.host_ooms
+    rounds(again, 31 * MINUTE)
+    assert told(again, "host-oom") == ["fired", "resolved"]
+    again.close()
+
+
+def test_a_machine_that_ran_out_of_memory_while_nobody_watched_is_told_also_when_its_log_has_forgotten(
+    post: WatchPost,
+) -> None:
+    post.disks.host_ooms = ()
+    post.cycle()
+    again = post.restarted(3 * HOUR)
+    again.disks.host_ooms = (oom(again, 7, (), ago=2 * HOUR),)
+    again.look(SECOND)  # read, and ended before anybody was told
+    once_more = again.restarted(SECOND)
+    once_more.disks.host_ooms = ()
+    once_more.cycle()
+    reason = "the kernel killed python (1.0 GiB), a process of the host, at 2026-11-23 17:02 UTC"
+    assert once_more.alerts["host-oom", "the host"].reason == reason
+    once_more.close()
+
+
+def test_where_the_kernels_log_may_not_be_read_nothing_is_said_of_the_machines_memory(post: WatchPost) -> None:
+    post.disks.host_ooms = None
+    rounds(post, MINUTE)
+    assert told(post, "host-oom") == []
+    assert ("host-oom", "the host") not in post.alerts
 
 
 def test_a_disk_that_will_be_full_is_told_and_part_of_the_alert_that_says_it_is(post: WatchPost) -> None:

@@ -23,6 +23,7 @@ from daemon.clock_steps import ClockSteps
 from daemon.counters import Counters
 from daemon.gpu_account import GpuAccount
 from daemon.gpu_seen import SeenGpus
+from daemon.host_ooms import HostOoms
 from daemon.idle import IdleTimes
 from daemon.last_use import LastUse
 from daemon.ledger import Ledger
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collectors.facts import Container, Death, DiskUse, Filesystem
+    from collectors.kernel_ooms import LoggedOom
     from collectors.own_facts import HostMemory
     from collectors.storage_facts import Relieved
     from daemon.alerts.state import AlertState, Phase
@@ -83,6 +85,7 @@ class FixedDisks(Sources):
         self.oom_kills: dict[str, int] = {}
         self.memory: dict[str, int] = {}
         self.host_memory: HostMemory | None = None
+        self.host_ooms: tuple[LoggedOom, ...] | None = None
 
     def sample(self, at: datetime) -> Sample:
         """Give them."""
@@ -93,6 +96,7 @@ class FixedDisks(Sources):
             marks={key: MemoryMarks(oom_kills=count) for key, count in self.oom_kills.items()},
             memory=dict(self.memory),
             host_memory=self.host_memory,
+            host_ooms=self.host_ooms,
         )
 
 
@@ -265,6 +269,7 @@ class WatchPost:
                 clock_steps=self.clock_steps,
                 stock=lambda: self.stock,
                 gpus=GpuAccount(self.gpus, self.owners, SeenGpus(self.store, self.clock), self.clock),
+                host_ooms=HostOoms(self.store, self.clock),
                 oom_count=_no_count,
                 sizes=lambda: self.sizes,
                 unique_bytes=lambda: self.unique_bytes,

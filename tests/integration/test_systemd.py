@@ -255,6 +255,16 @@ def test_the_drop_in_for_gpus_is_sound_and_leaves_the_exposure_at_two(tmp_path: 
     assert analyze("verify", "--recursive-errors=yes", unit) == (0, "")
 
 
+def test_the_drop_in_for_the_kernels_log_is_sound_and_lets_in_no_other_device(tmp_path: Path) -> None:
+    unit = str(shipped(tmp_path))
+    drop_in = tmp_path / "shipkeeper.service.d" / "kernel-log.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text((DEPLOY / "kernel-log.conf").read_text())
+    assert analyze("verify", "--recursive-errors=yes", unit) == (0, "")
+    assert analyze("security", "--offline=true", "--threshold=23", unit) == (0, ""), "the exposure that it speaks of"
+    assert re.findall(r"(?m)^DeviceAllow=(.*)$", drop_in.read_text()) == ["/dev/kmsg r"]
+
+
 def test_every_secret_may_come_as_a_credential() -> None:
     names = [".".join(key.path) for key in KEYS.values() if key.secret]
     lines = re.findall(r"(?m)^LoadCredential=(.*)$", (DEPLOY / UNIT).read_text())

@@ -26,6 +26,7 @@ from collectors.facts import (
     container_subject,
 )
 from collectors.gpu_facts import Gpus
+from collectors.own_facts import HostOom
 from daemon.decide import decide
 from policies.catalogue import BY_NAME
 from policies.container_states import ContainerStates
@@ -42,6 +43,7 @@ from policies.gpu_usage import GpuUsage
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
 from policies.health_turns import HealthFlapping
+from policies.host_oom import HostOutOfMemory
 from policies.images import DanglingImages
 from policies.images_unused import UnusedImages
 from policies.logs import LargeLogs
@@ -60,7 +62,7 @@ OF_GPUS: tuple[Policy, ...] = (GpuDevices(), GpuXids(), GpuUsage(), ContainerGpu
 JUDGES: tuple[Policy, ...] = (
     *(Crashes(), ContainerHealth(), HealthFlapping(), ContainerStates(), ContainerMemory(), HostMemoryLow()),
     *(EngineDown(), EngineSlow(), EventsStale(), DiskPressure(), DiskForecast(), DiskReadOnly(), LargeLogs()),
-    *(StateUnsaved(), OwnWorkDone()),
+    *(StateUnsaved(), OwnWorkDone(), HostOutOfMemory()),
     *(Reliefs(pressure=DiskPressure()), EngineStuck(), StorePlace()),
     *OF_GPUS,
 )
@@ -150,6 +152,14 @@ oom_kills = st.builds(
     compose_labels,
     moments,
 )
+host_ooms = st.builds(
+    HostOom,
+    key=st.uuids().map(str),
+    at=moments,
+    process=st.sampled_from(["python", ""]),
+    resident_bytes=st.integers(0, 10**14),
+    containers=st.none() | st.lists(st.sampled_from(NAMES).map(object_id), max_size=2).map(tuple),
+)
 filesystems = st.builds(
     filesystem,
     used_bytes=st.integers(0, 10**14),
@@ -167,6 +177,7 @@ def hosts(draw: st.DrawFn) -> Facts:
         filesystems=draw(st.lists(filesystems, max_size=1)),
         deaths=sorted(draw(st.lists(deaths, max_size=9)), key=lambda each: each.finished_at),
         oom_kills=draw(st.lists(oom_kills, max_size=2)),
+        host_ooms=draw(st.none() | st.lists(host_ooms, max_size=2).map(tuple)),
         gpus=draw(st.just(Gpus()) | any_gpus()),
         protection=Protection(
             containers=draw(st.sampled_from([(), (), ("c0",), ("*",)])),

@@ -18,7 +18,7 @@ from collectors.facts import (
     Unknown,
 )
 from collectors.gpu_facts import GpuHeld
-from collectors.own_facts import Awaiting, HostMemory, MemoryUse, OwnWork
+from collectors.own_facts import Awaiting, HostMemory, HostOom, MemoryUse, OwnWork
 from collectors.storage_facts import ReliefEnd, Relieved
 from policies.container_states import ContainerStates
 from policies.deaths import Crashes
@@ -33,6 +33,7 @@ from policies.gpu_usage import GpuUsage
 from policies.gpu_xids import GpuXids
 from policies.health import ContainerHealth
 from policies.health_turns import HealthFlapping
+from policies.host_oom import HostOutOfMemory
 from policies.logs import LargeLogs
 from policies.memory import ContainerMemory, HostMemoryLow
 from policies.nvml import NvmlUnavailable
@@ -253,6 +254,17 @@ HOSTS: Mapping[str, tuple[Policy, Facts]] = {
             containers=[TRAINER, WEB],
             memory={TRAINER.id: MemoryUse(used_bytes=40 * GIB), WEB.id: MemoryUse(used_bytes=2 * GIB)},
             host_memory=HostMemory(total_bytes=64 * GIB, available_bytes=2 * GIB),
+        ),
+    ),
+    "host-oom": (
+        HostOutOfMemory(),
+        facts(
+            containers=[TRAINER, WEB],
+            memory={TRAINER.id: MemoryUse(used_bytes=40 * GIB), WEB.id: MemoryUse(used_bytes=2 * GIB)},
+            owner_label="shipkeeper.owner",
+            host_ooms=(
+                HostOom(key="7@boot", at=NOW, process="python", resident_bytes=38 * GIB, containers=(TRAINER.id,)),
+            ),
         ),
     ),
     "disk-relieved": (RELIEFS, too_full(ReliefEnd.TARGET, available=21 * GIB, pressed=frozenset())),

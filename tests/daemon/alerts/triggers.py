@@ -34,6 +34,7 @@ TRIGGERS: Mapping[str, tuple[str, str]] = {
     ),
     "disk-read-only": (_SCRIPTED, "test_a_disk_that_nobody_can_write_to_is_told_at_once"),
     "host-memory-low": (_SCRIPTED, "test_a_host_short_of_memory_is_told_though_docker_does_not_answer"),
+    "host-oom": (_SCRIPTED, "test_a_machine_out_of_memory_is_told_once_with_whom_it_hit_and_over_by_itself"),
     "engine-down": ("tests/integration/test_engine_down.py", "test_a_killed_engine_is_told_as_crashed"),
     "disk-low": (
         "tests/integration/test_full_data_root.py",
