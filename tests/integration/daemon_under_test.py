@@ -56,6 +56,9 @@ for = "0s"
 clear = "0s"
 [alerts.rules.engine-down]
 clear = "0s"
+[alerts.rules.host-oom]
+# It is about the machine that the tests run on.
+enabled = false
 {more}
 """
 
