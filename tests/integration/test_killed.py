@@ -383,6 +383,6 @@ def test_200_kills_of_a_bot_lose_nothing(newest_engine: PrivateEngine, slack: Fa
 
 
 def passages(point: str, dice: random.Random) -> int:
-    """Choose at which of its passages a point kills; those of a start, an end, a prune, an edit and a silence are few."""
+    """Choose at which of its passages a point kills; many come by only now and then."""
     often = point.startswith(("watch", "sender")) and point not in {**EDIT_POINTS, **SILENCE_POINTS}
     return dice.randint(1, 4) if often else 1
