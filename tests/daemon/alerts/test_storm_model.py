@@ -41,7 +41,7 @@ SETTLED = timedelta(minutes=5)
 """Within so long all is told, and every message is edited to how things stand."""
 
 
-MOST_READS = 1000
+MOST_READS = 300
 """One round of a lane asks the store far less often."""
 
 
@@ -267,11 +267,11 @@ class Storms(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-Storms.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+Storms.TestCase.settings = settings(max_examples=50, stateful_step_count=12, deadline=None)
 TestStorms = Storms.TestCase
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     order=st.permutations(MANY),
     cuts=st.lists(st.integers(1, len(MANY) - 1), max_size=6),
