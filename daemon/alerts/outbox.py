@@ -233,14 +233,14 @@ def standing(store: Store, since: datetime) -> tuple[AlertState, ...]:
 def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     """Give what this sink is to be told first, or `None` if nothing is due."""
     first = store.read(
-        "SELECT kind, family FROM outbox WHERE sink = ? AND state = 'due' AND not_before <= ?"
+        "SELECT id, kind, family, attempts FROM outbox WHERE sink = ? AND state = 'due' AND not_before <= ?"
         " ORDER BY attempts >= ?, severity = 'critical' DESC, severity = 'warning' DESC, created, id LIMIT 1",
         (sink, now.timestamp(), _STUBBORN),
     )
     if not first:
         return None
     kind = NoticeKind(first[0]["kind"])
-    if storm := _storm(store, sink, kind, first[0]["family"].partition(" ")[0], now):
+    if first[0]["attempts"] < _STUBBORN and (storm := _storm(store, sink, kind, first[0], now)):
         return storm
     rows = store.read(
         "SELECT outbox.id, outbox.record, alert_states.record AS newest"
@@ -261,23 +261,25 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=family)
 
 
-def _storm(store: Store, sink: str, kind: NoticeKind, alert: str, now: datetime) -> Batch | None:
+def _storm(store: Store, sink: str, kind: NoticeKind, first: sqlite3.Row, now: datetime) -> Batch | None:
     """
     Give what one message says of very much news of one alert, the worst first; `None` if it is not that much.
 
-    What came in the last minute and still waits for its group goes with it.
+    What came in the last minute and still waits goes with what is due first. That leads: its message decides whether
+    all of this can go now, and must not be that of something which waits for another edit.
     """
     if kind not in {NoticeKind.FIRED, NoticeKind.RESOLVED}:
         return None
+    alert = first["family"].partition(" ")[0]
     rows = store.read(
         "SELECT outbox.id, family, outbox.record, alert_states.record AS newest"
         " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
         " WHERE sink = ? AND kind = ? AND substr(family, 1, ?) = ? AND state = 'due' AND attempts < ?"
-        " AND (not_before <= ? OR attempts = 0 AND"
-        " created >= ?) ORDER BY severity = 'critical' DESC, severity = 'warning' DESC, created, id",
+        " AND (not_before <= ? OR attempts = 0 AND created >= ?)"
+        " ORDER BY outbox.id = ? DESC, severity = 'critical' DESC, severity = 'warning' DESC, created, id",
         (
             *(sink, kind, len(alert) + 1, f"{alert} ", _STUBBORN),
-            *(now.timestamp(), (now - STORM_WITHIN).timestamp()),
+            *(now.timestamp(), (now - STORM_WITHIN).timestamp(), first["id"]),
         ),
     )
     families = {row["family"] for row in rows}

@@ -56,7 +56,13 @@ EDIT_POINTS = {
     "sender: amid the noting of an edit": Point(_TELLER, "UPDATE posts SET edited"),
 }
 """The same of a sink that edits."""
-ALL_POINTS = {**POINTS, **EDIT_POINTS}
+SILENCE_POINTS = {
+    "silence: amid its storing": Point("control-answer", "INSERT INTO silences"),
+    "silence: stored, not answered": Point("control-answer", "COMMIT", ended=True),
+    "watch: amid the noting of the end of a silence": Point("watch", "DELETE FROM silences"),
+}
+"""The same of a daemon that is asked for silences."""
+ALL_POINTS = {**POINTS, **EDIT_POINTS, **SILENCE_POINTS}
 
 
 class Reaper:

@@ -369,6 +369,19 @@ def test_a_storm_is_a_few_messages_that_name_all_and_ends_in_them(desk: Desk) ->
     assert all(line.startswith("🟢") for line in desk.headlines), desk.headlines
 
 
+def test_much_that_is_over_at_once_does_not_wait_for_a_message_that_was_edited_just_now(desk: Desk) -> None:
+    fleet = [compose("web", project=f"shop-{number:02}") for number in range(12)]
+    loops, well = ([condition(state, LOOP, each) for each in fleet] for state in (BAD, OK))
+    desk.find(*loops[:10])
+    desk.find(*loops, after=100)
+    desk.find(*loops[:10], *well[10:], after=1)
+    assert sum(line.startswith("🟢") for line in desk.headlines) == 0, "these two were posted a second ago"
+    desk.find(*well, after=2)
+    assert sum(line.startswith("🟢") for line in desk.headlines) == 10
+    desk.pass_time(15)
+    assert all(line.startswith("🟢") for line in desk.headlines), desk.headlines
+
+
 class Pace:
     """When requests were made, by the simulated clock."""
 
