@@ -31,7 +31,9 @@ def block_signals() -> None:
 def await_signal(patience: timedelta) -> signal.Signals | None:
     """Wait until one of the blocked signals is sent, and give it; None when none came in time."""
     came = signal.sigtimedwait(_AWAITED, patience.total_seconds())
-    return signal.Signals(came.si_signo) if came else None
+    # Of a process that was stopped until its patience was over (SIGSTOP, a frozen cgroup, a debugger) CPython gives
+    # a record that nobody filled in.
+    return signal.Signals(came.si_signo) if came and came.si_signo in _AWAITED else None
 
 
 def end_within(patience: timedelta, hanging: Callable[[], Sequence[str]], exit_code: int) -> None:

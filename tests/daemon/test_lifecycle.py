@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,10 +22,10 @@ from daemon.systemd import Notifier, Watchdog, watchdog_interval
 from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
 from tests.lab.notify import fill
+from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WAIT_AND_TELL = (
     "from daemon.lifecycle import await_signal, block_signals\n"
@@ -203,3 +205,25 @@ def test_the_watchdog_is_fed_only_while_every_part_is_alive(
     answers.put(())
     watchdog.close()
     assert crew.hanging == ()
+
+
+STOPPED_WHILE_IT_WAITS = """
+from datetime import timedelta
+from daemon.lifecycle import await_signal, block_signals
+block_signals()
+print("waiting", flush=True)
+print(await_signal(timedelta(seconds=0.5)), flush=True)
+"""
+
+
+def test_a_process_that_was_stopped_while_it_waited_goes_on() -> None:
+    with subprocess.Popen([sys.executable, "-c", STOPPED_WHILE_IT_WAITS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "\nState:\tT" in Path(f"/proc/{process.pid}/status").read_text(), "it stops")
+        patience_is_over = time.monotonic() + 0.6
+        wait_until(lambda: time.monotonic() > patience_is_over, "its patience to be over")
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.read() == "None\n"
+    assert process.returncode == 0
