@@ -14,7 +14,6 @@ from collectors.facts import (
     Container,
     ContainerState,
     Death,
-    DiskUse,
     Facts,
     Filesystem,
     Image,
@@ -173,8 +172,7 @@ class Observer:
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
         facts = replace(facts, images=self._images(facts.images))
-        pressed = self._pressed.look(facts, book.pressure)
-        facts = replace(facts, pressed=pressed)
+        facts = replace(facts, pressed=self._pressed.look(facts, book.pressure))
         deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
         return Observation(
             facts=facts,
