@@ -9,8 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from daemon.alerts import message, posts
-from daemon.alerts.outbox import MOST_IN_STORM, MOST_TOGETHER, STORM
+from daemon.alerts import message, outbox, posts
 from daemon.alerts.sink import Gone, Rejected, Sent
 from daemon.alerts.state import NoticeKind
 from policies.policy import Severity
@@ -182,7 +181,7 @@ def _may_join(state: AlertState, post: Post, family: str, more: int, now: dateti
     return (
         post.family == family
         and now - post.posted <= CONTINUES
-        and len(post.members) + more <= (MOST_IN_STORM if family.endswith(STORM) else MOST_TOGETHER)
+        and len(post.members) + more <= outbox.most_together(family)
         and max(told, default=-1) >= state.severity.rank
     )
 

@@ -261,6 +261,11 @@ def next_batch(store: Store, sink: str, now: datetime) -> Batch | None:
     return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=family)
 
 
+def most_together(family: str) -> int:
+    """Give how many alerts of a family one message may tell of."""
+    return MOST_IN_STORM if family.endswith(STORM) else MOST_TOGETHER
+
+
 def _storm(store: Store, sink: str, kind: NoticeKind, first: sqlite3.Row, now: datetime) -> Batch | None:
     """
     Give what one message says of very much news of one alert, the worst first; `None` if it is not that much.

@@ -63,11 +63,15 @@ def concerned(store: Store, sink: str, family: str, fingerprints: Iterable[str],
 
 
 def stale(store: Store, sink: str, edited_before: datetime) -> Post | None:
-    """Give the message that shows something wrong and was longest not looked at, of those whose alerts changed."""
+    """
+    Give the message that shows something wrong and was longest not looked at, of those whose alerts changed.
+
+    What was shown tells, and not when: an alert may change while its message is on its way.
+    """
     found = _load(
         store,
         "SELECT * FROM posts WHERE sink = ? AND open AND edited <= ? AND EXISTS (SELECT 1 FROM post_members"
-        " JOIN alert_states USING (fingerprint) WHERE post = posts.id AND alert_states.updated > posts.edited)"
+        " JOIN alert_states USING (fingerprint) WHERE post = posts.id AND alert_states.record != post_members.record)"
         " ORDER BY edited, id LIMIT 1",
         (sink, edited_before.timestamp()),
     )

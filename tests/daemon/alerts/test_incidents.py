@@ -20,8 +20,10 @@ from tests.daemon.alerts.build import BAD, CRASHED, DISK, LOOP, OK, OOM, ROOT, S
 from tests.lab.slack import AUTH, HTML, POST, TOKEN, UPDATE, rate_limited, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from daemon.alerts.message import Message
+    from daemon.alerts.sink import Outcome
     from daemon.store import Store
     from policies.policy import Condition, Occurrence
     from tests.fakes.clock import FakeClock
@@ -66,6 +68,11 @@ class Desk:
 
     def find(self, *findings: Condition | Occurrence, after: float = 0) -> None:
         """Let seconds pass, do a round of the watch, and work the lane."""
+        self.note(*findings, after=after)
+        self.lane.send_due()
+
+    def note(self, *findings: Condition | Occurrence, after: float = 0) -> None:
+        """Let seconds pass and do a round of the watch."""
         self.clock.advance(timedelta(seconds=after))
         step = self.story.step(*findings, after=after)
         save = partial(
@@ -77,7 +84,6 @@ class Desk:
             now=self.clock.now(),
         )
         self.store.write(save)
-        self.lane.send_due()
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass as the sender's thread does: it looks when the lane says so."""
@@ -109,6 +115,20 @@ class Desk:
     def asked(self, method: str) -> int:
         """Count the requests to this method."""
         return sum(request.method == method for request in self.slack.requests)
+
+
+class SlowSlackBot(SlackBotSink):
+    """Takes its time over the next post: so much happens in `meanwhile`."""
+
+    def __init__(self, meanwhile: Callable[[], None], api_url: str) -> None:
+        super().__init__(SecretStr(TOKEN), "#alerts", api_url=api_url)
+        self._meanwhile = meanwhile
+
+    def send(self, message: Message) -> Outcome:
+        """Post it."""
+        outcome = super().send(message)
+        self._meanwhile()
+        return outcome
 
 
 @pytest.fixture
@@ -153,6 +173,20 @@ def test_figures_that_change_are_shown_in_a_while_and_without_a_word(desk: Desk)
     assert (desk.asked(UPDATE), desk.thread) == (1, [])
     desk.pass_time(600)
     assert desk.asked(UPDATE) == 1, "nothing changed since"
+
+
+def test_what_changes_while_its_message_goes_out_is_shown_too(desk: Desk) -> None:
+    worse = condition(BAD, DISK, ROOT, reason="11.1 GiB (9 %) left")
+
+    def meanwhile() -> None:
+        desk.note(worse, after=1)
+        desk.clock.advance(timedelta(seconds=1))
+
+    desk.lane.sink = SlowSlackBot(meanwhile, desk.slack.api_url)
+    desk.find(LOW)
+    desk.pass_time(60)
+    assert desk.headlines == ["🟠 / is filling: 11.1 GiB (9 %) left · h"]
+    assert desk.asked(UPDATE) == 1
 
 
 def test_what_comes_again_soon_goes_on_in_its_message(desk: Desk) -> None:
