@@ -277,7 +277,7 @@ def _storm(store: Store, sink: str, kind: NoticeKind, first: sqlite3.Row, now: d
         return None
     alert = first["family"].partition(" ")[0]
     rows = store.read(
-        "SELECT outbox.id, family, outbox.record, alert_states.record AS newest"
+        "SELECT outbox.id, family, not_before, outbox.record, alert_states.record AS newest"
         " FROM outbox LEFT JOIN alert_states USING (fingerprint)"
         " WHERE sink = ? AND kind = ? AND substr(family, 1, ?) = ? AND state = 'due' AND attempts < ?"
         " AND (not_before <= ? OR attempts = 0 AND created >= ?)"
@@ -290,10 +290,29 @@ def _storm(store: Store, sink: str, kind: NoticeKind, first: sqlite3.Row, now: d
     families = {row["family"] for row in rows}
     if len(rows) < STORM_FROM or (len(families) == 1 and len(rows) <= MOST_TOGETHER):
         return None
-    rows = rows[:MOST_IN_STORM]
+    rows = _claim(store, rows[:MOST_IN_STORM], now)
     states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
     ids = tuple(row["id"] for row in rows)
     return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=f"{alert}{STORM}")
+
+
+def _claim(store: Store, rows: Sequence[sqlite3.Row], now: datetime) -> list[sqlite3.Row]:
+    """
+    Let what goes along early be due by now, and give what still is to be told.
+
+    Else its end would not be told if we were killed when it has been delivered: it would be taken for something that
+    was over before anybody was to hear of it.
+    """
+    early = [row["id"] for row in rows if row["not_before"] > now.timestamp()]
+    if not early:
+        return list(rows)
+
+    def action(connection: sqlite3.Connection) -> set[int]:
+        sql = "UPDATE outbox SET not_before = ? WHERE id = ? AND state = 'due'"
+        return {id_ for id_ in early if connection.execute(sql, (now.timestamp(), id_)).rowcount}
+
+    claimed = store.write(action)
+    return [row for row in rows if row["not_before"] <= now.timestamp() or row["id"] in claimed]
 
 
 def next_due(store: Store, sink: str) -> datetime | None:

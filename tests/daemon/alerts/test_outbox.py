@@ -190,6 +190,21 @@ def test_the_end_is_told_of_what_was_delivered_by_a_daemon_that_was_killed(desk:
     assert desk.told() == [("resolved", ["trainer-3"])]
 
 
+def test_the_end_is_told_of_what_went_early_with_a_storm_from_a_daemon_that_was_killed(desk: Desk) -> None:
+    story = Story()
+    fleet = [compose("web", number, project=f"shop-{number}") for number in range(12)]
+    desk.save(story.step(*(condition(BAD, LOOP, each) for each in fleet[:6])))
+    desk.pass_time(19)
+    desk.save(story.step(*(condition(BAD, LOOP, each) for each in fleet[6:]), after=19))
+    desk.pass_time(1)
+    taken = desk.next()
+    assert taken is not None
+    assert len(taken.states) == 12, "taken and delivered, but never noted"
+    desk.save(story.step(*(condition(OK, LOOP, each) for each in fleet), after=1))
+    desk.pass_time(20)
+    assert desk.told() == [("resolved", [each.name for each in fleet])]
+
+
 def test_a_new_episode_makes_the_old_resolution_no_news(desk: Desk) -> None:
     story = Story()
     desk.save(story.step(condition(BAD, LOOP)))
