@@ -192,7 +192,8 @@ class Lane:
                 if post and (until := incidents.wait_until(batch, post)) > now:
                     outbox.hold(self._store, batch.ids, until)
                     continue
-            return self._deliver(batch, post, sink)
+            if (claimed := outbox.claim(self._store, batch, now)).states or not batch.states:
+                return self._deliver(claimed, post, sink)
         if not isinstance(sink, Editor):
             return None
         return incidents.refresh(self._store, sink, self._host, now)

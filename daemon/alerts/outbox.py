@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,8 @@ class Batch:
     rows: tuple[int, ...] = ()
     """The row of each state."""
     family: str = ""
+    early: frozenset[int] = frozenset()
+    """Those that go along before their time."""
     missed: Missed | None = None
     """What a summary tells of: it has no states."""
     digest: Digest | None = None
@@ -290,29 +292,16 @@ def _storm(store: Store, sink: str, kind: NoticeKind, first: sqlite3.Row, now: d
     families = {row["family"] for row in rows}
     if len(rows) < STORM_FROM or (len(families) == 1 and len(rows) <= MOST_TOGETHER):
         return None
-    rows = _claim(store, rows[:MOST_IN_STORM], now)
+    rows = rows[:MOST_IN_STORM]
     states = {row["id"]: state for row in rows if (state := _to_show(kind, row["record"], row["newest"]))}
-    ids = tuple(row["id"] for row in rows)
-    return Batch(ids=ids, kind=kind, states=tuple(states.values()), rows=tuple(states), family=f"{alert}{STORM}")
-
-
-def _claim(store: Store, rows: Sequence[sqlite3.Row], now: datetime) -> list[sqlite3.Row]:
-    """
-    Let what goes along early be due by now, and give what still is to be told.
-
-    Else its end would not be told if we were killed when it has been delivered: it would be taken for something that
-    was over before anybody was to hear of it.
-    """
-    early = [row["id"] for row in rows if row["not_before"] > now.timestamp()]
-    if not early:
-        return list(rows)
-
-    def action(connection: sqlite3.Connection) -> set[int]:
-        sql = "UPDATE outbox SET not_before = ? WHERE id = ? AND state = 'due'"
-        return {id_ for id_ in early if connection.execute(sql, (now.timestamp(), id_)).rowcount}
-
-    claimed = store.write(action)
-    return [row for row in rows if row["not_before"] <= now.timestamp() or row["id"] in claimed]
+    return Batch(
+        ids=tuple(row["id"] for row in rows),
+        kind=kind,
+        states=tuple(states.values()),
+        rows=tuple(states),
+        family=f"{alert}{STORM}",
+        early=frozenset(row["id"] for row in rows if row["not_before"] > now.timestamp()),
+    )
 
 
 def next_due(store: Store, sink: str) -> datetime | None:
@@ -368,6 +357,31 @@ def mark_retry(store: Store, ids: Sequence[int], why: str, not_before: datetime,
 def forgive(store: Store, sink: str) -> None:
     """Let nothing of what is due count as stubborn: it was the sink that failed, and not the message."""
     _mark(store, "UPDATE outbox SET attempts = 1 WHERE sink = ? AND state = 'due' AND attempts > 1", [(sink,)])
+
+
+def claim(store: Store, batch: Batch, now: datetime) -> Batch:
+    """
+    Let all of what is sent now be due by now, and give what still is to be told of it.
+
+    Else, if we were killed when it has been delivered, the end of what went along early would not be told: it would
+    be taken for something that was over before anybody was to hear of it.
+    """
+    early = batch.early.intersection(batch.ids)
+    if not early:
+        return batch
+
+    def action(connection: sqlite3.Connection) -> set[int]:
+        sql = "UPDATE outbox SET not_before = ? WHERE id = ? AND state = 'due'"
+        return {id_ for id_ in early if connection.execute(sql, (now.timestamp(), id_)).rowcount}
+
+    over = early - store.write(action)
+    shown = [(row, state) for row, state in zip(batch.rows, batch.states, strict=True) if row not in over]
+    return replace(
+        batch,
+        ids=tuple(id_ for id_ in batch.ids if id_ not in over),
+        rows=tuple(row for row, _ in shown),
+        states=tuple(state for _, state in shown),
+    )
 
 
 def hold(store: Store, ids: Sequence[int], until: datetime) -> None:

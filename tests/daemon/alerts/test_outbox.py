@@ -199,10 +199,25 @@ def test_the_end_is_told_of_what_went_early_with_a_storm_from_a_daemon_that_was_
     desk.pass_time(1)
     taken = desk.next()
     assert taken is not None
-    assert len(taken.states) == 12, "taken and delivered, but never noted"
+    assert len(outbox.claim(desk.store, taken, desk.clock.now()).states) == 12, "delivered, but never noted"
     desk.save(story.step(*(condition(OK, LOOP, each) for each in fleet), after=1))
     desk.pass_time(20)
     assert desk.told() == [("resolved", [each.name for each in fleet])]
+
+
+def test_what_is_over_while_a_storm_is_put_together_does_not_go_early_with_it(desk: Desk) -> None:
+    story = Story()
+    fleet = [compose("web", number, project=f"shop-{number}") for number in range(12)]
+    desk.save(story.step(condition(BAD, LOOP, fleet[0])))
+    desk.pass_time(19)
+    desk.save(story.step(*(condition(BAD, LOOP, each) for each in fleet[1:]), after=19))
+    desk.pass_time(1)
+    taken = desk.next()
+    assert taken is not None
+    desk.save(story.step(condition(OK, LOOP, fleet[5]), after=1))
+    claimed = outbox.claim(desk.store, taken, desk.clock.now())
+    assert [each.subject.name for each in claimed.states] == [each.name for each in fleet if each is not fleet[5]]
+    assert len(claimed.ids) == 11
 
 
 def test_a_new_episode_makes_the_old_resolution_no_news(desk: Desk) -> None:
