@@ -421,6 +421,11 @@ class Death:
     """What was last seen of its memory, if it was killed for that."""
     clock_set: timedelta = timedelta(0)
     """How far the wall clock was set since then, forward if positive: no part of its age."""
+    subject: Subject = field(init=False, repr=False, compare=False)
+    """The container it happened to."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", container_subject(self.name, self.labels))
 
     def age(self, now: datetime) -> timedelta:
         """Give how long ago it happened, whatever the wall clock was set to since."""
@@ -430,11 +435,6 @@ class Death:
     def key(self) -> str:
         """The identity of this death."""
         return f"{self.container_id}@{self.finished_at.isoformat()}"
-
-    @property
-    def subject(self) -> Subject:
-        """The container it happened to."""
-        return container_subject(self.name, self.labels)
 
     @property
     def bad(self) -> bool:
@@ -451,6 +451,8 @@ class OomKill:
     at: datetime
     count: int
     """How many processes were killed since the counter was last read."""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    """As those of a `Death`."""
 
 
 class EngineState(StrEnum):

@@ -203,7 +203,7 @@ class App:
             self._engine_changed,
             crew,
         )
-        self.reader = EventReader(connect, self.engine, clock, self._wake, crew)
+        self.reader = EventReader(connect, self.engine, clock, self._hear, crew)
         self._inventory = Inventory(connect)
         self._cgroups = CgroupReader()
         places = DiskPlaces(self.store.path.parent, lambda: self.engine.engine if self._is_local() else None)
@@ -464,6 +464,9 @@ class App:
 
     def _wake(self) -> None:
         self.watch.wake()
+
+    def _hear(self) -> None:
+        self.watch.hear()
 
     def _tell(self) -> None:
         self.sender.wake()

@@ -30,6 +30,15 @@ SPOKEN_LABELS = frozenset({COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_NUMBER, COM
 """All that a container's identity is made of."""
 
 
+def spoken_labels(container: Container) -> dict[str, str]:
+    """Give those of its labels that somebody will speak of when it is gone."""
+    return {
+        name: value
+        for name, value in container.labels.items()
+        if name in SPOKEN_LABELS or name.startswith("shipkeeper.")
+    }
+
+
 def death_of(  # noqa: PLR0913  these are the fields of one record, not the steps of a procedure
     container: Container,
     finished_at: datetime,
@@ -40,17 +49,12 @@ def death_of(  # noqa: PLR0913  these are the fields of one record, not the step
     intent: Intent,
     inferred: bool = False,
 ) -> Death:
-    """Give the record; of the labels only those that somebody will speak of."""
-    spoken = {
-        name: value
-        for name, value in container.labels.items()
-        if name in SPOKEN_LABELS or name.startswith("shipkeeper.")
-    }
+    """Give the record."""
     return Death(
         container_id=container.id,
         name=container.name,
         image=container.image,
-        labels=spoken,
+        labels=spoken_labels(container),
         restart_policy=container.restart_policy,
         memory_limit_bytes=container.memory_limit_bytes,
         finished_at=finished_at,

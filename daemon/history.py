@@ -160,7 +160,7 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
 
 
 def _dump_kill(kill: OomKill) -> str:
-    return json.dumps({"name": kill.subject.name, "at": kill.at.isoformat()})
+    return json.dumps({"name": kill.subject.name, "at": kill.at.isoformat(), "labels": dict(kill.labels)})
 
 
 def _load_kill(row: sqlite3.Row, record: dict[str, Any]) -> OomKill:
@@ -170,6 +170,7 @@ def _load_kill(row: sqlite3.Row, record: dict[str, Any]) -> OomKill:
         # Its date is part of what an alert knows it by, so it stays as it was; the first version kept it elsewhere.
         at=datetime.fromisoformat(record["at"]) if "at" in record else datetime.fromtimestamp(row["at"], UTC),
         count=row["count"],
+        labels=record.get("labels", {}),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from collectors.facts import Container, ContainerState, Death, Intent, OomKill
-from daemon.endings import ALIVE, EVENT_EARLY, container_of, death_of, inferred_exit_code, uptime_before
+from daemon.endings import ALIVE, EVENT_EARLY, container_of, death_of, inferred_exit_code, spoken_labels, uptime_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -334,7 +334,11 @@ class Ledger:
                 killed = count or 1
             if killed > 0 and not explained:
                 yield OomKill(
-                    container_id=container_id, subject=container.subject, at=told_at or look.now, count=killed
+                    container_id=container_id,
+                    subject=container.subject,
+                    at=told_at or look.now,
+                    count=killed,
+                    labels=spoken_labels(container),
                 )
 
     def _last_count(self, container: Container) -> int | None:

@@ -36,7 +36,7 @@ from daemon.pressed import Pressed
 from policies import ages, gpu_words, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from collectors.engine_events import Event
@@ -83,6 +83,8 @@ class Observation:
     """True if something will explain itself within a second: look again then."""
     charges: tuple[GpuCharge, ...]
     """What containers had of GPUs since the last sample."""
+    touched: frozenset[str]
+    """The keys of the containers that these news are about; empty if there is none, or if all were compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,15 @@ class Observer:
             baseline=self._eyes.ledger.baseline if sight is not None else None,
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
             charges=gpus.charges,
+            touched=self._touched(sight, (*deaths, *kills)),
         )
+
+    def _touched(self, sight: Sight | None, ends: Iterable[Death | OomKill]) -> frozenset[str]:
+        if sight is None or sight.complete or sight.engine_restarted:
+            return frozenset()
+        ids = {event.container_id for event in sight.events}
+        met = [seen[id_] for seen in (sight.before, self._eyes.inventory.containers) for id_ in ids if id_ in seen]
+        return frozenset(each.subject.key for each in (*met, *ends))
 
     def _befallen(self, sight: Sight, book: Rulebook) -> tuple[tuple[Death, ...], tuple[OomKill, ...]]:
         """Give the deaths and memory kills that this look shows for the first time."""

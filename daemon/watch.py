@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from collectors.facts import ContainerState, SourceName
+from collectors.facts import ContainerState, SourceName, SubjectKind
 from daemon import absence
 from daemon.alerts import chronicle, lifecycle, missed, outbox, report
 from daemon.alerts.routing import Ways
@@ -17,13 +18,15 @@ from daemon.alerts.telling import Wishes, tell
 from daemon.decide import Decision, decide
 from daemon.history import Unsaved
 from daemon.pace import Pace
+from daemon.removal_log import RemovalLog
 from daemon.snapshot import Snapshot
-from policies import gpu_words, words
+from policies import gpu_words
 from policies.policy import Condition, ConditionState, Occurrence
+from policies.singly import asked_singly, only
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from collectors.facts import Death, Facts
@@ -53,6 +56,10 @@ IDLE = timedelta(seconds=15)
 SOON = timedelta(seconds=5)
 """While an alert clears, while Docker cannot be read, and after a cycle that failed."""
 UNSETTLED = timedelta(seconds=1)
+FULL_AFTER = timedelta(seconds=1)
+"""A glance is followed by a full cycle within so long, however many more glances there would be."""
+MOST_GLANCED_AT = 16
+"""When events tell of more containers, all are judged."""
 SAVE_EVERY = timedelta(minutes=1)
 _NEAR = timedelta(minutes=1)
 _CLOSING = timedelta(seconds=7)
@@ -72,6 +79,9 @@ class Watch:
 
     Two wake-ups during a cycle make exactly one more cycle. A cycle that fails is logged and counted, and the
     next one starts from the facts again; until one succeeds there is no snapshot, for an old one would lie.
+
+    Events alone make a glance: a cycle that judges only the containers they speak of, and tells what can be told at
+    once. So nobody waits for a verdict on a thousand others, and these do not cost one with every event.
     """
 
     def __init__(  # noqa: PLR0913  the composition root hands in each collaborator by name
@@ -119,8 +129,11 @@ class Watch:
         self._stepped = clock.monotonic()
         self._away = away
         self._saved = clock.monotonic()
-        self._would_remove: Mapping[str, str] = {}
-        self._too_many: frozenset[str] = frozenset()
+        self._removals = RemovalLog()
+        self._judged: tuple[Rulebook, Decision] | None = None
+        """What the last full cycle decided, and by what."""
+        self._glanced: float | None = None
+        """When the first glance was since then."""
         self.cycles = 0
         """Cycles that ended well."""
         self.failures = 0
@@ -128,6 +141,7 @@ class Watch:
         self._published: tuple[float, Snapshot] | None = None
         self._pace = Pace(clock)
         self._wake = threading.Event()
+        self._all = threading.Event()
         self._worker = crew.worker("watch", self._run)
 
     @property
@@ -156,7 +170,12 @@ class Watch:
         self.wake()
 
     def wake(self) -> None:
-        """Ask for a cycle soon; never blocks."""
+        """Ask for a full cycle soon; never blocks."""
+        self._all.set()
+        self._wake.set()
+
+    def hear(self) -> None:
+        """Take note that an event came: a glance will do; never blocks."""
         if not self._wake.is_set():  # the reader asks with every event
             self._wake.set()
 
@@ -183,11 +202,13 @@ class Watch:
             self._wake.wait(pause.total_seconds())
             self._worker.stopping.wait(self._pace.rest_seconds())  # what comes meanwhile goes into the same cycle
             self._wake.clear()
+            glance = not self._all.is_set()
+            self._all.clear()
             if self._worker.stopping.is_set():
                 return
             begun = self._clock.monotonic()
             try:
-                pause = self.cycle()
+                pause = self.cycle(glance=glance)
             except Exception:
                 # The boundary of a cycle: whatever one cycle met, the watchman goes on with the next.
                 self.failures += 1
@@ -196,12 +217,24 @@ class Watch:
                 pause = SOON
             self._pace.worked(self._clock.monotonic() - begun)
 
-    def cycle(self) -> timedelta:
-        """Do one full round, and say how long the thread may sleep if nobody wakes it."""
+    def cycle(self, *, glance: bool = False) -> timedelta:
+        """Do one round, a glance where that will do, and say how long the thread may sleep if nobody wakes it."""
         book = self._book  # once: another one may come meanwhile, and counts from the next cycle on
         observation = self._observer.observe(book)
         taken_at = self._clock.monotonic()
-        # Taken over before anything can fail: the observer tells it only once.
+        self._take_over(observation, book)
+        if glance and (touched := self._enough(observation, book)):
+            self._glanced = self._clock.monotonic() if self._glanced is None else self._glanced
+            self._glance(observation.facts, touched, book)
+        else:
+            self._glanced = None
+            self._judge(observation.facts, book)
+        self.cycles += 1
+        self._publish(observation.facts, taken_at)
+        return self._pause(observation)
+
+    def _take_over(self, observation: Observation, book: Rulebook) -> None:
+        """Keep what the observer tells only once, before anything can fail."""
         self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
         self._counters.meet(observation.facts.containers, self._steady.now().timestamp())
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
@@ -209,66 +242,103 @@ class Watch:
         if observation.facts.known(_DOCKER):
             self._counters.turn(self._turns.look(observation.facts.containers))
         self._missed += missed.too_old(observation.deaths, observation.facts.now, book.ignore, book.rules)
-        decision = decide(book.policies, observation.facts, book.bounds)
-        concerned = lifecycle.concerned(decision.findings, book.rules)
-        self._recall(concerned)
+
+    def _enough(self, observation: Observation, book: Rulebook) -> Collection[str]:
+        """Give the keys of the containers that it is enough to judge; none where all have to be."""
+        if self._published is None or self._judged is None or self._judged[0] is not book:
+            return ()
+        if len(observation.touched) > MOST_GLANCED_AT or self._until_full() <= 0:
+            return ()
+        return observation.touched
+
+    def _judge(self, facts: Facts, book: Rulebook) -> None:
+        """Judge everything, tell what is news, and hand over what is to be removed."""
+        decision = decide(book.policies, facts, book.bounds)
+        concerned = self._recall(decision, book)
+        step = self._step(self._alerts, facts, decision, book, self._elapsed(facts))
+        self._tell(step, facts, book)
+        self._alerts = {key: state for key, state in self._alerts.items() if state.standing or key in concerned}
+        self._removals.note(decision)
+        self._judged = book, decision
+        if self._observer.ready:
+            aged = [each for each in decision.removals if each.policy not in decision.too_many]
+            self._hand_over([*aged, *decision.relief])
+
+    def _glance(self, facts: Facts, touched: Collection[str], book: Rulebook) -> None:
+        """Judge these containers, and tell what needs no timer; all else is found by the next full cycle."""
+        decision = decide(asked_singly(book.policies), only(facts, touched))
+        self._recall(decision, book)
+        # What befell the engine speaks for its containers.
+        states = {
+            key: state
+            for key, state in self._alerts.items()
+            if state.subject.key in touched or state.subject.kind is SubjectKind.ENGINE
+        }
+        step = self._step(states, facts, decision, book, timedelta(0))
+        self._tell(step.at_once(), facts, book)
+
+    def _tell(self, step: Step, facts: Facts, book: Rulebook) -> None:
+        """Record a step, with what people are to be told of it, and let it go out."""
         at = self._steady.now()
         wishes = self._wishes(at)
-        telling = tell(self._alerts, self._step(observation.facts, decision, book), wishes, at)
-        ways = Ways.of(book.routes, self._sinks(), observation.facts)
-        self._record(telling, wishes, ways, book.group_wait)
+        telling = tell(self._alerts, step, wishes, at)
+        self._record(telling, wishes, Ways.of(book.routes, self._sinks(), facts), book.group_wait)
         self._alerts.update({state.fingerprint: state for state in telling.changed})
-        self._alerts = {key: state for key, state in self._alerts.items() if state.standing or key in concerned}
         for happening in telling.happened:
             log.info("%s", happening)
         if telling.notices or telling.ends:
             self._notify()
-        self._log_removals(decision)
-        self._log_too_many(decision)
-        self.cycles += 1
+
+    def _publish(self, facts: Facts, taken_at: float) -> None:
+        if self._judged is None:
+            return
         snapshot = Snapshot(
-            facts=observation.facts,
+            facts=facts,
             taken_at=taken_at,
-            decision=decision,
+            decision=self._judged[1],
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
             complete=self._observer.ready,
         )
         self._published = (self._clock.monotonic(), snapshot)
-        if snapshot.complete:
-            aged = [each for each in decision.removals if each.policy not in decision.too_many]
-            self._hand_over([*aged, *decision.relief])
-        return self._pause(observation)
 
     def _wishes(self, at: datetime) -> Wishes:
         """Give what people have said about alerts, as it holds to the end of this cycle."""
         silences, ended = self._silences.at(at)
         return Wishes(silences=silences, ended=ended, acks=self._acks.by_alert())
 
-    def _recall(self, concerned: set[str]) -> None:
-        """Read again what is remembered of alerts that were over: their episodes, and what was counted already."""
+    def _recall(self, decision: Decision, book: Rulebook) -> set[str]:
+        """
+        Give the fingerprints of what is not well or happened lately.
+
+        What is remembered of those that were over is read again: their episodes, and what was counted already.
+        """
+        concerned = lifecycle.concerned(decision.findings, book.rules)
         if missing := concerned - self._alerts.keys():
             self._alerts |= outbox.recall_states(self._store, missing)
+        return concerned
 
-    def _step(self, facts: Facts, decision: Decision, book: Rulebook) -> Step:
+    def _step(
+        self, states: Mapping[str, AlertState], facts: Facts, decision: Decision, book: Rulebook, elapsed: timedelta
+    ) -> Step:
         present = None
         if facts.known(_DOCKER):
             present = frozenset(c.subject.key for c in facts.containers if c.state not in MUTE_ENDS)
         return lifecycle.step(
-            self._alerts,
+            states,
             [_redacted(finding, book.redact) for finding in decision.findings],
             ran_alerts=decision.judged,
             present=present,
             gpus=_gpus_here(facts),
             now=facts.now,
-            elapsed=self._elapsed(facts),
+            elapsed=elapsed,
             rules=book.rules,
             host=book.host,
         )
 
     def _elapsed(self, facts: Facts) -> timedelta:
         """
-        Give the time since the last round.
+        Give the time since the last full round.
 
         Our absence counts with the first round that sees everything: before, no timer would take it.
         """
@@ -322,7 +392,15 @@ class Watch:
         self._idle.saved()
         self._saved = self._clock.monotonic()
 
+    def _until_full(self) -> float:
+        """Give the seconds until a full cycle has to follow the last glances."""
+        if self._glanced is None:
+            return math.inf
+        return FULL_AFTER.total_seconds() - (self._clock.monotonic() - self._glanced)
+
     def _pause(self, observation: Observation) -> timedelta:
+        if self._glanced is not None:
+            return timedelta(seconds=max(self._until_full(), 0.0))
         if observation.unsettled or any(self._due(state) for state in self._alerts.values()):
             return UNSETTLED
         waits = any(state.phase in {Phase.PENDING, Phase.CLEARING} for state in self._alerts.values())
@@ -332,27 +410,6 @@ class Watch:
         """Tell whether a pending alert may be told within a minute: what waits for longer is not looked at as often."""
         rule = self._book.rules.get(state.alert)
         return state.phase is Phase.PENDING and rule is not None and rule.hold - state.timer <= _NEAR
-
-    def _log_too_many(self, decision: Decision) -> None:
-        """Say once of each policy that it selects too much to act by itself."""
-        for policy in decision.too_many.keys() - self._too_many:
-            log.warning("policy %s is halted: %s", policy, decision.too_many[policy])
-        self._too_many = frozenset(decision.too_many) | (self._too_many & decision.skipped.keys())
-
-    def _log_removals(self, decision: Decision) -> None:
-        """Say once of each object that it would be removed, and why."""
-        for removal in decision.removals:
-            if removal.object.id not in self._would_remove:
-                log.info(
-                    "would remove %s %s · %s · %s",
-                    removal.object.kind,
-                    words.plain(removal.object.name),
-                    words.plain(removal.reason),
-                    words.size(removal.size_bytes),
-                )
-        # A policy that could not be asked takes nothing back: it would only say all of it again.
-        untold = {id_: policy for id_, policy in self._would_remove.items() if policy in decision.skipped}
-        self._would_remove = untold | {removal.object.id: removal.policy for removal in decision.removals}
 
 
 def _gpus_here(facts: Facts) -> frozenset[str] | None:

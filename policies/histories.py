@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collectors.facts import NO_LABELS, ContainerState, Intent
+from collectors.facts import ContainerState, Intent
 from policies.muting import audible
 from policies.subjects import ALIVE, speakers
 
@@ -49,8 +49,6 @@ class History:
 
 def histories(facts: Facts) -> Iterator[History]:
     """Gather the ledger by identity: of every container that is there, then of those that are gone."""
-    labels = {death.container_id: death.labels for death in facts.deaths}
-    labels |= {container.id: container.labels for container in facts.containers}
     deaths: defaultdict[str, list[Death]] = defaultdict(list)
     oom_kills: defaultdict[str, list[OomKill]] = defaultdict(list)
     subjects: dict[str, Subject] = {}
@@ -59,7 +57,7 @@ def histories(facts: Facts) -> Iterator[History]:
             deaths[death.subject.key].append(death)
             subjects[death.subject.key] = death.subject
     for kill in facts.oom_kills:
-        if audible(kill.subject.name, labels.get(kill.container_id, NO_LABELS), facts.ignore):
+        if audible(kill.subject.name, kill.labels, facts.ignore):
             oom_kills[kill.subject.key].append(kill)
             subjects.setdefault(kill.subject.key, kill.subject)
     present = {container.subject.key: container for container in speakers(facts.containers)}

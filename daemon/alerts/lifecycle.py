@@ -33,6 +33,15 @@ class Step:
     quiet: tuple[AlertState, ...]
     """What ended without a word: over before its time, or now part of another alert."""
 
+    def at_once(self) -> Step:
+        """Give what became news in this very round: all else is as if it had not been looked at."""
+        news = {notice.state.fingerprint for notice in self.notices}
+        return Step(
+            changed=tuple(state for state in self.changed if state.fingerprint in news),
+            notices=self.notices,
+            quiet=(),
+        )
+
 
 @dataclass(slots=True)
 class _Found:

@@ -64,7 +64,9 @@ class CalmObserver:
             protection=Protection(),
             ignore=(),
         )
-        return Observation(facts=facts, deaths=(), kills=(), baseline=None, unsettled=False, charges=())
+        return Observation(
+            facts=facts, deaths=(), kills=(), baseline=None, unsettled=False, charges=(), touched=frozenset()
+        )
 
 
 class SpokenPolicy:

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from collectors.storage_facts import Relieved
     from daemon.alerts.state import AlertState, Phase
     from daemon.observe import Observation
+    from policies.catalogue import AlertRule
     from policies.policy import Policy, Removal
     from tests.lab.scripted_engine import ScriptedContainer, ScriptedEngine
 
@@ -108,6 +109,7 @@ class Options:
     patience: timedelta = SECOND / 2
     queue: int = 10_000
     policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
+    rules: Mapping[str, AlertRule] = field(default_factory=lambda: BY_NAME)
 
     def book(self) -> Rulebook:
         """Give what the watch judges by."""
@@ -116,7 +118,7 @@ class Options:
             grace=15 * MINUTE,
             host="gpu-host-2",
             policies=self.policies,
-            rules=BY_NAME,
+            rules=self.rules,
             protection=Protection(),
             ignore=(),
             owner_label="shipkeeper.owner",
@@ -178,6 +180,11 @@ class WatchPost:
         """Let time pass, do a round, and give how long it would rest."""
         self._advance(after)
         return self.watch.cycle()
+
+    def glance(self, after: timedelta = SECOND) -> timedelta:
+        """Let time pass, do a round as events alone make it, and give how long it would rest."""
+        self._advance(after)
+        return self.watch.cycle(glance=True)
 
     def cycles(self, count: int, after: timedelta = SECOND) -> None:
         """Do so many rounds."""

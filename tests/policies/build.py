@@ -142,7 +142,7 @@ def death(name: str = "web", *, ago: timedelta = MINUTE, code: int | None = 1, *
 
 def oom_kill(victim: Container, *, ago: timedelta = MINUTE, count: int = 1) -> OomKill:
     """Give a kill for memory that the container survived."""
-    return OomKill(container_id=victim.id, subject=victim.subject, at=NOW - ago, count=count)
+    return OomKill(container_id=victim.id, subject=victim.subject, at=NOW - ago, count=count, labels=victim.labels)
 
 
 def facts(**changes: Any) -> Facts:

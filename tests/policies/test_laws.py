@@ -22,6 +22,7 @@ from collectors.facts import (
     OomKill,
     Protection,
     RestartPolicy,
+    SourceName,
     SubjectKind,
     container_subject,
 )
@@ -52,6 +53,7 @@ from policies.nvml import NvmlUnavailable
 from policies.own_state import OwnWorkDone, StateUnsaved
 from policies.policy import Condition, Occurrence, Policy, Removal
 from policies.relieved import Reliefs
+from policies.singly import asked_singly, only
 from policies.store_place import StorePlace
 from tests.policies.build import NOW, compose, container, death, facts, filesystem, image, object_id
 from tests.policies.build_gpu import any_gpus
@@ -146,10 +148,10 @@ deaths = st.builds(
 )
 oom_kills = st.builds(
     lambda name, labels, at: OomKill(
-        container_id=object_id(name), subject=container_subject(name, labels), at=at, count=1
+        container_id=object_id(name), subject=container_subject(name, labels), at=at, count=1, labels=labels
     ),
     st.sampled_from(NAMES),
-    compose_labels,
+    all_labels,
     moments,
 )
 host_ooms = st.builds(
@@ -291,3 +293,18 @@ def test_what_happened_is_told_once_and_again_in_the_next_cycle(world: Facts) ->
 def test_every_alert_that_a_policy_names_stands_in_the_catalogue_and_has_one_speaker() -> None:
     named = [alert for policy in POLICIES for alert in policy.alerts]
     assert sorted(named) == sorted(BY_NAME)
+
+
+@given(hosts(), st.sets(st.sampled_from([*NAMES, "p/s/1", "p/t/2", "q/s/2"]), min_size=1))
+def test_what_is_asked_singly_says_the_same_of_a_few_as_of_all(world: Facts, keys: set[str]) -> None:
+    for policy in asked_singly({str(number): policy for number, policy in enumerate(POLICIES)}).values():
+        of_all = [each for each in policy.decide(world) if isinstance(each, Condition | Occurrence)]
+        assert list(policy.decide(only(world, keys))) == [each for each in of_all if each.subject.key in keys]
+
+
+def test_what_is_asked_singly_is_spoken_for_by_the_engine_and_its_like_alone() -> None:
+    singly = asked_singly({str(number): policy for number, policy in enumerate(POLICIES)}).values()
+    alerts = {alert for policy in singly for alert in policy.alerts}
+    engine = {alert for policy in (EngineDown(), EngineSlow(), EngineStuck(), EventsStale()) for alert in policy.alerts}
+    assert {speaker for alert in alerts for speaker in BY_NAME[alert].folded_into} <= alerts | engine
+    assert {frozenset(policy.needs) for policy in singly} == {frozenset({SourceName.DOCKER})}
