@@ -17,8 +17,10 @@ from collectors.engine_stats import reading
 from collectors.reading import Limits, Reading
 from tests.fakes.cgroup_tree import a_container
 from tests.lab.images import IDLE
+from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collectors.facts import Container
     from tests.lab.engine import PrivateEngine
 
 WEB = a_container(memory_limit_bytes=512 << 20)
@@ -120,11 +122,17 @@ def test_an_answer_of_another_shape_is_an_error_that_names_the_place(place: str,
         assert place in str(error)  # noqa: PT017  that it is an error at all depends on the shape
 
 
+def processes(container: Container) -> int | None:
+    read = CgroupReader().read(container)
+    return read.pids if read else None
+
+
 def test_a_real_engine_tells_what_its_cgroup_tells(engine: PrivateEngine) -> None:
     id_ = engine.run(IDLE, name="web", mem_limit=64 << 20)
     with closing(EngineApi.connect(Endpoint(host=engine.docker_host), timedelta(seconds=10))) as api:
         container = api.container(id_)
         assert container is not None
+        wait_until(lambda: processes(container) == 2, "the shell and its sleep to be all that is in it")
         told, read = api.stats(container), CgroupReader().read(container)
         engine.api.kill(id_)
         engine.api.wait(id_)
