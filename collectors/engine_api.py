@@ -111,6 +111,10 @@ class EngineApi:
             transport.close()
             raise
 
+    def another(self) -> EngineApi:
+        """Give one more client of the same engine, for another thread; it does not greet it again."""
+        return EngineApi(self._transport.another(), self._timeout, self._said)
+
     def ping(self) -> None:
         """Return if the engine answers; unlike everything else this asks no lock of the engine."""
         try:

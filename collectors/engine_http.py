@@ -65,6 +65,7 @@ class Transport:
         """Open a session whose every question is counted by `calls`."""
         self.endpoint = endpoint
         self.calls = calls or EngineCalls()
+        self._patience = timeout
         self._timeout = timeout.total_seconds()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -91,6 +92,10 @@ class Transport:
         if endpoint.tls_cert:
             self._session.cert = (endpoint.tls_cert, endpoint.tls_key) if endpoint.tls_key else endpoint.tls_cert
         return f"https://{address}"
+
+    def another(self) -> Transport:
+        """Give a session of its own to the same endpoint."""
+        return Transport(self.endpoint, self._patience, self.calls)
 
     def get(self, path: str, params: Params = None, *, stream: bool = False) -> requests.Response | None:
         """

@@ -1,26 +1,20 @@
-"""Keeps the containers and images of one engine current: list, compare, inspect only what differs."""
+"""Keeps the containers of one engine current: list, compare, inspect only what differs."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from collectors import status_text
-from collectors.engine_errors import (
-    EngineFailure,
-    EngineForbidden,
-    EngineProtocolError,
-    EngineUnavailable,
-)
-from collectors.facts import Container, ContainerState, EngineState, HealthStatus, Image
+from collectors.ask_each import ask_each
+from collectors.engine_errors import EngineFailure, EngineProtocolError
+from collectors.facts import Container, ContainerState, HealthStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from collectors.engine_api import EngineApi
@@ -28,16 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 SETTLES_WITHIN: Final = timedelta(seconds=60)
 _CLOCK_SLACK: Final = timedelta(seconds=5)
 """The engine's clock against ours, and the time that a list is on its way."""
-_FEW: Final = 2
-"""So many are inspected one after the other: a connection of one's own costs a request too."""
-_CLIENTS: Final = 8
-_MOST_IMAGES: Final = 256
-"""So many images are inspected in one reading at most, dangling ones first; the others with the next ones."""
 _GOING: Final = frozenset({ContainerState.REMOVING, ContainerState.DEAD})
 """Docker still lists such a container, and may answer its inspect with 404."""
 _RESTLESS: Final = frozenset({ContainerState.CREATED, ContainerState.RESTARTING})
@@ -46,20 +33,14 @@ _RESTLESS: Final = frozenset({ContainerState.CREATED, ContainerState.RESTARTING}
 
 class Inventory:
     """
-    All containers and images of the engine, as far as it was last asked.
+    All containers of the engine, as far as it was last asked.
 
     One thread uses it. All methods that ask raise as EngineApi does, and then what was known before stays. A
-    container whose inspect fails is known by its entry in the list alone, and images that cannot be read are
-    told in `images_unread`: neither makes everything else unknown.
+    container whose inspect fails is known by its entry in the list alone: it makes nothing else unknown.
     """
 
-    def __init__(self, connect: Callable[[], EngineApi]) -> None:
-        """Take `connect` to make further clients with when there is much to inspect."""
-        self._connect = connect
+    def __init__(self) -> None:
         self._containers: Mapping[str, Container] = MappingProxyType({})
-        self._images: Mapping[str, Image] = MappingProxyType({})
-        self._images_unread = ""
-        self._images_pending = False
         self._failing: frozenset[str] = frozenset()
         self._compared_at: datetime | None = None
 
@@ -67,21 +48,6 @@ class Inventory:
     def containers(self) -> Mapping[str, Container]:
         """The containers by id; this mapping does not change any more."""
         return self._containers
-
-    @property
-    def images(self) -> Mapping[str, Image]:
-        """The images by id, inspected but for the newest of many; this mapping does not change any more."""
-        return self._images
-
-    @property
-    def images_pending(self) -> bool:
-        """True while there are images that the next reading will inspect."""
-        return self._images_pending
-
-    @property
-    def images_unread(self) -> str:
-        """Why there are no images, in words; empty when they could be read."""
-        return self._images_unread
 
     @property
     def uninspected(self) -> frozenset[str]:
@@ -96,17 +62,15 @@ class Inventory:
         """
         listed = api.containers()
         doubtful = [summary.id for summary in listed if self._may_have_changed(summary, now)]
-        inspected = self._each(api, doubtful, _inspect)
-        images, images_unread = self._read_images(api)
+        inspected = ask_each(api, doubtful, _inspect)
         current = {summary.id: self._current(summary, inspected) for summary in listed}
         self._containers = MappingProxyType({id_: found for id_, found in current.items() if found is not None})
         self._note_failing(inspected, frozenset())
-        self._images, self._images_unread = images, images_unread
         self._compared_at = now
 
     def look(self, api: EngineApi, container_ids: Collection[str]) -> None:
         """Inspect just these containers; those that are gone are dropped."""
-        inspected = self._each(api, container_ids, _inspect)
+        inspected = ask_each(api, container_ids, _inspect)
         current = dict(self._containers)
         for id_, found in inspected.items():
             if isinstance(found, Container):
@@ -161,53 +125,6 @@ class Inventory:
             log.warning("container %s cannot be inspected, only its state is known: %s", id_[:12], failing[id_])
         self._failing = others | failing.keys()
 
-    def _read_images(self, api: EngineApi) -> tuple[Mapping[str, Image], str]:
-        """Give the images, or none and why: they are not worth losing the containers for."""
-        try:
-            return self._current_images(api), ""
-        except EngineForbidden as error:  # a feature that the owner switched off in the proxy, which was said
-            return MappingProxyType({}), str(error)
-        except (EngineFailure, EngineProtocolError) as error:
-            why = str(error)
-        except EngineUnavailable as error:
-            # It has just listed its containers: so it lives, and takes longer than our patience over its images.
-            if error.state is not EngineState.HUNG:
-                raise
-            why = "Docker does not list its images in time"
-        if why != self._images_unread:
-            log.warning("images cannot be read: %s", why)
-        return MappingProxyType({}), why
-
-    def _current_images(self, api: EngineApi) -> Mapping[str, Image]:
-        listed = {image.id: image for image in api.images()}
-        for id_, image in listed.items():
-            known = self._images.get(id_)
-            if known is not None and known.inspected and known.tags == image.tags:
-                listed[id_] = replace(image, last_tagged_at=known.last_tagged_at, inspected=True)
-        unseen = sorted((image for image in listed.values() if not image.inspected), key=lambda each: each.tags != ())
-        asked = [image.id for image in unseen[:_MOST_IMAGES]]
-        try:
-            inspected = self._each(api, asked, lambda client, id_: _inspect_image(client, listed[id_]))
-        except EngineForbidden:
-            asked, unseen, inspected = [], [], {}
-        self._images_pending = len(unseen) > len(asked)
-        current = {**listed, **inspected}
-        return MappingProxyType({id_: image for id_, image in current.items() if image is not None})
-
-    def _each(self, api: EngineApi, ids: Collection[str], ask: Callable[[EngineApi, str], T]) -> dict[str, T]:
-        """Ask the same of each id; many of them in parallel, each thread with a client of its own."""
-        distinct = list(dict.fromkeys(ids))
-        if len(distinct) <= _FEW:
-            return {id_: ask(api, id_) for id_ in distinct}
-
-        def ask_share(share: list[str]) -> dict[str, T]:
-            with closing(self._connect()) as client:
-                return {id_: ask(client, id_) for id_ in share}
-
-        shares = [distinct[first::_CLIENTS] for first in range(min(_CLIENTS, len(distinct)))]
-        with ThreadPoolExecutor(len(shares), thread_name_prefix="inspect") as pool:
-            return {id_: answer for part in pool.map(ask_share, shares) for id_, answer in part.items()}
-
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
@@ -226,15 +143,6 @@ def _inspect(api: EngineApi, container_id: str) -> _Inspected:
         return api.container(container_id)
     except (EngineFailure, EngineProtocolError) as error:
         return _Unread(str(error))
-
-
-def _inspect_image(api: EngineApi, listed: Image) -> Image | None:
-    """Inspect one image; one that the engine fails over is known by the list alone, and the others are not lost."""
-    try:
-        return api.image(listed.id, listed)
-    except (EngineFailure, EngineProtocolError) as error:
-        log.debug("image %s cannot be inspected: %s", listed.id[:19], error)
-        return listed
 
 
 def _may_be_another_run(known: Container, summary: ContainerSummary, now: datetime, elapsed: timedelta) -> bool:

@@ -77,6 +77,7 @@ from daemon.grace import Grace
 from daemon.heartbeats import Heartbeats
 from daemon.host_ooms import HostOoms
 from daemon.idle import IdleTimes
+from daemon.image_lane import ImageLane
 from daemon.jobs import Job, Jobs
 from daemon.last_use import LastUse
 from daemon.layers import LayerSizes
@@ -136,6 +137,7 @@ DEADLINES: Mapping[str, timedelta] = {
     "reader": timedelta(seconds=90),
     "sampler": timedelta(seconds=60),
     "gpu": timedelta(seconds=60),
+    "images": timedelta(minutes=5),
     "watch": timedelta(seconds=120),
     "sender": timedelta(seconds=120),
     "alertmanager": timedelta(seconds=120),
@@ -204,7 +206,8 @@ class App:
             crew,
         )
         self.reader = EventReader(connect, self.engine, clock, self._hear, crew)
-        self._inventory = Inventory(connect)
+        self._inventory = Inventory()
+        self.images = ImageLane(patiently, self._wake, crew)
         self._cgroups = CgroupReader()
         places = DiskPlaces(self.store.path.parent, lambda: self.engine.engine if self._is_local() else None)
         self.sampler = Sampler(
@@ -380,6 +383,7 @@ class App:
             self.web,
             self.sender,
             self.pusher,
+            self.images,
             self.watch,
             self.sampler,
             self.gpu,
@@ -418,9 +422,11 @@ class App:
         self.watch.adopt(book)
 
     def once(self) -> Snapshot:
-        """Do one round in this thread, without starting any other; ShipkeeperError if the engine cannot be read."""
+        """Do one round in this thread, with that of the images; ShipkeeperError if the engine cannot be read."""
         self.engine.look()
         self._closing.callback(self.engine.close)
+        self.images.start()
+        self._closing.callback(self.images.close)
         self.sampler.sample_now()
         self.gpu.look_once()
         self._closing.callback(self.watch.close)
@@ -495,7 +501,7 @@ class App:
         deaths = history.deaths_since(store, self._steady.now() - SHOWN_FOR, self._steady)
         kills = history.kills_since(store, self._steady.now() - SHOWN_FOR)
         eyes = Eyes(
-            lookout=Lookout(connect, self.engine, self.reader, self._inventory, clock),
+            lookout=Lookout(connect, self.engine, self.reader, self._inventory, self.images, clock),
             engine=self.engine,
             inventory=self._inventory,
             sampler=self.sampler,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collectors.engine_errors import EngineError, EngineUnavailable
 from collectors.facts import Engine, EngineState, Known, Source, Unknown
+from collectors.image_inventory import NO_IMAGES
 from policies import words
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collectors.engine_api import EngineApi, Event
-    from collectors.facts import Container
+    from collectors.facts import Container, Image
+    from collectors.image_inventory import ImageList
     from collectors.inventory import Inventory
     from daemon.clock import Clock
     from daemon.event_queue import Batch
@@ -28,6 +30,8 @@ COMPARE_OFTEN = timedelta(seconds=15)
 """While there is no event stream to tell what changed, or a container cannot be inspected."""
 BLIND_AFTER = timedelta(seconds=15)
 """A stream that is opened again is closed for a moment: only one that stays closed changes how we look."""
+FIRST_IMAGES = timedelta(seconds=2)
+"""The first look waits so long for the images; later ones take what was read since."""
 IMAGES_APART = timedelta(seconds=1)
 """A pull or a build sends many image events: so long lies at least between two readings of all images."""
 IMAGES_SHARE = 10
@@ -55,6 +59,18 @@ class EngineView(Protocol):
 
     def report_lost(self) -> None:
         """Hear that a call failed, and look again at once."""
+        ...
+
+
+class ImageSource(Protocol):
+    """What the lookout asks of the images' lane."""
+
+    def ask(self) -> None:
+        """Ask for a reading that begins after this; never waits."""
+        ...
+
+    def answer(self, within: timedelta) -> ImageList | None:
+        """Give what came of the newest question; `None` if it is still open after so long."""
         ...
 
 
@@ -89,12 +105,13 @@ class Sight:
 class Lookout:
     """Used from the watch thread only. No call to Docker that it makes takes longer than its client's 2 s."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  a collaborator each, named at the one place that builds lookouts
         self,
         connect: Callable[[], EngineApi],
         engine: EngineView,
         reader: EventSource,
         inventory: Inventory,
+        image_source: ImageSource,
         clock: Clock,
     ) -> None:
         self._connect = connect
@@ -106,8 +123,7 @@ class Lookout:
         self._resync = True
         self._outages = 0
         self._compared: float | None = None
-        self._listed = False
-        self._images = _ImageNews(clock)
+        self._images = _ImageNews(image_source, clock)
         self._flood = _Flood(clock)
         self._stream = _StreamState(clock)
         self.api: EngineApi | None = None
@@ -119,13 +135,18 @@ class Lookout:
 
     @property
     def ready(self) -> bool:
-        """True once every container has been seen at least once."""
-        return self._compared is not None
+        """True once every container has been seen at least once, and the images too, if Docker lists them in time."""
+        return self._compared is not None and self._images.answered
 
     @property
     def no_events_for(self) -> timedelta | None:
         """How long no events have come though the engine is up; `None` while they come."""
         return self._stream.closed_for
+
+    @property
+    def listed_images(self) -> Mapping[str, Image]:
+        """The images by id as read last, inspected but for the newest of many."""
+        return self._images.listed
 
     @property
     def unsettled(self) -> bool:
@@ -164,7 +185,8 @@ class Lookout:
             return None
         now = self._clock.now()
         self.docker = Known(now)
-        unread = self._inventory.images_unread
+        read = self._images.look(due=due)
+        unread = self._images.unread
         self.images = _unknown(self.images, unread, now) if unread else Known(now)
         events, self._events = tuple(self._events), []
         restarted = self._engine.outages != self._outages and not engine.live_restore
@@ -175,7 +197,7 @@ class Lookout:
             before=before,
             complete=due,
             engine_restarted=restarted,
-            images_read=self._listed and not unread,
+            images_read=read and not unread,
         )
 
     def _take_events(self) -> None:
@@ -200,11 +222,8 @@ class Lookout:
         if self.api is None:
             self.api = self._connect()
         now = self._clock.now()
-        self._listed = due or self._images.due
-        if self._listed:
-            begun = self._clock.monotonic()
+        if due:
             self._inventory.reconcile(self.api, now)
-            self._images.read(self._clock.monotonic() - begun, more=self._inventory.images_pending)
             # The list is newer than the events: what it does not show is gone, and need not be asked for.
             touched &= self._inventory.containers.keys()
         if wanted := touched | self._inventory.unsettled(now):
@@ -218,30 +237,59 @@ class Lookout:
         if isinstance(was, Known) or was.why != why:
             log.log(level, "docker cannot be read: %s", why)
         self.close()
+        self._images.lose()
         self._stream.look_away()
         self._resync = True
 
 
 class _ImageNews:
-    """Whether images have changed, and whether it is time to read them again."""
+    """What is known of the images, whether they have changed since, and whether it is time to read them again."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, source: ImageSource, clock: Clock) -> None:
+        self._source = source
         self._clock = clock
         self._not_before = clock.monotonic()
+        self._asked: float | None = None
+        """When the question was asked that is open."""
+        self._newer = False
+        """True if an event came after that question."""
         self.waiting = False
         """True from an image's event until the images are read, all of them inspected."""
-
-    @property
-    def due(self) -> bool:
-        return self.waiting and self._clock.monotonic() >= self._not_before
+        self.answered = False
+        """True once there was an answer, whatever it was, or none in time."""
+        self.unread = "Docker has not listed them yet"
+        """Why the images are not known; empty while they are."""
+        self.listed: Mapping[str, Image] = NO_IMAGES
 
     def note(self, events: tuple[Event, ...]) -> None:
-        self.waiting = self.waiting or any(event.type == "image" for event in events)
+        if any(event.type == "image" for event in events):
+            self.waiting = self._newer = True
 
-    def read(self, took_seconds: float, *, more: bool) -> None:
-        """Note that they were read just now, how long that took, and whether there is more to read."""
-        self.waiting = more
-        self._not_before = self._clock.monotonic() + max(IMAGES_APART.total_seconds(), IMAGES_SHARE * took_seconds)
+    def look(self, *, due: bool) -> bool:
+        """
+        Take what was read, and ask again if there is cause.
+
+        Tell whether all images were listed after the events that were noted so far.
+        """
+        if due or (self._asked is None and self.waiting and self._clock.monotonic() >= self._not_before):
+            self._source.ask()
+            self._asked, self._newer = self._clock.monotonic(), False
+        if self._asked is None:
+            return False
+        answer = self._source.answer(timedelta(0) if self.answered else FIRST_IMAGES)
+        if answer is None:
+            self.answered = True
+            return False
+        now = self._clock.monotonic()
+        self._not_before = now + max(IMAGES_APART.total_seconds(), IMAGES_SHARE * (now - self._asked))
+        self._asked, self.answered = None, True
+        self.waiting = self._newer or answer.pending
+        self.unread, self.listed = answer.unread, answer.images
+        return not self._newer
+
+    def lose(self) -> None:
+        """Know nothing of the images until they are read again: the next look asks."""
+        self._asked, self.unread = None, "Docker has not listed them again yet"
 
 
 class _Flood:

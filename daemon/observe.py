@@ -291,7 +291,7 @@ class Observer:
             },
             engine=self._eyes.engine.engine,
             containers=containers,
-            images=tuple(self._eyes.inventory.images.values()),
+            images=tuple(self._eyes.lookout.listed_images.values()),
             filesystems=filesystems,
             build_records=stock.build_records,
             networks=self._networks(stock.networks),

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from daemon.clock import Clock
 
 SHARE: Final = 0.2
-"""Of the time, under lasting load, that cycles may take."""
+"""Of one core, under lasting load, that cycles may take."""
 CREDIT_SECONDS: Final = 0.5
 """So much work may be done in one go after a calm: a dozen cycles of a small host, one after the other."""
 LONGEST_REST_SECONDS: Final = 2.0
@@ -17,9 +17,10 @@ LONGEST_REST_SECONDS: Final = 2.0
 
 class Pace:
     """
-    A budget of working time, for one thread.
+    A budget of processor time, for one thread.
 
-    It fills by a fifth of the time that passes, and every cycle takes out of it what it lasted. While something is
+    It fills by a fifth of the time that passes, and every cycle takes out of it what it used: to wait for Docker or
+    for the disk costs nothing, and the slower these are, the less may news wait for anything else. While something is
     left the next cycle begins at once, so the first news after a calm never waits. An empty one has to fill first:
     that takes four times as long as a cycle.
     """
@@ -35,7 +36,7 @@ class Pace:
         return max(0.0, -self._credit / SHARE)
 
     def worked(self, seconds: float) -> None:
-        """Take a cycle of this length out of the budget."""
+        """Take a cycle that used so much of the processor out of the budget."""
         self._fill()
         self._credit = max(self._credit - seconds, -SHARE * LONGEST_REST_SECONDS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -206,7 +207,7 @@ class Watch:
             self._all.clear()
             if self._worker.stopping.is_set():
                 return
-            begun = self._clock.monotonic()
+            begun = time.thread_time()
             try:
                 pause = self.cycle(glance=glance)
             except Exception:
@@ -215,7 +216,7 @@ class Watch:
                 self._published = None
                 log.exception("a cycle failed; the next one starts from the facts again")
                 pause = SOON
-            self._pace.worked(self._clock.monotonic() - begun)
+            self._pace.worked(time.thread_time() - begun)
 
     def cycle(self, *, glance: bool = False) -> timedelta:
         """Do one round, a glance where that will do, and say how long the thread may sleep if nobody wakes it."""

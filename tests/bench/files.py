@@ -16,7 +16,7 @@ from daemon.clock import SystemClock
 def main(docker_host: str) -> None:
     """Scrape twice: the first time finds the cgroups, the second time is what every further scrape does."""
     connect = partial(EngineApi.connect, Endpoint(host=docker_host), timedelta(seconds=10))
-    inventory, reader = Inventory(connect), CgroupReader()
+    inventory, reader = Inventory(), CgroupReader()
     with closing(connect()) as api:
         inventory.reconcile(api, SystemClock().now())
     fleet = [container for container in inventory.containers.values() if container.pid]

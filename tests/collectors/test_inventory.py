@@ -29,7 +29,7 @@ class House:
     def __init__(self, engine: ScriptedEngine) -> None:
         self.engine = engine
         self.api = self.connect()
-        self.inventory = Inventory(self.connect)
+        self.inventory = Inventory()
 
     def connect(self) -> EngineApi:
         """Make a client."""
@@ -180,90 +180,18 @@ def test_a_failure_leaves_what_was_known(house: House) -> None:
 def test_an_engine_that_dies_among_many_inspects_is_told(house: House) -> None:
     for n in range(30):
         house.engine.add(f"web-{n}")
-    listed = house.api
-    house.inventory = Inventory(lambda: EngineApi.connect(Endpoint(host="unix:///nowhere.sock"), timedelta(seconds=1)))
-    with pytest.raises(EngineUnavailable):
-        house.inventory.reconcile(listed, NOW)
-
-
-def listed(n: int, *tags: str) -> dict[str, object]:
-    return {"Id": f"sha256:{n:04}", "RepoTags": list(tags), "Size": 1, "Created": 1_700_000_000}
-
-
-def test_an_image_is_inspected_once_and_again_when_it_bears_other_tags(house: House) -> None:
-    house.engine.images = [listed(0), listed(1), listed(2, "a:1")]
-    house.engine.last_tagged["sha256:0002"] = "2026-11-20T10:00:00Z"
-    house.reconcile()
-    house.reconcile()
-    assert house.engine.count("/images/sha256:*/json") == 3
-    assert [image.last_tagged_at is not None for image in house.inventory.images.values()] == [False, False, True]
-    house.engine.images[2]["RepoTags"] = ["a:2"]
-    house.reconcile()
-    assert house.engine.count("/images/sha256:*/json") == 4
-
-
-def test_of_very_many_images_some_are_inspected_with_each_reading_dangling_ones_first(house: House) -> None:
-    house.engine.images = [listed(n, f"a:{n}") for n in range(300)] + [listed(n) for n in range(300, 310)]
-    house.reconcile()
-    known = house.inventory.images
-    assert sum(image.inspected for image in known.values()) == 256
-    assert all(image.inspected for image in known.values() if image.dangling)
-    assert house.inventory.images_pending
-    house.reconcile()
-    assert all(image.inspected for image in house.inventory.images.values())
-    assert not house.inventory.images_pending
-    assert house.engine.count("/images/sha256:*/json") == 310
-
-
-def test_an_image_that_docker_fails_over_costs_no_other(house: House) -> None:
-    house.engine.images = [listed(0, "a:0"), listed(1, "a:1")]
-    house.engine.statuses["/images/sha256:0000/json"] = 500
-    house.reconcile()
-    assert [image.inspected for image in house.inventory.images.values()] == [False, True]
-    assert (house.inventory.images_unread, house.inventory.images_pending) == ("", False)
-    house.engine.statuses.clear()
-    house.reconcile()
-    assert all(image.inspected for image in house.inventory.images.values())
-
-
-def test_an_image_that_lost_its_tag_is_inspected_then(house: House) -> None:
-    house.engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
-    house.engine.last_tagged["sha256:1"] = "2026-11-20T10:00:00Z"
-    house.reconcile()
-    house.engine.images[0]["RepoTags"] = []
-    house.reconcile()
-    assert house.inventory.images["sha256:1"].last_tagged_at is not None
-
-
-def test_forbidden_images_are_no_images_and_forbid_nothing_else(house: House) -> None:
-    house.engine.add("web")
-    house.engine.statuses["/images/*"] = 403
-    house.reconcile()
-    assert len(house.inventory.containers) == 1
-    assert not house.inventory.images
-    assert "forbids GET" in house.inventory.images_unread
-
-
-def test_images_that_docker_fails_over_cost_nothing_else(house: House) -> None:
-    house.engine.add("web")
-    house.engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
-    house.reconcile()
-    house.engine.statuses["/images/json"] = 500
-    house.reconcile()
-    assert not house.inventory.images, "what was known of them is old"
-    assert "500" in house.inventory.images_unread
-    house.engine.statuses.clear()
-    house.reconcile()
-    assert (len(house.inventory.images), house.inventory.images_unread) == (1, "")
-
-
-def test_images_that_docker_does_not_list_in_time_cost_nothing_else(house: House) -> None:
+    house.engine.hung_paths.add(INSPECT)
     house.api = EngineApi.connect(Endpoint(host=house.engine.host), timedelta(seconds=0.2))
-    house.engine.add("web")
-    house.engine.hung_paths.add("/images/json")
-    house.reconcile()
-    assert len(house.inventory.containers) == 1
-    assert "in time" in house.inventory.images_unread
+    with pytest.raises(EngineUnavailable):
+        house.reconcile()
+
+
+def test_many_inspects_greet_the_engine_once(house: House) -> None:
+    for n in range(30):
+        house.engine.add(f"web-{n}")
+    greeted = house.engine.count("/version")
+    assert house.reconcile() == 30
+    assert house.engine.count("/version") == greeted
 
 
 @pytest.mark.parametrize("answer", ["500", "a shape of its own"])

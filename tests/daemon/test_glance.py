@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from collectors.engine_api import EngineApi
+from collectors.engine_http import Endpoint
 from collectors.facts import EngineState, SourceName
 from daemon.alerts.state import Phase
+from daemon.image_lane import ImageLane
 from daemon.watch import FULL_AFTER, MOST_GLANCED_AT
 from policies.catalogue import BY_NAME
 from tests.daemon.watchpost import MINUTE, POLICIES, SECOND, Options, WatchPost
 from tests.fakes.clock import NOW
+from tests.fakes.images import PromptImages
 from tests.policies.build import GIB, filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from collectors.facts import Facts
+    from collectors.facts import Facts, Image
     from policies.policy import Condition
     from tests.lab.scripted_engine import ScriptedEngine
 
@@ -51,6 +56,27 @@ class Counting:
         del facts
         self.asked += 1
         yield from ()
+
+
+class SlowImages(PromptImages):
+    """Reads only when a test lets it, once it is `slow`."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        super().__init__(partial(EngineApi.connect, Endpoint(host=engine.host), SECOND))
+        self.slow = False
+
+    def ask(self) -> None:
+        """Read, or not yet."""
+        if self.slow:
+            ImageLane.ask(self)
+        else:
+            super().ask()
+
+
+def images(post: WatchPost) -> list[Image]:
+    """What the pages know of images."""
+    assert post.watch.snapshot is not None
+    return list(post.watch.snapshot.facts.images)
 
 
 def test_a_crash_is_told_by_the_glance_and_never_again(post: WatchPost) -> None:
@@ -164,6 +190,46 @@ def test_a_loop_speaks_for_the_crash_that_makes_it(post: WatchPost) -> None:
         post.cycle()
     assert post.told()[-1] == (LOOP, "fired")
     assert post.told().count((LOOP, "fired")) == 1
+
+
+def test_a_crash_does_not_wait_for_images_that_docker_does_not_list(engine: ScriptedEngine, tmp_path: Path) -> None:
+    engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
+    lane = SlowImages(engine)
+    post = WatchPost(engine, tmp_path, Options(rules=AT_ONCE, images=lane))
+    web = engine.add("web")
+    post.cycle()
+    assert len(images(post)) == 1
+    lane.slow = True
+    engine.images = []
+    post.events.put(engine.emit("delete", "sha256:1", kind="image"))
+    post.die(web, 3)
+    post.glance(2 * SECOND)
+    assert post.told() == [(CRASHED, "fired")]
+    assert len(images(post)) == 1
+    post.cycle()
+    assert len(images(post)) == 1, "they are still being read"
+    lane.read()
+    post.cycle()
+    assert images(post) == []
+    post.close()
+
+
+def test_images_that_changed_while_they_were_read_are_read_again(engine: ScriptedEngine, tmp_path: Path) -> None:
+    lane = SlowImages(engine)
+    post = WatchPost(engine, tmp_path, Options(rules=AT_ONCE, images=lane))
+    post.cycle()
+    lane.slow = True
+    post.events.put(engine.emit("pull", "a:1", kind="image"))
+    post.cycle(2 * SECOND)
+    lane.read()
+    engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
+    post.events.put(engine.emit("pull", "a:1", kind="image"))
+    assert post.cycle() == SECOND
+    assert images(post) == []
+    lane.slow = False
+    post.cycles(40)
+    assert [image.pull_seen for image in images(post)] == [True]
+    post.close()
 
 
 def test_after_a_cycle_that_failed_all_is_judged(engine: ScriptedEngine, tmp_path: Path) -> None:

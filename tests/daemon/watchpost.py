@@ -50,6 +50,7 @@ from tests.fakes.crew import a_crew
 from tests.fakes.engine_view import FakeEngineView
 from tests.fakes.events import FakeEvents
 from tests.fakes.gpus import FakeGpuEyes
+from tests.fakes.images import PromptImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from collectors.own_facts import HostMemory
     from collectors.storage_facts import Relieved
     from daemon.alerts.state import AlertState, Phase
+    from daemon.lookout import ImageSource
     from daemon.observe import Observation
     from policies.catalogue import AlertRule
     from policies.policy import Policy, Removal
@@ -110,6 +112,7 @@ class Options:
     queue: int = 10_000
     policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
     rules: Mapping[str, AlertRule] = field(default_factory=lambda: BY_NAME)
+    images: ImageSource | None = None
 
     def book(self) -> Rulebook:
         """Give what the watch judges by."""
@@ -144,7 +147,7 @@ class WatchPost:
         self.disks = FixedDisks()
         self.sampler = Sampler(self.disks, self.clock, lambda: None, a_crew(self.clock))
         self.store = Store.open(folder / "state", self.clock)
-        self.inventory = Inventory(self.connect)
+        self.inventory = Inventory()
         self.sizes: dict[str, int] = {}
         self.sightings = Sightings(self.store, self.clock)
         self.idle = IdleTimes(self.store, self.clock, lambda: self.sightings.watched)
@@ -264,7 +267,14 @@ class WatchPost:
         kills = history.kills_since(self.store, self.steady.now() - SHOWN_FOR)
         return Observer(
             Eyes(
-                lookout=Lookout(self.connect, self.view, self.events, self.inventory, self.clock),
+                lookout=Lookout(
+                    self.connect,
+                    self.view,
+                    self.events,
+                    self.inventory,
+                    self.options.images or PromptImages(self.connect),
+                    self.clock,
+                ),
                 engine=self.view,
                 inventory=self.inventory,
                 sampler=self.sampler,
