@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import add
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -56,12 +57,13 @@ def render(families: Iterable[Family]) -> bytes:
     """Give the text document of these families; a family without samples leaves no trace."""
     parts: list[str] = []
     for family in families:
-        lines = [*_side_by_side(family.blocks, family.column), *_in_pairs(family.samples)]
+        lines = _in_pairs(family.samples)
+        if family.blocks:
+            lines = [*_side_by_side(family.blocks, family.column), *lines]
         if not lines:
             continue
-        name = family.name
-        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n{name}")
-        parts.append(f"\n{name}".join(lines))  # the name stands between the lines
+        parts.append(_head(family.name, family.kind, family.help))
+        parts.append(f"\n{family.name}".join(lines))  # the name stands between the lines
         parts.append("\n")
     return "".join(parts).encode()
 
@@ -73,6 +75,12 @@ def texts(values: Iterable[float | None]) -> Column:
     )
 
 
+@lru_cache(maxsize=1024)  # the same few hundred in every scrape
+def _head(name: str, kind: Kind, text: str) -> str:
+    """Give what stands above the samples, and the name of the first of them."""
+    return f"# HELP {name} {text.translate(_HELP_ESCAPES)}\n# TYPE {name} {kind}\n{name}"
+
+
 def _side_by_side(blocks: Sequence[str], column: Column) -> Iterable[str]:
     if None in column:
         return [block + text for block, text in zip(blocks, column, strict=True) if text is not None]
@@ -81,7 +89,10 @@ def _side_by_side(blocks: Sequence[str], column: Column) -> Iterable[str]:
 
 def _in_pairs(samples: Sequence[tuple[str, float]]) -> list[str]:
     # Most values are whole numbers, which look the same here as in Python.
-    return [f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}" for block, value in samples]
+    return [
+        f"{block} {value}" if value.__class__ is int else f"{block} {_SPECIAL_VALUES.get(text := repr(value), text)}"
+        for block, value in samples
+    ]
 
 
 def _number(value: float) -> str:
