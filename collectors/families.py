@@ -39,6 +39,8 @@ class Family:
     blocks: Sequence[str] = ()
     column: Column = ()
     """Samples apart, for those that are many: label blocks, and what follows each of them."""
+    lines: Sequence[str] = ()
+    """Samples as `as_lines` gives them, for those that seldom change; then there are no others."""
 
 
 def label_block(**labels: str) -> str:
@@ -57,7 +59,7 @@ def render(families: Iterable[Family]) -> bytes:
     """Give the text document of these families; a family without samples leaves no trace."""
     parts: list[bytes] = []
     for family in families:
-        lines = _in_pairs(family.samples)
+        lines = family.lines or _in_pairs(family.samples)
         if family.blocks:
             lines = [*_side_by_side(family.blocks, family.column), *lines]
         if not lines:
@@ -87,7 +89,12 @@ def _side_by_side(blocks: Sequence[str], column: Column) -> Iterable[str]:
     return map(add, blocks, column)
 
 
-def _in_pairs(samples: Sequence[tuple[str, float]]) -> list[str]:
+def as_lines(samples: Iterable[tuple[str, float]]) -> tuple[str, ...]:
+    """Give samples as they stand on the page, but for the name."""
+    return tuple(_in_pairs(samples))
+
+
+def _in_pairs(samples: Iterable[tuple[str, float]]) -> list[str]:
     # Most values are whole numbers, which look the same here as in Python.
     return [
         f"{block} {value}" if value.__class__ is int else f"{block} {_SPECIAL_VALUES.get(text := repr(value), text)}"

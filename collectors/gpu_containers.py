@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from collectors.families import Family, label_block, with_label
+from collectors.families import Family, as_lines, label_block, with_label
 from collectors.gpu_targets import slots, targets
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def container_gpu_families(gpus: Gpus, containers: Iterable[Container]) -> Itera
         _P + "requested",
         "gauge",
         "A GPU that the container was given, by what; always 1.",
-        [
-            (block, 1)
+        lines=[
+            line
             for container in known.values()
             if container.pid and container.gpu_requests
-            for block in _requested(container.id, container.name, container.gpu_requests, there)
+            for line in _requested(container.id, container.name, container.gpu_requests, there)
         ],
     )
     yield _family(
@@ -66,10 +66,11 @@ def container_gpu_families(gpus: Gpus, containers: Iterable[Container]) -> Itera
 @lru_cache(maxsize=4096)  # the same in every scrape, as long as the containers and the GPUs are
 def _requested(id_: str, name: str, requests: tuple[GpuRequest, ...], there: Slots) -> tuple[str, ...]:
     index = {slot.uuid: slot.number for slot in there}
-    return tuple(
-        with_label(_block(id_, name, index[target.gpu_uuid], target.gpu_uuid, target.mig_uuid), "source", target.source)
+    blocks = (
+        (_block(id_, name, index[target.gpu_uuid], target.gpu_uuid, target.mig_uuid), target.source)
         for target in targets(requests, there)
     )
+    return as_lines((with_label(block, "source", source), 1) for block, source in blocks)
 
 
 @lru_cache(maxsize=4096)

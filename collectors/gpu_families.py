@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from collectors.families import Family, label_block, with_label
+from collectors.families import Family, as_lines, label_block, with_label
 from collectors.gpu_facts import THROTTLE_REASONS
 
 if TYPE_CHECKING:
@@ -120,14 +120,15 @@ def _samples(figure: _Figure, read: Iterable[tuple[str, GpuReadings]]) -> Iterat
 
 def _further(read: Sequence[tuple[str, GpuReadings]]) -> Iterator[Family]:
     """Give what is neither one value nor one for each key."""
-    yield _family(
-        "clocks_event_active",
+    yield Family(
+        _P + "clocks_event_active",
+        "gauge",
         "1 while the clocks are held down for this reason.",
-        [
-            sample
+        lines=[
+            line
             for block, readings in read
             if readings.throttle_reasons is not None
-            for sample in _throttled(block, readings.throttle_reasons)
+            for line in _throttled(block, readings.throttle_reasons)
         ],
     )
     yield Family(
@@ -144,8 +145,8 @@ def _further(read: Sequence[tuple[str, GpuReadings]]) -> Iterator[Family]:
 
 
 @lru_cache(maxsize=256)  # they seldom change from scrape to scrape
-def _throttled(block: str, reasons: frozenset[str]) -> tuple[_Sample, ...]:
-    return tuple((_more(block, "reason", reason), reason in reasons) for reason in THROTTLE_REASONS)
+def _throttled(block: str, reasons: frozenset[str]) -> tuple[str, ...]:
+    return as_lines((_more(block, "reason", reason), reason in reasons) for reason in THROTTLE_REASONS)
 
 
 @lru_cache(maxsize=1024)
@@ -154,19 +155,19 @@ def _of_errors(block: str, kind: str, persistence: str) -> str:
 
 
 def _xids(devices: Iterable[tuple[str, Gpu]]) -> Iterator[Family]:
-    counts: list[_Sample] = []
+    counts: list[str] = []
     moments: list[_Sample] = []
     for block, gpu in devices:
         counts += _xid_counts(block, gpu.xids)
         moments += [(_more(block, "xid", str(each.xid)), each.last_at.timestamp()) for each in gpu.xids]
-    yield Family(_P + "xid_errors_total", "counter", "XID errors that the driver reported, by number.", counts)
+    yield Family(_P + "xid_errors_total", "counter", "XID errors that the driver reported, by number.", lines=counts)
     yield _family("xid_last_timestamp_seconds", "When the driver last reported an XID error of this number.", moments)
 
 
 @lru_cache(maxsize=256)  # most GPUs never have any
-def _xid_counts(block: str, xids: tuple[Xid, ...]) -> tuple[_Sample, ...]:
+def _xid_counts(block: str, xids: tuple[Xid, ...]) -> tuple[str, ...]:
     counted = dict.fromkeys(_WELL_KNOWN_XIDS, 0) | {each.xid: each.count for each in xids}
-    return tuple((_more(block, "xid", str(xid)), count) for xid, count in counted.items())
+    return as_lines((_more(block, "xid", str(xid)), count) for xid, count in counted.items())
 
 
 def _instances(devices: Iterable[tuple[str, Gpu]]) -> Iterator[Family]:
