@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import add
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,8 +21,7 @@ _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _SPECIAL_VALUES = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN", "True": "1", "False": "0"}
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """
     All series of one metric name.
 
@@ -40,7 +38,7 @@ class Family:
     column: Column = ()
     """Samples apart, for those that are many: label blocks, and what follows each of them."""
     lines: Sequence[str] = ()
-    """Samples as `as_lines` gives them, for those that seldom change; then there are no others."""
+    """Samples as `as_lines` gives them, for those that seldom change."""
 
 
 def label_block(**labels: str) -> str:
@@ -59,9 +57,9 @@ def render(families: Iterable[Family]) -> bytes:
     """Give the text document of these families; a family without samples leaves no trace."""
     parts: list[bytes] = []
     for family in families:
-        lines = family.lines or _in_pairs(family.samples)
-        if family.blocks:
-            lines = [*_side_by_side(family.blocks, family.column), *lines]
+        lines = _in_pairs(family.samples)
+        if family.blocks or family.lines:
+            lines = [*family.lines, *_side_by_side(family.blocks, family.column), *lines]
         if not lines:
             continue
         samples = f"\n{family.name}".join(lines)  # the name stands between the lines
