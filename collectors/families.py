@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from operator import add
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,8 +21,7 @@ _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _SPECIAL_VALUES = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN", "True": "1", "False": "0"}
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """
     All series of one metric name.
 
@@ -38,6 +37,8 @@ class Family:
     blocks: Sequence[str] = ()
     column: Column = ()
     """Samples apart, for those that are many: label blocks, and what follows each of them."""
+    lines: Sequence[str] = ()
+    """Samples as `as_lines` gives them, for those that seldom change."""
 
 
 def label_block(**labels: str) -> str:
@@ -54,16 +55,17 @@ def with_label(block: str, name: str, value: str) -> str:
 
 def render(families: Iterable[Family]) -> bytes:
     """Give the text document of these families; a family without samples leaves no trace."""
-    parts: list[str] = []
+    parts: list[bytes] = []
     for family in families:
-        lines = [*_side_by_side(family.blocks, family.column), *_in_pairs(family.samples)]
+        lines = _in_pairs(family.samples)
+        if family.blocks or family.lines:
+            lines = [*family.lines, *_side_by_side(family.blocks, family.column), *lines]
         if not lines:
             continue
-        name = family.name
-        parts.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n{name}")
-        parts.append(f"\n{name}".join(lines))  # the name stands between the lines
-        parts.append("\n")
-    return "".join(parts).encode()
+        samples = f"\n{family.name}".join(lines)  # the name stands between the lines
+        # Encoded in parts: a page of text beside its bytes is memory that the kernel has to find for each scrape.
+        parts += _head(family.name, family.kind, family.help), samples.encode(), b"\n"
+    return b"".join(parts)
 
 
 def texts(values: Iterable[float | None]) -> Column:
@@ -73,15 +75,29 @@ def texts(values: Iterable[float | None]) -> Column:
     )
 
 
+@lru_cache(maxsize=1024)  # the same few hundred in every scrape
+def _head(name: str, kind: Kind, text: str) -> bytes:
+    """Give what stands above the samples, and the name of the first of them."""
+    return f"# HELP {name} {text.translate(_HELP_ESCAPES)}\n# TYPE {name} {kind}\n{name}".encode()
+
+
 def _side_by_side(blocks: Sequence[str], column: Column) -> Iterable[str]:
     if None in column:
         return [block + text for block, text in zip(blocks, column, strict=True) if text is not None]
     return map(add, blocks, column)
 
 
-def _in_pairs(samples: Sequence[tuple[str, float]]) -> list[str]:
+def as_lines(samples: Iterable[tuple[str, float]]) -> tuple[str, ...]:
+    """Give samples as they stand on the page, but for the name."""
+    return tuple(_in_pairs(samples))
+
+
+def _in_pairs(samples: Iterable[tuple[str, float]]) -> list[str]:
     # Most values are whole numbers, which look the same here as in Python.
-    return [f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}" for block, value in samples]
+    return [
+        f"{block} {value}" if value.__class__ is int else f"{block} {_SPECIAL_VALUES.get(text := repr(value), text)}"
+        for block, value in samples
+    ]
 
 
 def _number(value: float) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from collectors.families import Family, label_block, with_label
+from collectors.families import Family, as_lines, label_block, with_label
 from collectors.gpu_facts import THROTTLE_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from collectors.families import Kind
-    from collectors.gpu_facts import Gpu, GpuReadings, Gpus
+    from collectors.gpu_facts import Gpu, GpuReadings, Gpus, Xid
 
 _P: Final = "shipkeeper_gpu_"
+
+_Sample: TypeAlias = tuple[str, float]
 
 
 class _Figure(NamedTuple):
@@ -106,7 +108,7 @@ def _info(gpu: Gpu, driver: str) -> str:
     return _info_block(gpu_block(gpu.index, gpu.uuid), gpu.name, driver, gpu.pci_bus_id, minor)
 
 
-def _samples(figure: _Figure, read: Iterable[tuple[str, GpuReadings]]) -> Iterator[tuple[str, float]]:
+def _samples(figure: _Figure, read: Iterable[tuple[str, GpuReadings]]) -> Iterator[_Sample]:
     for block, readings in read:
         value = getattr(readings, figure.field)
         if figure.label:
@@ -118,25 +120,22 @@ def _samples(figure: _Figure, read: Iterable[tuple[str, GpuReadings]]) -> Iterat
 
 def _further(read: Sequence[tuple[str, GpuReadings]]) -> Iterator[Family]:
     """Give what is neither one value nor one for each key."""
-    yield _family(
-        "clocks_event_active",
+    yield Family(
+        _P + "clocks_event_active",
+        "gauge",
         "1 while the clocks are held down for this reason.",
-        [
-            (_more(block, "reason", reason), reason in readings.throttle_reasons)
+        lines=[
+            line
             for block, readings in read
             if readings.throttle_reasons is not None
-            for reason in THROTTLE_REASONS
+            for line in _throttled(block, readings.throttle_reasons)
         ],
     )
     yield Family(
         _P + "ecc_errors_total",
         "counter",
         "Memory errors: volatile ones since the driver was loaded, aggregate ones in the GPU's life.",
-        [
-            (_more(_more(block, "kind", kind), "persistence", persistence), count)
-            for block, readings in read
-            for (kind, persistence), count in readings.ecc_errors.items()
-        ],
+        [(_of_errors(block, *kind), count) for block, readings in read for kind, count in readings.ecc_errors.items()],
     )
     yield _family(
         "recovery_action",
@@ -145,15 +144,30 @@ def _further(read: Sequence[tuple[str, GpuReadings]]) -> Iterator[Family]:
     )
 
 
+@lru_cache(maxsize=256)  # they seldom change from scrape to scrape
+def _throttled(block: str, reasons: frozenset[str]) -> tuple[str, ...]:
+    return as_lines((_more(block, "reason", reason), reason in reasons) for reason in THROTTLE_REASONS)
+
+
+@lru_cache(maxsize=1024)
+def _of_errors(block: str, kind: str, persistence: str) -> str:
+    return with_label(with_label(block, "kind", kind), "persistence", persistence)
+
+
 def _xids(devices: Iterable[tuple[str, Gpu]]) -> Iterator[Family]:
-    counts: list[tuple[str, float]] = []
-    moments: list[tuple[str, float]] = []
+    counts: list[str] = []
+    moments: list[_Sample] = []
     for block, gpu in devices:
-        counted = dict.fromkeys(_WELL_KNOWN_XIDS, 0) | {each.xid: each.count for each in gpu.xids}
-        counts += [(_more(block, "xid", str(xid)), count) for xid, count in counted.items()]
+        counts += _xid_counts(block, gpu.xids)
         moments += [(_more(block, "xid", str(each.xid)), each.last_at.timestamp()) for each in gpu.xids]
-    yield Family(_P + "xid_errors_total", "counter", "XID errors that the driver reported, by number.", counts)
+    yield Family(_P + "xid_errors_total", "counter", "XID errors that the driver reported, by number.", lines=counts)
     yield _family("xid_last_timestamp_seconds", "When the driver last reported an XID error of this number.", moments)
+
+
+@lru_cache(maxsize=256)  # most GPUs never have any
+def _xid_counts(block: str, xids: tuple[Xid, ...]) -> tuple[str, ...]:
+    counted = dict.fromkeys(_WELL_KNOWN_XIDS, 0) | {each.xid: each.count for each in xids}
+    return as_lines((_more(block, "xid", str(xid)), count) for xid, count in counted.items())
 
 
 def _instances(devices: Iterable[tuple[str, Gpu]]) -> Iterator[Family]:
@@ -195,5 +209,5 @@ def _shares(gpus: Gpus) -> Iterator[Family]:
     )
 
 
-def _family(name: str, text: str, samples: Sequence[tuple[str, float]]) -> Family:
+def _family(name: str, text: str, samples: Sequence[_Sample]) -> Family:
     return Family(_P + name, "gauge", text, samples)

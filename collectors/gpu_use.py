@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from collectors.gpu_facts import GpuHeld, GpuUse
-from collectors.gpu_targets import targets
+from collectors.gpu_targets import slots, targets
 from collectors.process_owner import owner
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def share(sample: GpuSample, owners: Mapping[int, Named] | None, containers: Ite
     requests are known. Of `containers` only those that run have what they asked for.
     """
     known = {container.id: container for container in containers}
+    there = slots(sample.gpus)
     requested = {
         (id_, target.gpu_uuid, target.mig_uuid)
         for id_, container in known.items()
         if container.pid and container.gpu_requests
-        for target in targets(container.gpu_requests, sample.gpus)
+        for target in targets(container.gpu_requests, there)
     }
     use: list[GpuUse] = []
     held: list[GpuHeld] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ctypes import c_ulonglong
 from typing import TYPE_CHECKING, Any
 
 import pynvml
 
 from collectors.nvml_calls import GPU_FAULTS, GpuFailedError, ask, judge
+from collectors.nvml_records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,17 +47,18 @@ _THROTTLED = {
 _FIELDS = (_MEMORY_TEMPERATURE, _RECOVERY_ACTION, *_THROTTLED)
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 """Of the union that holds a field's value, by NVML's number of its type."""
-_PROCESSES = (
-    # By their full names: under the short ones the bindings answer an old driver with an error of another kind.
+_PROCESSES = tuple(
     # A process of MPS or with graphics may stand among those that compute, too: the first list that has it counts.
-    ("mps", pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3),
-    ("compute", pynvml.nvmlDeviceGetComputeRunningProcesses_v3),
-    ("graphics", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3),
+    (kind, Records(f"nvmlDeviceGet{name}RunningProcesses_v3", pynvml.c_nvmlProcessInfo_v3_t))
+    for kind, name in (("mps", "MPSCompute"), ("compute", "Compute"), ("graphics", "Graphics"))
 )
-_pid, _sm_util, _time_stamp = (
+_NO_SIZE = pynvml.NVML_VALUE_NOT_AVAILABLE_ulonglong.value
+"""NVML's word for memory that it does not tell."""
+_SM_SAMPLES = Records("nvmlDeviceGetProcessUtilization", pynvml.c_nvmlProcessUtilizationSample_t, length_first=False)
+_field_id, _field_type, _field_result, _field_value = (
     # Past the bindings' own reading of a member, which looks whether it is text, at three times the cost.
-    getattr(pynvml.c_nvmlProcessUtilizationSample_t, name).__get__
-    for name in ("pid", "smUtil", "timeStamp")
+    getattr(pynvml.c_nvmlFieldValue_t, name).__get__
+    for name in ("fieldId", "valueType", "nvmlReturn", "value")
 )
 _WRONG_PROCESSES = ((535, 43), (535, 86))
 """From the first to the last of these drivers the records of processes have another shape than NVIDIA's header says."""
@@ -112,15 +115,15 @@ def processes(handle: Any, sm: dict[int, int] | None, driver: str) -> list[list[
         return None
     found: dict[tuple[int, int], list[object]] = {}
     listed = False
-    for kind, function in _PROCESSES:
-        answer = ask(function, handle)
+    for kind, records in _PROCESSES:
+        answer = ask(records.ask, handle)
         listed = listed or answer is not None
-        for process in answer or ():
-            pid, instance = process.pid, process.gpuInstanceId
+        for pid, memory, instance, _ in answer or ():
             if (pid, instance) not in found:
+                size = None if memory == _NO_SIZE else memory
                 used = None if sm is None else sm.get(pid, 0)
                 place = None if instance == _NO_INSTANCE else instance
-                found[pid, instance] = [pid, kind, process.usedGpuMemory, used, place]
+                found[pid, instance] = [pid, kind, size, used, place]
     return list(found.values()) if listed else None
 
 
@@ -132,15 +135,15 @@ def sm_percent(handle: Any, since_us: int) -> tuple[dict[int, int] | None, int]:
     an empty one for us. None where it is not supported, as under MIG.
     """
     try:
-        samples = pynvml.nvmlDeviceGetProcessUtilization(handle, since_us)
+        samples = _SM_SAMPLES.ask(handle, c_ulonglong(since_us))
     except pynvml.NVMLError as error:
-        if error.value in {pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND}:
+        if error.value == pynvml.NVML_ERROR_NOT_FOUND:
             return {}, since_us
         judge(error)
         return None, since_us
     # Of a process that has ended while it was measured drivers tell thousands of percent.
-    told = {_pid(sample): percent for sample in samples if (percent := _sm_util(sample)) <= _PERCENT}
-    return told, max((since_us, *map(_time_stamp, samples)))  # of none, too: some may end before they are told
+    told = {pid: percent for pid, _, percent, *_ in samples if percent <= _PERCENT}
+    return told, max((since_us, *(at for _, at, *_ in samples)))  # of none, too: some may end before they are told
 
 
 def _readings(handle: Any) -> Iterator[tuple[str, Any]]:
@@ -198,10 +201,11 @@ def _field_values(handle: Any, gpu_celsius: object) -> dict[str, object]:
     """Give what only fields tell, which one call asks for; each has an error of its own."""
     told: dict[int, int] = {}
     for value in ask(pynvml.nvmlDeviceGetFieldValues, handle, _FIELDS) or ():
-        if fault := GPU_FAULTS.get(value.nvmlReturn):
+        result, type_ = _field_result(value), _field_type(value)
+        if fault := GPU_FAULTS.get(result):
             raise GpuFailedError(fault)
-        if value.nvmlReturn == pynvml.NVML_SUCCESS and value.valueType < len(_MEMBERS):
-            told[value.fieldId] = int(getattr(value.value, _MEMBERS[value.valueType]))
+        if result == pynvml.NVML_SUCCESS and type_ < len(_MEMBERS):
+            told[_field_id(value)] = int(getattr(_field_value(value), _MEMBERS[type_]))
     celsius = {"gpu": gpu_celsius, "memory": told.get(_MEMORY_TEMPERATURE)}
     found: dict[str, object] = {
         "temperature_celsius": {sensor: value for sensor, value in celsius.items() if value is not None},

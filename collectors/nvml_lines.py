@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from collectors.gpu_facts import (
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 LONGEST_LINE = 4 * 2**20
 """Bytes: some 80,000 processes."""
 _PERCENT = 100
+_KINDS: Mapping[str, GpuProcessKind] = {kind.value: kind for kind in GpuProcessKind}
 
 
 class LineError(ValueError):
@@ -88,7 +91,7 @@ def _gpu(value: Mapping[str, Any]) -> Gpu:
         readings=_readings(value["readings"]) if fault is None else None,
         mig=_flag(value.get("mig", False)),
         instances=tuple(map(_instance, value.get("instances", ()))),
-        processes=tuple(map(_process, processes)) if processes is not None and fault is None else None,
+        processes=tuple(starmap(_process, processes)) if processes is not None and fault is None else None,
     )
 
 
@@ -103,11 +106,11 @@ def _instance(value: Mapping[str, Any]) -> MigInstance:
     )
 
 
-def _process(value: list[Any]) -> GpuProcess:
-    pid, kind, memory, percent, instance = value
+@lru_cache(maxsize=4096, typed=True)  # most are in the next sample as they were; typed, for 1 is no True here
+def _process(pid: object, kind: str, memory: object, percent: object, instance: object) -> GpuProcess:
     return GpuProcess(
         pid=_int(pid),
-        kind=GpuProcessKind(kind),
+        kind=_KINDS[kind],
         memory_bytes=None if memory is None else _int(memory),
         sm_ratio=None if percent is None else _int(percent) / _PERCENT,
         gpu_instance_id=None if instance is None else _int(instance),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -27,8 +26,12 @@ _AIM_MS = 2.0
 
 
 def measure() -> Chapter:
-    """Collect and render the families; match the processes, which a cycle does once for each sample."""
-    host = eight_gpus(containers=_CONTAINERS)
+    """
+    Collect and render the families; match the processes, which a cycle does once for each sample.
+
+    Each scrape is of a host that was read anew: what is remembered has to be known again by its value.
+    """
+    host, *hosts = (eight_gpus(containers=_CONTAINERS) for _ in range(ROUNDS + 1))
     page = render(gpu_page(host))
     registry = registry_of(page)
     sample = a_sample(*host.gpus.devices)
@@ -37,7 +40,7 @@ def measure() -> Chapter:
         ids = [container.id for container in host.containers]
         write_processes(Path(folder), {pid: in_container([ids[pid % _CONTAINERS]]) for pid in pids})
         owners = ProcessOwners(Path(folder))
-        scrape = _median_ms(lambda: render(gpu_page(replace(host))))
+        scrape = _median_ms(lambda: render(gpu_page(hosts.pop())))
         plain = _median_ms(lambda: generate_latest(registry))
         matched = _median_ms(lambda: share(sample, owners.read(pids), host.containers))
     series = sum(1 for line in page.splitlines() if not line.startswith(b"#"))

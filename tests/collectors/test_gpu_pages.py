@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors import dcgm, families, gpu_containers, gpu_targets
+from collectors import gpu_families as gpu_families_module
 from collectors.dcgm import dcgm_families
 from collectors.families import render
 from collectors.gpu_containers import container_gpu_families
@@ -19,14 +21,12 @@ from collectors.gpu_families import gpu_families
 from collectors.gpu_use import share
 from policies.xids import XID_WORDS
 from tests.fakes.clock import NOW
-from tests.fakes.gpu_hosts import a_split_one, eight_gpus, gpu_page, one_lost_of_two
+from tests.fakes.gpu_hosts import GpuHost, a_split_one, eight_gpus, gpu_page, one_lost_of_two
 from tests.fakes.gpus import a_gpu, a_process, a_sample
 from tests.policies.build import container
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tests.fakes.gpu_hosts import GpuHost
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 HOSTS = {
@@ -53,6 +53,43 @@ def test_promtool_has_nothing_to_say_of_our_own_names(name: str) -> None:
     ours = render(family for family in gpu_page(HOSTS[name]()) if family.name.startswith("shipkeeper_"))
     checked = subprocess.run(["promtool", "check", "metrics"], input=ours, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_no_page_shows_what_an_earlier_one_left_behind() -> None:
+    before = a_split_one()
+    [gpu], [first, second] = before.gpus.devices, before.containers
+    assert gpu.readings is not None
+    changes: list[GpuHost] = [
+        GpuHost(replace(before.gpus, driver_version="999"), before.containers),
+        GpuHost(before.gpus, (replace(first, name="another"), second)),
+        GpuHost(before.gpus, (replace(first, gpu_requests=second.gpu_requests), second)),
+        *(
+            GpuHost(replace(before.gpus, devices=(changed,)), before.containers)
+            for changed in (
+                replace(gpu, index=5),
+                replace(gpu, instances=gpu.instances[::-1]),
+                replace(gpu, xids=(Xid(xid=79, count=1, last_at=NOW),)),
+                replace(gpu, xids=(Xid(xid=79, count=2, last_at=NOW),)),
+                replace(gpu, readings=replace(gpu.readings, throttle_reasons=frozenset({"idle"}))),
+                replace(gpu, readings=replace(gpu.readings, ecc_errors={("corrected", "volatile"): 4})),
+            )
+        ),
+    ]
+    fresh = []
+    for host in changes:
+        forget_everything()
+        fresh.append(text(host))
+    assert len({text(before), *fresh}) == len(fresh) + 1, "a change does not show at all"
+    for host, page in zip(changes, fresh, strict=True):
+        text(before)
+        assert text(host) == page
+
+
+def forget_everything() -> None:
+    for module in (families, gpu_families_module, gpu_containers, gpu_targets, dcgm):
+        for each in vars(module).values():
+            if hasattr(each, "cache_clear"):
+                each.cache_clear()
 
 
 def test_no_series_names_a_process() -> None:

@@ -25,6 +25,8 @@ from tests.lab.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collectors.nvml_lines import Listing
+
 BUSY = FakeGpu(
     name="NVIDIA H100 80GB HBM3",
     utilization=87,
@@ -242,6 +244,26 @@ def test_thousands_of_processes_are_one_long_line(tmp_path: Path) -> None:
     with reader(FakeNvml(tmp_path, *gpus)) as child:
         for _ in range(3):
             assert [len(gpu.processes or ()) for gpu in next_listing(child).gpus] == [1000] * 4
+
+
+def test_every_list_of_processes_is_of_this_gpu_and_this_moment(tmp_path: Path) -> None:
+    first = FakeGpu(processes=[FakeProcess(pid, sm=pid) for pid in range(10, 60)])
+    second = FakeGpu(processes=[FakeProcess(70, 3 * MIB, "g")])
+    nvml = FakeNvml(tmp_path, first, second)
+    with reader(nvml) as child:
+        assert pids_of(next_listing(child)) == [list(range(10, 60)), [70]]
+        first.processes = [FakeProcess(11, sm=5)]
+        nvml.write()
+        assert pids_of(next_listing(child, lambda listing: len(listing.gpus[0].processes or ()) == 1)) == [[11], [70]]
+        first.processes, second.processes = [], [FakeProcess(11, sm=6)]
+        nvml.write()
+        moved = next_listing(child, lambda listing: not listing.gpus[0].processes)
+    assert pids_of(moved) == [[], [11]]
+    assert [process.sm_ratio for process in moved.gpus[1].processes or ()] == [0.06]
+
+
+def pids_of(listing: Listing) -> list[list[int]]:
+    return [[process.pid for process in gpu.processes or ()] for gpu in listing.gpus]
 
 
 def test_a_split_gpu_tells_its_instances_with_their_memory(tmp_path: Path) -> None:

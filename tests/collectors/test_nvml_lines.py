@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.gpu_facts import Gpu, GpuFault, GpuReadings
+from collectors.gpu_facts import Gpu, GpuFault, GpuProcess, GpuProcessKind, GpuReadings
 from collectors.nvml_lines import LineError, Listing, Refusal, read_line
 
 GPU = {"index": 0, "uuid": "GPU-1", "readings": {}, "mig": False, "instances": [], "processes": []}
@@ -38,6 +39,27 @@ def test_a_gpu_that_failed_on_the_way_shows_nothing_of_what_was_read_before() ->
     said = read_line(told(fault="lost", processes=[[1, "compute", 5, 0, None]]))
     assert isinstance(said, Listing)
     assert said.gpus == (Gpu(uuid="GPU-1", index=0, fault=GpuFault.LOST),)
+
+
+def test_a_process_is_what_this_line_says_of_it() -> None:
+    process = GpuProcess(pid=1, kind=GpuProcessKind.COMPUTE, memory_bytes=5, sm_ratio=0.0)
+    lines = {
+        (1, "compute", 5, 0, None): process,
+        (1, "compute", 5, 1, None): replace(process, sm_ratio=0.01),
+        (1, "compute", 6, 0, None): replace(process, memory_bytes=6),
+        (1, "mps", 5, 0, 0): replace(process, kind=GpuProcessKind.MPS, gpu_instance_id=0),
+    }
+    for line, meant in [*lines.items(), *lines.items()]:
+        said = read_line(told(processes=[line]))
+        assert isinstance(said, Listing)
+        assert said.gpus[0].processes == (meant,)
+
+
+@pytest.mark.parametrize("odd", [[True, "compute", 5, 1, None], [1.0, "compute", 5, 1, None], [1, [], 5, 1, None]])
+def test_what_only_equals_a_process_that_was_told_is_an_error(odd: list[object]) -> None:
+    read_line(told(processes=[[1, "compute", 5, 1, None]]))
+    with pytest.raises(LineError):
+        read_line(told(processes=[odd]))
 
 
 def test_an_action_that_only_a_newer_driver_knows_is_not_told() -> None:

@@ -21,12 +21,15 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <nvml.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GPU_VALUES(X) \
@@ -458,9 +461,36 @@ nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUti
     return found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
 }
 
+/* Tells when the writer renames; -1 where the kernel has no more of these: who waits then looks in every step. */
+static int watch = -1;
+
+static void begin_watch(void) {
+    char folder[PATH_MAX];
+    if (watch >= 0 || (watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) < 0) return;
+    strcpy(folder, path);
+    *strrchr(folder, '/') = 0;
+    if (inotify_add_watch(watch, folder, IN_MOVED_TO) >= 0) return;
+    close(watch);
+    watch = -1;
+}
+
+/* Asleep, as the driver's own wait is: looking in every step would cost a reader that is measured more than its work. */
+static void await_change(long long most_ms) {
+    char told[4096];
+    poll(&(struct pollfd){.fd = watch, .events = POLLIN}, 1, watch < 0 ? STEP_US / 1000 : (int)most_ms);
+    while (watch >= 0 && read(watch, told, sizeof told) > 0) {}
+}
+
+static long long now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
 struct nvmlEventSet_st { long told; unsigned slots; };
 
 nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
+    begin_watch(); /* before the state is looked at: what comes later is told */
     SYSTEM;
     *set = calloc(1, sizeof **set);
     for EACH(xid, xids) if (xid->number > (*set)->told) (*set)->told = xid->number;
@@ -480,7 +510,7 @@ nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long ki
 }
 
 nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *to, unsigned timeout_ms) {
-    for (unsigned waited = 0;; waited += STEP_US / 1000) {
+    for (long long until = now_ms() + timeout_ms, left;;) {
         SYSTEM;
         for EACH(xid, xids) if (xid->number > set->told && set->slots >> xid->slot & 1) {
             set->told = xid->number;
@@ -488,7 +518,7 @@ nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *to, unsign
                                     .gpuInstanceId = (unsigned)xid->instance, .computeInstanceId = 0xFFFFFFFF};
             return NVML_SUCCESS;
         }
-        if (waited >= timeout_ms) return NVML_ERROR_TIMEOUT;
-        usleep(STEP_US);
+        if ((left = until - now_ms()) <= 0) return NVML_ERROR_TIMEOUT;
+        await_change(left);
     }
 }
