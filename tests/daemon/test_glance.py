@@ -74,7 +74,7 @@ class SlowImages(PromptImages):
 
 
 def images(post: WatchPost) -> list[Image]:
-    """What the pages know of images."""
+    """Give what the pages know of images."""
     assert post.watch.snapshot is not None
     return list(post.watch.snapshot.facts.images)
 

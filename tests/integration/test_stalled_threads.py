@@ -26,6 +26,7 @@ THREADS = (
     "reader",
     "sampler",
     "gpu",
+    "images",
     "watch",
     "executor",
     "sender-console",
