@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
@@ -110,12 +110,14 @@ class EditingReader(Reader):
         super().__init__(name)
         self.standing: dict[Reference, Message] = {}
         self.lost: set[Reference] = set()
+        self.spoken: dict[Reference, set[str]] = defaultdict(set)
+        """Of which alerts each has ever spoken: an edited one names what is over in words alone."""
 
     def send(self, message: Message) -> Outcome:
         """Take a message and let it stand."""
         reference = Reference("C", str(len(self.taken) + 1))
         if self.fate != "refused":
-            self.standing[reference] = message
+            self.stand(reference, message)
         if self.fate == "killed":
             self.lost.add(reference)
         return super().send(message)
@@ -124,9 +126,14 @@ class EditingReader(Reader):
         """Let this stand there."""
         if self._fails():
             return Retry("HTTP 500")
-        self.standing[reference] = message
+        self.stand(reference, message)
         self._survive()
         return Sent()
+
+    def stand(self, reference: Reference, message: Message) -> None:
+        """Let people see this there."""
+        self.standing[reference] = message
+        self.spoken[reference] |= {state.fingerprint for state in message.states}
 
     def reply(self, reference: Reference, text: str, *, aloud: bool) -> Outcome:
         """Take a line in the thread."""
@@ -150,7 +157,7 @@ class EditingReader(Reader):
         for reference, message in reversed(self.standing.items()):
             on = {state.fingerprint for state in message.states if state.phase.told and not message.over}
             wrong |= on - outdated if reference in self.lost else on
-            outdated |= {state.fingerprint for state in message.states}
+            outdated |= self.spoken[reference]
         return wrong
 
 
