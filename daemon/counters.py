@@ -88,7 +88,11 @@ class Counters:
         self._gpus = {_gpu_of(json.loads(labels)) for family, labels in self._values if family in _OF_GPUS}
         self._pending: defaultdict[tuple[str, Identity, str, str], float] = defaultdict(float)
         """Charged and not saved yet. A scrape shows only what a restart goes on from: less would look like a reset."""
+        self._shown: defaultdict[str, dict[str, tuple[str, float]]] = defaultdict(dict)
+        """By family and labels: what a scrape shows. To gather it anew for each death took longer than all the rest."""
         self._samples: Samples | None = None
+        for key in self._values:
+            self._show(key)
 
     @classmethod
     def load(cls, store: Store) -> Counters:
@@ -187,12 +191,14 @@ class Counters:
     def samples(self) -> Samples:
         """Give the values as they stand, rendered for a scrape."""
         if self._samples is None:
-            by_family: dict[str, list[tuple[str, float]]] = defaultdict(list)
-            for (family, labels), value in self._values.items():
-                by_family[family].append((self._blocks[labels], value))
-            by_family[DROPPED] = [("", self._drops)]
-            self._samples = {family: tuple(samples) for family, samples in by_family.items()}
+            by_family = {family: tuple(shown.values()) for family, shown in self._shown.items()}
+            self._samples = by_family | {DROPPED: (("", self._drops),)}
         return self._samples
+
+    def _show(self, key: _Key) -> None:
+        family, labels = key
+        self._shown[family][labels] = self._blocks[labels], self._values[key]
+        self._samples = None
 
     def _add(self, family: str, identity: Identity, amount: float, **extra: str) -> None:
         if identity not in self._series and not self._make_room():
@@ -209,7 +215,7 @@ class Counters:
             self._values[key] = self._values.get(key, 0) + amount
             self._changed.add(key)
             self._removed.discard(key)
-            self._samples = None
+            self._show(key)
 
     def _note_gone(self, present: set[Identity]) -> None:
         """Note who went away just now, in the store too, and who came back."""
@@ -236,7 +242,7 @@ class Counters:
             oldest = next(iter(self._gone))
             del self._gone[oldest]
             for key in self._series.pop(oldest):
-                del self._values[key]
+                del self._values[key], self._shown[key[0]][key[1]]
                 self._blocks.pop(key[1], None)
                 self._changed.discard(key)
                 self._removed.add(key)

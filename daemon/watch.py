@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 import time
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -57,7 +56,7 @@ IDLE = timedelta(seconds=15)
 SOON = timedelta(seconds=5)
 """While an alert clears, while Docker cannot be read, and after a cycle that failed."""
 UNSETTLED = timedelta(seconds=1)
-FULL_AFTER = timedelta(seconds=1)
+FULL_AFTER = timedelta(seconds=2)
 """A glance is followed by a full cycle within so long, however many more glances there would be."""
 MOST_GLANCED_AT = 16
 """When events tell of more containers, all are judged."""
@@ -327,7 +326,7 @@ class Watch:
             present = frozenset(c.subject.key for c in facts.containers if c.state not in MUTE_ENDS)
         return lifecycle.step(
             states,
-            [_redacted(finding, book.redact) for finding in decision.findings],
+            [_redacted(each, book.redact) for each in lifecycle.of_interest(decision.findings, states, book.rules)],
             ran_alerts=decision.judged,
             present=present,
             gpus=_gpus_here(facts),
@@ -401,7 +400,8 @@ class Watch:
 
     def _pause(self, observation: Observation) -> timedelta:
         if self._glanced is not None:
-            return timedelta(seconds=max(self._until_full(), 0.0))
+            until_full = timedelta(seconds=max(self._until_full(), 0.0))
+            return min(UNSETTLED, until_full) if observation.unsettled else until_full
         if observation.unsettled or any(self._due(state) for state in self._alerts.values()):
             return UNSETTLED
         waits = any(state.phase in {Phase.PENDING, Phase.CLEARING} for state in self._alerts.values())
@@ -426,5 +426,5 @@ def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | 
     """Hide secrets in what a bad finding quotes: a probe's output, the engine's own error."""
     if isinstance(finding, Condition) and finding.state is ConditionState.BAD:
         details = tuple(redact.text(line) for line in finding.details)
-        return replace(finding, reason=redact.text(finding.reason), details=details)
+        return finding._replace(reason=redact.text(finding.reason), details=details)
     return finding

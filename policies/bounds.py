@@ -41,11 +41,14 @@ class Bounds:
 PLAIN: Final = Bounds()
 
 
-def ask(policy: Policy, facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
+def ask(policy: Policy, facts: Facts, bounds: Bounds) -> Iterable[Verdict]:
     """Give the verdicts of a policy, of which no removal is of an object that it is not to touch."""
     if not (bounds.include or bounds.exclude):
-        yield from policy.decide(facts)
-        return
+        return policy.decide(facts)
+    return _ask_about(policy, facts, bounds)
+
+
+def _ask_about(policy: Policy, facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
     things: dict[ObjectRef, Selectable] = {each.ref: each for each in facts.containers}
     things |= {each.ref: each for each in facts.images}
     things |= {each.ref: each for each in facts.networks}

@@ -11,7 +11,7 @@ from daemon.alerts.state import AlertState, LastDeath, Notice, NoticeKind, Phase
 from policies.policy import Condition, ConditionState, Occurrence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from collectors.facts import Death, Subject
@@ -115,7 +115,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
         rules=rules,
         host=host,
     )
-    found = _gather(_of_interest(findings, states, rules), rules)
+    found = _gather(of_interest(tuple(findings), states, rules), rules)
     before = {**_blanks(found, states, this), **states}
     moved = {key: _move(state, found.get(key, _Found()), this) for key, state in before.items()}
     after = _fold(before, moved, rules)
@@ -142,18 +142,13 @@ def concerned(findings: Iterable[Condition | Occurrence], rules: Mapping[str, Al
     }
 
 
-def _of_interest(
-    findings: Iterable[Condition | Occurrence], states: Mapping[str, AlertState], rules: Mapping[str, AlertRule]
+def of_interest(
+    findings: Sequence[Condition | Occurrence], states: Mapping[str, AlertState], rules: Mapping[str, AlertRule]
 ) -> list[Condition | Occurrence]:
-    """Leave out what is well and never was bad: nearly all of it, on a host with many containers."""
-    told = [finding for finding in findings if finding.alert in rules]
-    concerned = {(state.alert, state.subject.kind, state.subject.key) for state in states.values()}
-    concerned |= {_about(finding) for finding in told if not _is_well(finding)}
-    return [finding for finding in told if _about(finding) in concerned]
-
-
-def _about(finding: Condition | Occurrence) -> tuple[str, SubjectKind, str]:
-    return finding.alert, finding.subject.kind, finding.subject.key
+    """Leave out whatever is well and never was bad: nearly all of it, on a host with many containers."""
+    kept = {(state.alert, state.subject.key) for state in states.values()}
+    kept.update((finding.alert, finding.subject.key) for finding in findings if not _is_well(finding))
+    return [each for each in findings if (each.alert, each.subject.key) in kept and each.alert in rules]
 
 
 def _is_well(finding: Condition | Occurrence) -> bool:

@@ -311,7 +311,7 @@ def test_a_gpu_that_is_not_there_after_a_reboot_resolves_its_alerts() -> None:
 
 
 def test_the_journal_says_whom_it_affects() -> None:
-    found = replace(condition(BAD, "gpu-ecc", GPU), details=("Containers on it: trainer-3", "NVIDIA H100"))
+    found = condition(BAD, "gpu-ecc", GPU)._replace(details=("Containers on it: trainer-3", "NVIDIA H100"))
     story = Story({"gpu-ecc": BY_NAME["gpu-ecc"]})
     [fired] = story.step(found).happened
     assert (
@@ -394,4 +394,4 @@ def test_what_is_worse_than_its_speaker_speaks_for_itself() -> None:
     story = Story({DISK: RULES[DISK], predicted: replace(BY_NAME[predicted], hold=timedelta(0))})
     low, full_soon = condition(BAD, DISK, ROOT), condition(BAD, predicted, ROOT)
     assert story.round(low, full_soon) == [(DISK, "fired")]
-    assert story.round(low, replace(full_soon, severity=Severity.CRITICAL), after=15) == [(predicted, "fired")]
+    assert story.round(low, full_soon._replace(severity=Severity.CRITICAL), after=15) == [(predicted, "fired")]

@@ -163,7 +163,7 @@ def test_a_critical_alert_is_reminded_of_after_an_hour_after_four_and_daily() ->
 @pytest.mark.parametrize(("severity", "hours"), [(Severity.WARNING, [24, 48]), (Severity.INFO, [])], ids=str)
 def test_a_warning_is_reminded_of_daily_and_an_info_never(severity: Severity, hours: list[int]) -> None:
     story = Story()
-    low = replace(LOW, severity=severity)
+    low = LOW._replace(severity=severity)
     story.round(low)
     assert [hour for hour in range(1, 60) if story.round(low, after=HOUR)] == hours
 
@@ -224,9 +224,9 @@ def test_what_flaps_and_becomes_critical_is_told() -> None:
     for _ in range(FLAPS):
         story.round(well, after=1)
         story.round(bad, after=1)
-    assert story.round(replace(bad, severity=Severity.CRITICAL), after=1) == [(LOOP, "escalated")]
+    assert story.round(bad._replace(severity=Severity.CRITICAL), after=1) == [(LOOP, "escalated")]
     story.round(well, after=1)
-    assert story.round(replace(bad, severity=Severity.CRITICAL), after=1) == []
+    assert story.round(bad._replace(severity=Severity.CRITICAL), after=1) == []
 
 
 def test_what_comes_back_now_and_then_does_not_flap() -> None:
