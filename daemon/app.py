@@ -74,6 +74,7 @@ from daemon.gpu_child import NvmlChild
 from daemon.gpu_seen import SeenGpus
 from daemon.gpu_watch import GpuWatch
 from daemon.grace import Grace
+from daemon.heap import share_one_heap
 from daemon.heartbeats import Heartbeats
 from daemon.host_ooms import HostOoms
 from daemon.idle import IdleTimes
@@ -644,6 +645,7 @@ def run(configuration: Configuration) -> int:
     0 after SIGTERM or SIGINT, 1 when it could not keep a thread alive.
     """
     block_signals()
+    share_one_heap()
     name_this_thread("shipkeeper")
     notifier = Notifier(os.environ)
     with ExitStack() as closing:
