@@ -71,9 +71,11 @@ def _samples(subject: Subject, lives: Lives, seconds: float) -> Iterator[Sample]
             subject.status()
             found = _CYCLES.search(page)
             descriptors, threads = _at_rest(subject)
+            memory = subject.pss_bytes()
             yield Sample(
                 at=time.monotonic() - begun,
-                pss_bytes=subject.pss_bytes()["Pss"],
+                pss_bytes=memory["Pss"],
+                own_bytes=memory["Pss_Anon"],
                 descriptors=descriptors,
                 threads=threads,
                 database_bytes=subject.state_bytes(),
