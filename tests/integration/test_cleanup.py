@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
 from tests.lab.images import IDLE
 from tests.lab.waiting import wait_until
 
@@ -33,7 +32,7 @@ unused_for = "1s"
 PROTECTED = {"labels": {"shipkeeper.protect": "true"}}
 SECONDS = 60.0
 BELL = "bell"
-ONE_ENGINE = pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+ONE_ENGINE = pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 """For what is not the engine's doing."""
 
 

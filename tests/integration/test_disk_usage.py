@@ -17,8 +17,7 @@ from collectors.facts import DiskKind
 from collectors.log_files import log_bytes
 from policies.disk_causes import causes
 from tests.fakes.clock import NOW
-from tests.lab.binaries import Suite
-from tests.lab.engine import PrivateEngine
+from tests.lab.fixtures import KINDS, engine_of
 from tests.lab.images import IDLE
 from tests.lab.waiting import wait_until
 
@@ -26,22 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from collectors.facts import Container, DiskUse, KindUsage
+    from tests.lab.engine import PrivateEngine
 
 MIB = 1 << 20
 PATIENCE = timedelta(seconds=60)
 CHATTER = ("sh", "-c", "seq 100000; echo the end; trap 'exit 0' TERM; sleep 1000000 & wait")
-CONTAINERD = ("--feature=containerd-snapshotter=true",)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(Suite.BOOKWORM, ()), (Suite.SID, ()), (Suite.SID, CONTAINERD)],
-    ids=["20.10", "28", "28-containerd"],
-)
+@pytest.fixture(scope="module", params=KINDS)
 def host(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
     """Give an engine with a disk to itself, and something of everything on it but a build cache."""
-    suite, arguments = request.param
-    with PrivateEngine(suite, arguments=arguments, data_root_image_mb=200) as engine:
+    with engine_of(request.param, data_root_image_mb=200) as engine:
         engine.import_image("unused:1", b"x" * (2 * MIB))
         engine.run(["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=3"], name="ended")
         engine.run(["dd", "if=/dev/zero", "of=/data/big", "bs=1M", "count=5"], name="writer", binds=["kept:/data"])

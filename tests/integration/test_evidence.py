@@ -9,7 +9,6 @@ import pytest
 
 from daemon.errors import ShipkeeperError
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ failed_for = "1s"
 FAILS = ["sh", "-c", "echo begun; echo password=hunter2; touch /left-behind; rm /etc/hostname.orig; exit 3"]
 
 
-@pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+@pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 def test_a_container_that_failed_is_removed_with_its_evidence_kept_and_told_of_afterwards(
     engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
-from tests.lab.engine import PrivateEngine
+from tests.lab.fixtures import KINDS, engine_of
 from tests.lab.images import IDLE
 from tests.lab.waiting import wait_until
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.lab.engine import PrivateEngine
     from tests.lab.slack import FakeSlack
 
 MIB = 1 << 20
@@ -39,8 +39,6 @@ SECONDS = 120.0
 TARGET = 20
 """Percent: the act level of 12 and 8 points."""
 INODES_TARGET = 12
-CONTAINERD = ("--feature=containerd-snapshotter=true",)
-ENGINES = {"20.10": (Suite.BOOKWORM, ()), "28": (Suite.SID, ()), "28-containerd": (Suite.SID, CONTAINERD)}
 IMAGES = 12
 SLOW = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -60,7 +58,7 @@ CASES = [
     pytest.param(Case("28", 9), id="28-act"),
     *(
         pytest.param(Case(engine, left, inodes), id=f"{engine}-{name}", marks=SLOW)
-        for engine in ENGINES
+        for engine in KINDS
         for name, left, inodes in (
             ("act", 9, False),
             ("critical", 3, False),
@@ -81,14 +79,13 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def host(case: Case) -> Iterator[PrivateEngine]:
-    suite, arguments = ENGINES[case.engine]
     if case.apart:
-        with PrivateEngine(suite, arguments=arguments, containerd_image_mb=240) as engine:
+        with engine_of(case.engine, containerd_image_mb=240) as engine:
             yield engine
         return
     # Where inodes run out there is space enough, which must not be what is missing.
     size, inodes = (480, 4000) if case.inodes else (240, None)
-    with PrivateEngine(suite, arguments=arguments, data_root_image_mb=size, data_root_inodes=inodes) as engine:
+    with engine_of(case.engine, data_root_image_mb=size, data_root_inodes=inodes) as engine:
         yield engine
 
 
@@ -181,7 +178,7 @@ def test_a_data_root_that_is_too_full_comes_back_to_its_target_and_loses_no_more
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("case", [pytest.param(Case(engine, 9), id=engine) for engine in ENGINES], indirect=True)
+@pytest.mark.parametrize("case", [pytest.param(Case(engine, 9), id=engine) for engine in KINDS], indirect=True)
 def test_what_a_full_data_root_would_lose_is_shown_in_observe_and_goes_by_an_approval(
     case: Case, host: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
 from tests.lab.disks import mount_small_disk
 from tests.lab.waiting import wait_until
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from tests.lab.engine import PrivateEngine
     from tests.lab.slack import FakeSlack
 
-pytestmark = pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+pytestmark = pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 CRASH = ["sh", "-c", "exit 3"]
 ILL = {"healthcheck": {"test": ["CMD", "false"], "interval": 200_000_000, "retries": 1}}
 HEALED_SECONDS = 60

@@ -10,7 +10,6 @@ import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.integration.test_alerts import crash
-from tests.lab.binaries import Suite
 from tests.lab.slack import TOKEN
 from tests.lab.waiting import wait_until
 
@@ -37,7 +36,7 @@ def sent(daemon: DaemonUnderTest) -> int:
     return next(int(sink["sent"]) for sink in daemon.status()["sinks"] if sink["name"] == "slack")
 
 
-@pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+@pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 def test_an_incident_is_one_message_in_the_channel_and_a_restart_goes_on_in_it(
     engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:
@@ -64,7 +63,7 @@ to = ["#others", "#secret", "#alerts"]
 """
 
 
-@pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+@pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 def test_the_test_of_all_places_names_each_fault_with_its_cure(
     engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:

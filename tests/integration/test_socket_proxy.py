@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
 from tests.lab.waiting import wait_until
 from tests.socket_proxy import rules
 
@@ -41,7 +40,7 @@ def test_observe_mode_lacks_nothing_behind_the_gets_of_the_page(
     assert keeper.tap.refused == []
 
 
-@pytest.mark.parametrize("shared_engine", [Suite.SID], ids=["28"], indirect=True)
+@pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 def test_a_removal_that_the_proxy_forbids_is_told_and_nothing_goes(
     engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:

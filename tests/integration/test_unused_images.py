@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.lab.binaries import Suite
-from tests.lab.engine import PrivateEngine
+from tests.lab.fixtures import KINDS
 from tests.lab.images import IDLE
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.lab.engine import PrivateEngine
     from tests.lab.slack import FakeSlack
 
 CLEANUP = """
@@ -31,16 +30,6 @@ include_local_builds = true
 exclude = ["spared:*"]
 """
 SECONDS = 60.0
-CONTAINERD = ("--feature=containerd-snapshotter=true",)
-
-
-@pytest.fixture(
-    params=[(Suite.BOOKWORM, ()), (Suite.SID, ()), (Suite.SID, CONTAINERD)], ids=["20.10", "28", "28-containerd"]
-)
-def host(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
-    suite, arguments = request.param
-    with PrivateEngine(suite, arguments=arguments) as engine:
-        yield engine
 
 
 def keeper_of(host: PrivateEngine, slack: FakeSlack, folder: Path, mode: str) -> DaemonUnderTest:
@@ -77,17 +66,18 @@ def planned(keeper: DaemonUnderTest, *names: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("shared_engine", KINDS, indirect=True)
 def test_unused_images_are_shown_then_approved_then_removed_by_itself(
-    host: PrivateEngine, slack: FakeSlack, tmp_path: Path
+    engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
 ) -> None:
-    ids = {name: add(host, f"app:{name}") for name in ("1", "2", "3")}
-    both = add(host, "tool:a", "tool:b")
-    add(host, "used:1", "used:alias")
+    ids = {name: add(engine, f"app:{name}") for name in ("1", "2", "3")}
+    both = add(engine, "tool:a", "tool:b")
+    add(engine, "used:1", "used:alias")
     for name in ("tool:new", "spared:1", "spared:2"):
-        add(host, name)
-    host.run(IDLE, name="service", config={"image": "used:alias"})
+        add(engine, name)
+    engine.run(IDLE, name="service", config={"image": "used:alias"})
 
-    with keeper_of(host, slack, tmp_path / "observe", "observe") as keeper:
+    with keeper_of(engine, slack, tmp_path / "observe", "observe") as keeper:
         plan = planned(keeper, "app:1", "app:2", "tool:a")
         assert {each["name"]: each.get("tags") for each in plan["removals"]}["tool:a"] == ["tool:a", "tool:b"]
         reasons = {each["name"]: each["reason"] for each in plan["kept"]}
@@ -100,20 +90,20 @@ def test_unused_images_are_shown_then_approved_then_removed_by_itself(
 
         wait_until(measured, "what they would free", SECONDS)
         wait_until(lambda: "shipkeeper_image_oldest_unused_seconds " in keeper.metrics(), "the metric", SECONDS)
-    before = tags(host)
+    before = tags(engine)
 
-    with keeper_of(host, slack, tmp_path / "approve", "approve") as keeper:
+    with keeper_of(engine, slack, tmp_path / "approve", "approve") as keeper:
         plan = planned(keeper, "app:1", "app:2", "tool:a")
-        host.create(["true"], name="job", config={"image": "app:2"})
+        engine.create(["true"], name="job", config={"image": "app:2"})
         keeper.may_remove = {ids["1"], both, "tool:b"}
         done = keeper.command("apply", plan["plan_id"])
         assert done.returncode == 0, done.stdout + done.stderr
         assert "in use: container job" in done.stdout
         assert set(keeper.removed()) == keeper.may_remove
-    assert tags(host) == before - {"app:1", "tool:a", "tool:b"}
+    assert tags(engine) == before - {"app:1", "tool:a", "tool:b"}
 
-    with keeper_of(host, slack, tmp_path / "enforce", "enforce") as keeper:
+    with keeper_of(engine, slack, tmp_path / "enforce", "enforce") as keeper:
         keeper.may_remove = {ids["3"]}  # the one that is used by now is the newest
-        wait_until(lambda: "app:3" not in tags(host), "the image to be removed", SECONDS)
-    assert tags(host) == before - {"app:1", "app:3", "tool:a", "tool:b"}
+        wait_until(lambda: "app:3" not in tags(engine), "the image to be removed", SECONDS)
+    assert tags(engine) == before - {"app:1", "app:3", "tool:a", "tool:b"}
     assert slack.posts == []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,13 +12,28 @@ from tests.lab.engine import PrivateEngine
 from tests.lab.slack import FakeSlack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+KINDS: Mapping[str, tuple[Suite, tuple[str, ...]]] = MappingProxyType(
+    {
+        "20.10": (Suite.BOOKWORM, ()),
+        "28": (Suite.SID, ()),
+        "28-containerd": (Suite.SID, ("--feature=containerd-snapshotter=true",)),
+    }
+)
+"""The kinds of engines that keep images differently: each one's programs, and the arguments of its dockerd."""
 
 
-@pytest.fixture(scope="session", params=[Suite.BOOKWORM, Suite.SID], ids=["20.10", "28"])
+def engine_of(kind: str, **more: Any) -> PrivateEngine:
+    """Give an engine of one of the `KINDS`, with whatever else `PrivateEngine` takes."""
+    suite, arguments = KINDS[kind]
+    return PrivateEngine(suite, arguments=arguments, **more)
+
+
+@pytest.fixture(scope="session", params=["20.10", "28"])
 def shared_engine(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
     """Give one engine of each kind for the whole session; tests take `engine`."""
-    with PrivateEngine(request.param) as engine:
+    with engine_of(request.param) as engine:
         yield engine
 
 
