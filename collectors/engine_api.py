@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collectors.engine_calls import EngineCalls
+    from collectors.engine_http import Params
     from collectors.facts import Container, DiskKind, Engine, Image, KindUsage
     from collectors.reading import Reading
     from collectors.storage_facts import Network, Volume
@@ -55,6 +56,7 @@ side still lives: a frozen engine and a half-open connection are silent too.
 """
 
 _USAGE_BY_TYPE: Final = (1, 42)
+_ASKED_AGAIN: Final = 2
 _CONFLICT: Final = 409
 _NOT_IMPLEMENTED: Final = 501
 _ABSENT: Final = "shipkeeper-capability-probe"
@@ -180,7 +182,8 @@ class EngineApi:
 
         With `shared_sizes` the engine works out what each shares with others; before API 1.42 it does not.
         """
-        return engine_parse.images(self._json("/images/json", {"shared-size": "1"} if shared_sizes else None))
+        params = {"shared-size": "1"} if shared_sizes else None
+        return engine_parse.images(_whole(self._transport, self._versioned("/images/json"), params))
 
     def image(self, image_id: str, summary: Image) -> Image | None:
         """Add to an image of the list what only its inspect tells; `None` when it is not there."""
@@ -222,7 +225,7 @@ class EngineApi:
         transport = Transport(self._transport.endpoint, patience)
         types = {"type": [disk_usage.TYPES[kind] for kind in kinds]} if self.usage_by_kind else {}
         try:
-            answer = transport.json(self._versioned("/system/df"), types)
+            answer = _whole(transport, self._versioned("/system/df"), types)
         finally:
             transport.close()
         return disk_usage.parse(answer, kinds, at)
@@ -286,6 +289,19 @@ class EngineApi:
     def _json(self, path: str, params: dict[str, str | int] | None = None) -> object:
         """Ask for something that every engine has."""
         return self._transport.json(self._versioned(path), params)
+
+
+def _whole(transport: Transport, path: str, params: Params) -> object:
+    """
+    Ask about all images at once.
+
+    The containerd store answers 404 when an image, or a snapshot of a build, goes while it looks at it: ask again.
+    """
+    for _ in range(_ASKED_AGAIN):
+        answer = transport.json(path, params)
+        if answer is not None:
+            return answer
+    return transport.json_of_all(path, params)
 
 
 def _escaped(id_: str) -> str:

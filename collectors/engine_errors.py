@@ -43,7 +43,7 @@ class EngineForbidden(EngineError):  # noqa: N818  as above: somebody decided so
 
 
 class EngineFailure(EngineError):  # noqa: N818  as above
-    """Docker answered with an error status that is neither 403 nor 404."""
+    """Docker answered with an error status other than 403; with 404 only where nothing may be missing."""
 
     def __init__(self, path: str, status: int, message: str) -> None:
         super().__init__(f"Docker answered GET {path} with {status}: {message}")

@@ -107,7 +107,26 @@ class Transport:
         with self.calls.timed(path):
             return self._get(path, params, stream=stream)
 
+    def json(self, path: str, params: Params = None) -> object:
+        """Ask for a JSON document; `None` when it is not there (404). Raises as `get`, and EngineProtocolError."""
+        with self.calls.timed(path):
+            response = self._get(path, params, stream=False)
+            return None if response is None else _document(path, response)
+
+    def json_of_all(self, path: str, params: Params = None) -> object:
+        """Ask for a JSON document that every engine has. Raises as `json`, and on 404 EngineFailure, too."""
+        with self.calls.timed(path):
+            return _document(path, self._answer(path, params, stream=False))
+
     def _get(self, path: str, params: Params, *, stream: bool) -> requests.Response | None:
+        try:
+            return self._answer(path, params, stream=stream)
+        except EngineFailure as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    def _answer(self, path: str, params: Params, *, stream: bool) -> requests.Response:
         try:
             response = self._session.get(
                 self._base + path, params=params, stream=stream, timeout=self._timeout, allow_redirects=False
@@ -115,17 +134,9 @@ class Transport:
             if response.ok:
                 return response
             with response:
-                if response.status_code == _NOT_FOUND:
-                    return None
                 raise _refusal(path, response)
         except (requests.RequestException, OSError) as error:
             raise unavailable(error, self.endpoint.host) from error
-
-    def json(self, path: str, params: Params = None) -> object:
-        """Ask for a JSON document; `None` when it is not there (404). Raises as `get`, and EngineProtocolError."""
-        with self.calls.timed(path):
-            response = self._get(path, params, stream=False)
-            return None if response is None else _document(path, response)
 
     def close(self) -> None:
         """Close all connections of this session."""

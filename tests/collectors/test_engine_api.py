@@ -14,7 +14,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_errors import EngineFailure, EngineForbidden, EngineProtocolError, EngineUnavailable, unavailable
 from collectors.engine_events import StreamEnd
 from collectors.engine_http import Endpoint
-from collectors.facts import EngineState, HealthStatus
+from collectors.facts import DiskKind, EngineState, HealthStatus
 from tests.fakes.clock import NOW
 from tests.lab.scripted_engine import ScriptedEngine
 
@@ -144,6 +144,23 @@ def test_an_error_status_keeps_dockers_words(engine: ScriptedEngine, api: Engine
     engine.statuses["/containers/json"] = 500
     with pytest.raises(EngineFailure, match="500: scripted 500"):
         api.containers()
+
+
+def test_of_images_of_which_one_goes_meanwhile_it_asks_again(engine: ScriptedEngine, api: EngineApi) -> None:
+    engine.images.append({"Id": "sha256:1", "RepoTags": ["app:1"]})
+    engine.disk_usage = {"LayersSize": 7, "Images": []}
+    engine.passing |= {"/images/json": [404, 404], "/system/df": [404, 404]}
+    assert [image.tags for image in api.images()] == [("app:1",)]
+    assert api.disk_usage([DiskKind.IMAGES], ENOUGH, NOW)[DiskKind.IMAGES].size_bytes == 7
+
+
+def test_of_what_every_engine_has_a_404_is_told_in_dockers_words(engine: ScriptedEngine, api: EngineApi) -> None:
+    engine.statuses |= {"/images/json": 404, "/system/df": 404}
+    with pytest.raises(EngineFailure, match=r"/images/json with 404: scripted 404$"):
+        api.images()
+    assert engine.count("/images/json") == 3
+    with pytest.raises(EngineFailure, match=r"/system/df with 404: scripted 404$"):
+        api.disk_usage([DiskKind.IMAGES], ENOUGH, NOW)
 
 
 def test_the_probe_finds_what_a_proxy_forbids_with_gets_alone(engine: ScriptedEngine, api: EngineApi) -> None:

@@ -263,7 +263,7 @@ def test_what_a_proxy_forbids_of_containers_makes_docker_unknown(post: WatchPost
     assert "forbids GET" in why_unknown(post.look())
 
 
-@pytest.mark.parametrize("status", [403, 500])
+@pytest.mark.parametrize("status", [403, 404, 500])
 def test_images_that_cannot_be_read_are_unknown_and_not_forgotten(post: WatchPost, status: int) -> None:
     post.engine.images = [{"Id": "sha256:1", "RepoTags": [], "Size": 1, "Created": 1_700_000_000}]
     post.engine.last_tagged["sha256:1"] = "2026-11-20T10:00:00Z"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collectors.engine_api import Endpoint, EngineApi
 from tests.integration.daemon_under_test import DaemonUnderTest
 from tests.lab.fixtures import KINDS
 from tests.lab.images import IDLE
@@ -104,6 +108,23 @@ def test_unused_images_are_shown_then_approved_then_removed_by_itself(
 
     with keeper_of(engine, slack, tmp_path / "enforce", "enforce") as keeper:
         keeper.may_remove = {ids["3"]}  # the one that is used by now is the newest
-        wait_until(lambda: "app:3" not in tags(engine), "the image to be removed", SECONDS)
+        wait_until(keeper.removed, "the image to be removed", SECONDS)
+        wait_until(lambda: keeper.status()["cleanup"]["last_run"]["state"] == "done", "the end of the run", SECONDS)
     assert tags(engine) == before - {"app:1", "app:3", "tool:a", "tool:b"}
     assert slack.posts == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared_engine", ["28-containerd"], indirect=True)
+def test_images_can_be_listed_while_others_go(engine: PrivateEngine) -> None:
+    def let_go() -> None:
+        for number in range(60):
+            add(engine, f"app:{number}")
+            engine.api.remove_image(f"app:{number}")
+
+    api = EngineApi.connect(Endpoint(host=engine.docker_host), timedelta(seconds=20))
+    with closing(api), ThreadPoolExecutor(1) as pool:
+        going = pool.submit(let_go)
+        while not going.done():
+            assert api.images()
+        going.result()

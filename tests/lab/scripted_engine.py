@@ -159,10 +159,10 @@ class ScriptedEngine:
     State: `containers`, `images`, `networks`, `volumes` (JSON of the lists; the containers' `inspect_extra` says who
     uses them), `last_tagged`, `logs`, `changes` and `stats` by id, `disk_usage` (JSON of
     its df, of which `usage_asked` notes the types that were asked for). `now` is its clock.
-    Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `hung_paths` (patterns that
-    get no answer), `no_room` (a full disk: no tag of an image can be taken off it until an image is deleted),
-    `lost_answers` (patterns of changes that are done, and told to nobody), `slow` (seconds), `babble` (bytes that
-    every request gets instead of an answer).
+    Faults: `freeze`, `crash`, `stop`, `cut_streams`, `statuses` (path pattern → status), `passing` (path → the
+    statuses of the next answers alone), `hung_paths` (patterns that get no answer), `no_room` (a full disk: no tag of
+    an image can be taken off it until an image is deleted), `lost_answers` (patterns of changes that are done, and
+    told to nobody), `slow` (seconds), `babble` (bytes that every request gets instead of an answer).
     Proof: `requests`, counted by method and path without its version; `deleted`, every DELETE, and
     `pruned`, every prune of the build cache, as it was sent.
     """
@@ -191,6 +191,7 @@ class ScriptedEngine:
         self.usage_asked: list[list[str]] = []
         self.components: list[Json] = [{"Name": "Engine"}]
         self.statuses: dict[str, int] = {}
+        self.passing: dict[str, list[int]] = {}
         self.slow = 0.0
         self.babble = b""
         self.no_room = False
@@ -331,6 +332,9 @@ class ScriptedEngine:
             self._changed.wait_for(lambda: self._ended.is_set() or not self._hangs(path))
         if self.slow:
             threading.Event().wait(self.slow)
+        with self._changed:
+            if passing := self.passing.get(path):
+                return passing.pop(0)
         return next((status for pattern, status in self.statuses.items() if fnmatch(path, pattern)), 0)
 
     def loses(self, path: str) -> bool:
