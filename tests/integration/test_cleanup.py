@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.integration.daemon_under_test import DaemonUnderTest
+from tests.lab.fixtures import KINDS
 from tests.lab.images import IDLE
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.lab.engine import PrivateEngine
@@ -29,11 +31,19 @@ keep_last_per_compose_service = 0
 [policies.images_dangling]
 unused_for = "1s"
 """
-PROTECTED = {"labels": {"shipkeeper.protect": "true"}}
+PROTECT = {"shipkeeper.protect": "true"}
+PROTECTED = {"labels": PROTECT}
+SHORT_LIVED = {"labels": {"shipkeeper.ttl": "1s"}}
 SECONDS = 60.0
 BELL = "bell"
 ONE_ENGINE = pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
 """For what is not the engine's doing."""
+SLOW = [pytest.mark.slow, pytest.mark.timeout(400)]
+EVERY_KIND = pytest.mark.parametrize(
+    "shared_engine",
+    [pytest.param(kind, marks=SLOW if kind == "28-containerd" else []) for kind in KINDS],
+    indirect=True,
+)
 
 
 @pytest.fixture
@@ -84,39 +94,128 @@ def images(engine: PrivateEngine) -> set[str]:
     return {one["Id"] for one in engine.api.images(all=True)}
 
 
+@dataclass(frozen=True)
+class Cargo:
+    """What lies on an engine, by its ids."""
+
+    jobs: tuple[str, ...]
+    """The containers that wait for their first start."""
+    goes: frozenset[str]
+    """What is to go, those jobs among it."""
+    stays: Mapping[str, str]
+    """How the reason begins for which something is to stay."""
+
+
+def load(engine: PrivateEngine) -> Cargo:
+    """Put on an engine what the policies for containers and for dangling images tell apart."""
+    jobs = tuple(engine.create(["true"], name=name) for name in ("job-a", "job-b"))
+    failed = engine.run(["sh", "-c", "exit 3"], name="failed", config=SHORT_LIVED)
+    never_started = engine.create(["true"], name="never-started", config=SHORT_LIVED)
+    dangling = leave_dangling(engine, "app:latest")
+    used = leave_dangling(engine, "used:latest", by="service")
+    stays = {
+        engine.run(["sh", "-c", "exit 3"], name="kept-failure"): "too recent: exited 3 (error) ",
+        engine.create(["true"], name="kept-unstarted"): "too recent: created ",
+        engine.run(["true"], name="kept-job", config=PROTECTED): "protected: label shipkeeper.protect",
+        engine.api.inspect_container("service")["Id"]: "in use: ",
+        used: "in use: container service",
+        leave_dangling(engine, "spared:latest", PROTECT): "protected: label shipkeeper.protect",
+    }
+    return Cargo(jobs, frozenset({*jobs, failed, never_started, dangling}), stays)
+
+
+def leave_dangling(
+    engine: PrivateEngine, reference: str, labels: Mapping[str, str] | None = None, *, by: str = ""
+) -> str:
+    """Give the id of an image that lost its tag to a newer one, perhaps while a container `by` that name ran it."""
+    image = engine.import_image(reference, padding=reference.encode() * 10_000, labels=labels)
+    if by:
+        engine.run(IDLE, name=by, config={"image": reference})
+    engine.import_image(reference, padding=b"newer")
+    return image
+
+
+def objects(engine: PrivateEngine) -> set[str]:
+    """Give the ids of all containers and images."""
+    return {one["Id"] for one in engine.api.containers(all=True) if one["Names"] != [f"/{BELL}"]} | images(engine)
+
+
+def planned(keeper: DaemonUnderTest) -> set[str]:
+    """Give the ids of what the plan is to remove."""
+    return {each["id"] for each in keeper.ask("/plan")["removals"]}
+
+
+@EVERY_KIND
 def test_an_approved_plan_is_carried_out_but_for_what_was_started_meanwhile(
     engine: PrivateEngine, keepers: Callable[..., DaemonUnderTest]
 ) -> None:
-    keeper = keepers("approve")
-    jobs = {name: engine.run(["true"], name=name) for name in ("job-a", "job-b")}
+    cargo = load(engine)
     # It ends once and, started again, goes on for long.
-    again = engine.run(["sh", "-c", "[ -e /x ] && exec sleep 1000; touch /x"], name="job-c")
-    engine.run(["true"], name="kept-job", config=PROTECTED)
-    engine.run(IDLE, name="service")
-    engine.import_image("app:latest", padding=b"a" * 100_000)
-    dangling = next(one["Id"] for one in engine.api.images() if "app:latest" in one["RepoTags"])
-    engine.import_image("app:latest", padding=b"b" * 100_000)
+    again = engine.create(["sh", "-c", "[ -e /x ] && exec sleep 1000; touch /x"], name="job-c")
+    before = objects(engine)
+    keeper = keepers("approve")
+    for job in (*cargo.jobs, again):
+        engine.api.start(job)
     ring(engine)
-    plan = shown_plan(keeper, 4)
-    assert keeper.tap.non_get == []
+    wait_until(lambda: planned(keeper) == cargo.goes | {again}, "the whole plan", SECONDS)
+    plan = keeper.ask("/plan")
+    assert (keeper.tap.non_get, objects(engine)) == ([], before)
     engine.api.start(again)
-    keeper.may_remove = {*jobs.values(), dangling}
+    keeper.may_remove = set(cargo.goes)
     done = keeper.command("apply", plan["plan_id"])
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
+    image = next(each["name"] for each in plan["removals"] if each["kind"] == "image")
     assert {line.partition("  ")[2].partition(" · ")[0] for line in lines[:-1]} == {
-        "removed: container job-a",
-        "removed: container job-b",
+        *(f"removed: container {name}" for name in ("job-a", "job-b", "failed", "never-started")),
         "no longer eligible, stays: container job-c",
-        f"removed: image {dangling.removeprefix('sha256:')[:12]}",
+        f"removed: image {image}",
     }
-    assert f"of plan {plan['plan_id']} done · 3 removed · 1 no longer eligible, stays" in lines[-1]
-    assert sorted(keeper.removed()) == sorted(keeper.may_remove)
-    assert {"job-c", "kept-job", "service"} == containers(engine)
-    assert dangling not in images(engine)
+    assert f"of plan {plan['plan_id']} done · 5 removed · 1 no longer eligible, stays" in lines[-1]
+    assert sorted(keeper.removed()) == sorted(cargo.goes)
+    assert objects(engine) == before - cargo.goes
     assert last_run(keeper)["asked_by"] == "root (uid 0)"
-    removed = 'shipkeeper_removals_total{kind="container",policy="containers",outcome="removed"} 2'
+    removed = 'shipkeeper_removals_total{kind="container",policy="containers",outcome="removed"} 4'
     assert removed in keeper.metrics()
+
+
+@EVERY_KIND
+def test_in_observe_mode_the_plan_names_what_would_go_and_why_the_rest_stays_and_apply_refuses(
+    engine: PrivateEngine, keepers: Callable[..., DaemonUnderTest]
+) -> None:
+    cargo = load(engine)
+    before = objects(engine)
+    keeper = keepers("observe")
+    for job in cargo.jobs:
+        engine.api.start(job)
+    ring(engine)
+    wait_until(lambda: planned(keeper) == cargo.goes, "the whole plan", SECONDS)
+    plan = json.loads(keeper.command("plan", "--json").stdout)
+    kept = {each["id"]: each["reason"] for each in plan["kept"]}
+    assert {each: kept[each][: len(why)] for each, why in cargo.stays.items()} == cargo.stays
+    done = keeper.command("apply", plan["plan_id"])
+    assert done.returncode == 1
+    assert "nothing is removed in observe mode" in done.stderr
+    assert (keeper.tap.non_get, objects(engine)) == ([], before)
+
+
+@EVERY_KIND
+def test_in_enforce_mode_it_removes_by_itself_and_keeps_what_is_protected_or_used(
+    engine: PrivateEngine, keepers: Callable[..., DaemonUnderTest], slack: FakeSlack
+) -> None:
+    cargo = load(engine)
+    before = objects(engine)
+    keeper = keepers("enforce")
+    keeper.may_remove = set(cargo.goes)
+    for job in cargo.jobs:
+        engine.api.start(job)
+    ring(engine)
+    wait_until(lambda: len(keeper.removed()) == len(cargo.goes), "what is old to be removed", SECONDS)
+    wait_until(lambda: last_run(keeper)["state"] == "done", "the end of the last run")
+    assert sorted(keeper.removed()) == sorted(cargo.goes)
+    assert objects(engine) == before - cargo.goes
+    assert last_run(keeper)["asked_by"] == "schedule"
+    assert slack.posts == []
 
 
 @ONE_ENGINE
@@ -130,38 +229,6 @@ def test_nothing_is_removed_without_an_approval_or_with_one_for_another_plan(
     assert done.returncode == 1
     assert "no plan that this daemon remembers begins with ffffff" in done.stderr
     assert containers(engine) == {"old-job"}
-
-
-@ONE_ENGINE
-def test_in_observe_mode_apply_refuses(engine: PrivateEngine, keepers: Callable[..., DaemonUnderTest]) -> None:
-    engine.run(["true"], name="old-job")
-    keeper = keepers("observe")
-    done = keeper.command("apply", shown_plan(keeper, 1)["plan_id"])
-    assert done.returncode == 1
-    assert "nothing is removed in observe mode" in done.stderr
-    assert containers(engine) == {"old-job"}
-
-
-def test_in_enforce_mode_it_removes_by_itself_and_keeps_what_is_protected_or_used(
-    engine: PrivateEngine, keepers: Callable[..., DaemonUnderTest]
-) -> None:
-    engine.run(["true"], name="kept-job", config=PROTECTED)
-    engine.run(IDLE, name="service")
-    jobs = [engine.create(["true"], name=f"job-{number}") for number in range(5)]
-    engine.import_image("app:latest", padding=b"a" * 100_000)
-    dangling = next(one["Id"] for one in engine.api.images() if "app:latest" in one["RepoTags"])
-    engine.import_image("app:latest", padding=b"b" * 100_000)
-    keeper = keepers("enforce")
-    keeper.may_remove = {*jobs, dangling}
-    for job in jobs:
-        engine.api.start(job)
-    ring(engine)
-    wait_until(lambda: containers(engine) == {"kept-job", "service"}, "the jobs to be removed", SECONDS)
-    wait_until(lambda: dangling not in images(engine), "the image to be removed", SECONDS)
-    wait_until(lambda: last_run(keeper)["state"] == "done", "the end of the last run")
-    assert sorted(keeper.removed()) == sorted(keeper.may_remove)
-    assert last_run(keeper)["asked_by"] == "schedule"
-    assert keeper.slack.posts == []
 
 
 @ONE_ENGINE

@@ -219,7 +219,7 @@ class PrivateEngine:
         )
         return str(client.inspect_image(reference)["Id"])
 
-    def build(self, dockerfile: str, **files: bytes) -> None:
+    def build(self, dockerfile: str, *, tag: str = "", **files: bytes) -> None:
         """Build with BuildKit, which leaves records in the build cache; `files` lie beside the Dockerfile."""
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as archive:
@@ -229,7 +229,8 @@ class PrivateEngine:
                 archive.addfile(entry, io.BytesIO(content))
         client: Any = self.api  # docker-py itself knows the classic builder alone, which keeps no records
         answer = client.post(
-            f"{client.base_url}/v{client._version}/build?version=2",
+            f"{client.base_url}/v{client._version}/build",
+            params={"version": "2", "t": tag},
             data=context.getvalue(),
             headers={"Content-Type": "application/x-tar"},
         )
