@@ -24,7 +24,7 @@ grace = "1s"
 exited_for = "1s"
 failed_for = "1s"
 """
-FAILS = ["sh", "-c", "echo begun; echo password=hunter2; touch /left-behind; rm /etc/hostname.orig; exit 3"]
+FAILS = ["sh", "-c", "echo begun; echo password=hunter2; touch /left-behind; rm /etc/hostname.orig 2>&1; exit 3"]
 
 
 @pytest.mark.parametrize("shared_engine", ["28"], indirect=True)
