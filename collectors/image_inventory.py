@@ -12,7 +12,7 @@ from collectors.engine_errors import EngineFailure, EngineForbidden, EngineProto
 from collectors.facts import EngineState, Image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from collectors.engine_api import EngineApi
 
@@ -41,18 +41,22 @@ class ImageInventory:
     def __init__(self) -> None:
         self._known = ImageList()
 
-    def read(self, api: EngineApi) -> ImageList:
-        """List the images. What cannot be read is told in the list; only an engine that is away is an error."""
-        before, self._known = self._known, self._read(api)
+    def read(self, api: EngineApi, progress: Callable[[], None] = lambda: None) -> ImageList:
+        """
+        List the images; `progress` is called, from any thread, after each one that had to be inspected.
+
+        What cannot be read is told in the list; only an engine that is away is an error.
+        """
+        before, self._known = self._known, self._read(api, progress)
         unread = self._known.unread
         if unread and unread != before.unread and not self._forbidden:
             log.warning("images cannot be read: %s", unread)
         return self._known
 
-    def _read(self, api: EngineApi) -> ImageList:
+    def _read(self, api: EngineApi, progress: Callable[[], None]) -> ImageList:
         self._forbidden = False
         try:
-            return self._current(api)
+            return self._current(api, progress)
         except EngineForbidden as error:  # a feature that the owner switched off in the proxy, which was said
             self._forbidden = True
             return ImageList(unread=str(error))
@@ -63,7 +67,12 @@ class ImageInventory:
                 raise
             return ImageList(unread="Docker does not list its images in time")
 
-    def _current(self, api: EngineApi) -> ImageList:
+    def _current(self, api: EngineApi, progress: Callable[[], None]) -> ImageList:
+        def inspect(client: EngineApi, id_: str) -> Image | None:
+            found = _inspect(client, listed[id_])
+            progress()
+            return found
+
         listed = {image.id: image for image in api.images()}
         for id_, image in listed.items():
             known = self._known.images.get(id_)
@@ -72,7 +81,7 @@ class ImageInventory:
         unseen = sorted((image for image in listed.values() if not image.inspected), key=lambda each: each.tags != ())
         asked = [image.id for image in unseen[:MOST_INSPECTED]]
         try:
-            inspected = ask_each(api, asked, lambda client, id_: _inspect(client, listed[id_]))
+            inspected = ask_each(api, asked, inspect)
         except EngineForbidden:
             asked, unseen, inspected = [], [], {}
         current = {**listed, **inspected}

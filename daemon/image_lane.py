@@ -74,7 +74,7 @@ class ImageLane:
         question = self._asked
         try:
             with closing(self._connect()) as api:
-                answer = self._inventory.read(api)
+                answer = self._inventory.read(api, self._worker.beat)
         except EngineError as error:
             log.debug("the images cannot be read: %s", error)
             answer = ImageList(unread=str(error))

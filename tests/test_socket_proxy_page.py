@@ -28,7 +28,7 @@ RULES = rules()
 ENOUGH = timedelta(seconds=5)
 ID = "a" * 64
 IMAGE_ID = f"sha256:{ID}"
-NOT_ASKING = {"connect", "close", "usage_by_kind"}
+NOT_ASKING = {"connect", "another", "close", "usage_by_kind"}
 """What of the reader is public and asks nothing of its own; `connect` is the greeting that comes first."""
 READS: dict[str, Callable[[EngineApi], Any]] = {
     "ping": lambda api: api.ping(),

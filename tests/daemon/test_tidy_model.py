@@ -179,6 +179,8 @@ class Host(RuleBasedStateMachine):
             return
         for each in between:
             self._let(each)
+            if each[0] == "connect":
+                self.host.look()  # of who joined a network and left it again nothing but events tells
         self._prepare(during, window, dies_after)
         self._run(lambda: self.host.deck.apply(plan))
 
