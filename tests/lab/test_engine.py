@@ -61,6 +61,7 @@ def test_the_sentinels_events_come_after_all_before(engine: PrivateEngine) -> No
     stream = engine.api.events(decode=True)
     container = engine.run(["false"])
     engine.api.wait(container)
+    engine.api.inspect_container(container)  # its lock is held until the end is told; `wait` returns before that
     last = engine.sentinel()
     seen: list[tuple[str, str]] = []
     for event in stream:
