@@ -281,6 +281,11 @@ class Alertmanager(Section):
     def _fit(self) -> Self:
         if not all(self.urls):
             raise ValueError("an empty address among urls; remove it")
+        if any("?" in url for url in self.urls):
+            # It would stand in logs and answers, which show these addresses.
+            raise ValueError(
+                "an address among urls has a query, which Alertmanager has no use for; a secret has its own key"
+            )
         if self.username and self.bearer_token.get_secret_value():
             raise ValueError("username and bearer_token exclude each other; set one of them")
         if self.tls_client_key and not self.tls_client_cert:

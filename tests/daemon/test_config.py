@@ -206,6 +206,7 @@ def test_everything_wrong_is_said_at_once_with_its_place_and_cure(tmp_path: Path
         ('[alertmanager]\nurls = ["am:9093"]', "needs an address that begins with http:// or https://"),
         ('[alertmanager]\nurls = ["http://user:pw@am:9093"]', "without a password in it"),
         ('[alertmanager]\nurls = [""]', "an empty address among urls"),
+        ('[alertmanager]\nurls = ["http://alerts:9093?token=x"]', "an address among urls has a query"),
         ('[alertmanager]\nusername = "a"\nbearer_token = "b"', "exclude each other"),
         ('[alertmanager]\ntls_client_key = "/key.pem"', "needs tls_client_cert beside it"),
         ('[webhook]\nurl = "ftp://files"', "needs an address that begins with http:// or https://"),
