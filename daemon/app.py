@@ -194,17 +194,16 @@ class App:
         self._steady = steady.load(self.store, clock)
         self._silences, self._acks = Silences(self.store, self._steady), Acks(self.store, self._steady)
         calls = EngineCalls()
-        connect, pinging, patiently = (
-            partial(EngineApi.connect, endpoint, patience, calls)
-            for patience in (WATCH_PATIENCE, PING_PATIENCE, SLOW_PATIENCE)
-        )
-
         self.engine = EngineWatch(
-            pinging,
+            partial(EngineApi.connect, endpoint, PING_PATIENCE, calls),
             UnitState(concerns_us=endpoint.socket_path in SYSTEM_SOCKETS),
             clock,
             self._engine_changed,
             crew,
+        )
+        connect, pinging, patiently = (
+            self.engine.while_up(partial(EngineApi.connect, endpoint, patience, calls))
+            for patience in (WATCH_PATIENCE, PING_PATIENCE, SLOW_PATIENCE)
         )
         self.reader = EventReader(connect, self.engine, clock, self._hear, crew)
         self._inventory = Inventory()

@@ -89,6 +89,21 @@ class EngineWatch:
         self._lost.set()
         self._nudge.set()
 
+    def while_up(self, connect: Connect) -> Connect:
+        """
+        Give the same for other threads, by which they open no connection while the engine is not known to be up.
+
+        A connection to a socket on which systemd listens would start an engine that somebody stopped.
+        """
+
+        def connect_while_up() -> EngineApi:
+            engine = self._judge.engine
+            if self._lost.is_set() or engine.state is not EngineState.UP:
+                raise EngineUnavailable(engine.state, engine.why or "the engine is being looked at", engine.cure)
+            return connect()
+
+        return connect_while_up
+
     def start(self) -> None:
         """Start the thread."""
         self._worker.start()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collectors.engine_api import EngineApi
+from collectors.engine_errors import EngineUnavailable
 from collectors.engine_http import Endpoint
 from collectors.facts import EngineState
 from daemon.engine_watch import EngineWatch
@@ -208,6 +209,24 @@ def test_an_engine_that_somebody_stopped_is_told_at_once_and_not_touched(
     says[0] = ACTIVE_UNIT
     assert post.look() is EngineState.UP
     post.watch._drop()
+
+
+def test_others_open_no_connection_while_it_is_not_up_or_a_connection_just_broke(post: Post) -> None:
+    connect = post.watch.while_up(post.connect)
+    post.look()
+    connect().close()
+    post.watch.report_lost()
+    with pytest.raises(EngineUnavailable, match="being looked at"):
+        connect()
+    post.look()
+    connect().close()
+    post.engine.stop()
+    post.look(4)
+    post.engine.listen()
+    greeted = post.engine.count("/version")
+    with pytest.raises(EngineUnavailable, match=r"docker\.sock"):
+        connect()
+    assert post.engine.count("/version") == greeted
 
 
 def test_an_engine_run_by_hand_is_up_whatever_the_unit_says(engine: ScriptedEngine, tmp_path: Path) -> None:

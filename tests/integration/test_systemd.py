@@ -44,6 +44,11 @@ StateDirectory=%N
 RuntimeDirectory=
 RuntimeDirectory=%N
 """
+PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
+"""Stands for an engine that is started by its socket."""
+WAKINGS = 3
+LONG = 3.0
+"""Seconds, of the five between two looks at the engine."""
 FIRST_PORT = 9900
 TRIES = 20
 DATA_ROOT = "/var/lib/docker"
@@ -224,6 +229,12 @@ def service(guest: Service) -> Iterator[Service]:
     guest.start()
     yield guest
     guest.guest.run("systemctl", "stop", UNIT)
+
+
+def since_the_last_look(guest: Service) -> float:
+    """Give the seconds since the engine was looked at last; 0 if that is not known."""
+    found = re.search(r'^shipkeeper_heartbeat_age_seconds\{thread="engine"\} (\S+)$', guest.page(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def shipped(folder: Path) -> Path:
@@ -419,6 +430,51 @@ def test_a_stop_in_mid_cycle_is_clean(service: Service) -> None:
     service.engine.thaw()
     state = service.state()
     assert (state["ActiveState"], state["Result"], state["ExecMainStatus"]) == ("inactive", "success", "0")
+
+
+@pytest.mark.slow
+def test_an_engine_that_was_stopped_is_not_woken_through_its_socket(guest: Service) -> None:
+    systemd = guest.guest
+    systemd.shell(
+        f"""
+        cat > /etc/systemd/system/docker.socket <<'END'
+[Socket]
+ListenStream=/run/docker.sock
+SocketMode=0660
+SocketGroup=docker
+END
+        cat > /etc/systemd/system/docker.service <<'END'
+[Unit]
+Requires=docker.socket
+[Service]
+ExecStart={PROXY} {SHARED}/docker.sock
+END
+        systemctl daemon-reload
+        systemctl start docker.socket docker.service
+        """
+    )
+    guest.configure(DROP_IN.replace(f"unix://{SHARED}/docker.sock", "unix:///run/docker.sock"))
+    guest.start()
+    wait_until(lambda: "shipkeeper_docker_up 1\n" in guest.page(), "the engine to be up", 30)
+    for _ in range(WAKINGS):
+        begun = systemd.show("docker.service", "InvocationID")
+        systemd.run("systemctl", "stop", "docker.service")
+        wait_until(lambda: "shipkeeper_docker_up 0\n" in guest.page(), "the stop to be told", 60)
+        systemd.run("systemctl", "restart", UNIT)  # not by a start of ours either
+        wait_until(lambda: "shipkeeper_docker_up 0\n" in guest.page(), "the start to tell it", 60)
+        for _ in range(2):
+            wait_until(lambda: since_the_last_look(guest) > LONG, "the next look to be near", 30)
+            wait_until(lambda: since_the_last_look(guest) < LONG, "it", 30)
+        assert systemd.show("docker.service", "ActiveState") == {"ActiveState": "inactive"}
+        assert systemd.show("docker.service", "InvocationID") == begun
+        assert systemd.show("docker.socket", "ActiveState") == {"ActiveState": "active"}
+        systemd.run("systemctl", "start", "docker.service")
+        wait_until(lambda: "shipkeeper_docker_up 1\n" in guest.page(), "its return", 60)
+    systemd.run("systemctl", "stop", UNIT)
+    systemd.shell(
+        "systemctl stop docker.socket docker.service; rm /etc/systemd/system/docker.*; systemctl daemon-reload"
+    )
+    guest.configure(DROP_IN)
 
 
 @pytest.mark.slow
