@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
+
+if __name__ == "__main__":
+    # Next to nothing of what is loaded and built is garbage: looking for it takes a seventh of a start.
+    gc.disable()
+
+import argparse
 import json
 import logging
 import os
@@ -650,9 +655,7 @@ def run(configuration: Configuration) -> int:
     with ExitStack() as closing:
         app = App(configuration, configuration.clock)
         closing.callback(app.close)
-        # What was built lives until the end. Looking through it again for garbage would halt a cycle for 60 ms.
-        gc.collect()
-        gc.freeze()
+        _keep_what_is_built()
         app.start()
         _greet(app)
         if interval := watchdog_interval(os.environ, os.getpid()):
@@ -668,6 +671,12 @@ def run(configuration: Configuration) -> int:
         notifier.stopping()
         reloads.close(RELOAD_ENDS)
     return exit_code
+
+
+def _keep_what_is_built() -> None:
+    """Look for garbage only in what is made from now on: to look through all the rest would halt a cycle for 60 ms."""
+    gc.freeze()
+    gc.enable()
 
 
 def _greet(app: App) -> None:
@@ -714,6 +723,7 @@ def _set_up_logging(configuration: Configuration) -> None:
 def run_once(configuration: Configuration, *, plan_json: bool) -> int:
     """Do one round: tell what is wrong on the console, or print the plan."""
     app = App(configuration, configuration.clock, once=True)
+    _keep_what_is_built()
     try:
         snapshot = app.once()
         if plan_json:
