@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field, GetPydanticSchema, create_model, model_validator
+from pydantic import BeforeValidator, Field, GetPydanticSchema, create_model, model_validator
 
 from daemon.values import Duration, Globs, Rules, Schedule, Section, Size
 from policies import selection
@@ -124,15 +125,22 @@ def alert_tables(rules: Iterable[AlertRule]) -> type[AlertTables]:
     """Make the model of `[alerts.rules]`: the catalogue's delays of each alert are its defaults."""
     tables: dict[str, Any] = {}
     for rule in rules:
-        hold: Any = (Duration, Field(default=rule.hold, alias="for"))
-        table = create_model(f"{rule.camel}Settings", __base__=AlertSettings, hold=hold, clear=(Duration, rule.clear))
-        tables[rule.name.replace("-", "_")] = (table, Field(default=table.model_validate({}), alias=rule.name))
+        delays = {"for": rule.hold, "clear": rule.clear}
+        # One model for all of them: forty more would have to be built at every start.
+        table = Annotated[AlertSettings, BeforeValidator(partial(_laid_over, delays))]
+        default = AlertSettings.model_validate(delays)
+        tables[rule.name.replace("-", "_")] = (table, Field(default=default, alias=rule.name))
     return create_model("AllAlertTables", __base__=AlertTables, **tables)
 
 
 def read_as(model: type[Section]) -> GetPydanticSchema:
     """Let a field that is declared with a base class be read as this model, made at run time."""
     return GetPydanticSchema(lambda _source, handler: handler(model))
+
+
+def _laid_over(defaults: Mapping[str, object], table: object) -> object:
+    """Give a table as it was written, with the defaults of what does not stand in it."""
+    return {**defaults, **table} if isinstance(table, dict) else table
 
 
 def _defaults(policy: type[Policy]) -> dict[str, object]:
