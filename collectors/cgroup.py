@@ -84,6 +84,16 @@ class CgroupReader:
         found = self._find(container)
         return found.group.marks() if found else None
 
+    def working_set(self, container: Container) -> int | None:
+        """Read just what `memory_working_set_bytes` of a whole reading is; `None` if that cannot be read."""
+        found = self._find(container)
+        if found is None:
+            return None
+        used = found.group.working_set()
+        if used is None and not found.group.exists():
+            self._found.pop(container.id, None)
+        return used
+
     def oom_kills(self, container: Container) -> int | None:
         """Give how many processes were killed for memory in this cgroup's life; `None` if unreadable."""
         found = self._find(container)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collectors import cgroup_files as files
@@ -10,7 +11,6 @@ from collectors.reading import Limits, MemoryMarks, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from collectors.cgroup_files import BlockIo, Traffic
 
@@ -21,9 +21,11 @@ _SHORT = 2048
 _TICKS = os.sysconf("SC_CLK_TCK")
 _CPU_V2 = files.markers(b"usage_usec", b"user_usec", b"system_usec", b"nr_periods", b"nr_throttled", b"throttled_usec")
 _MEMORY_V2 = files.markers(b"anon", b"file", b"file_mapped", b"inactive_file")
+_INACTIVE_V2 = files.markers(b"inactive_file")
 _CPU_V1 = files.markers(b"nr_periods", b"nr_throttled", b"throttled_time")
 _CPU_TIMES_V1 = files.markers(b"user", b"system")
 _MEMORY_V1 = files.markers(b"total_cache", b"total_rss", b"total_mapped_file", b"total_swap", b"total_inactive_file")
+_INACTIVE_V1 = files.markers(b"total_inactive_file")
 _LEAST_SHARES, _MOST_SHARES, _MOST_WEIGHT = 2, 262_144, 10_000
 
 
@@ -78,6 +80,15 @@ class GroupV2:
             limit_hits=files.keyed(events, b"max"),
             oom_kills=files.keyed(events, b"oom_kill"),
         )
+
+    def working_set(self) -> int | None:
+        """Read how much memory it uses without the file cache that can be dropped first."""
+        (inactive,) = files.all_keyed(read_file(self._memory_stat), _INACTIVE_V2)
+        return working_set(files.number(read_file(self._memory)), inactive)
+
+    def exists(self) -> bool:
+        """Tell whether it is still there."""
+        return Path(self._at).is_dir()
 
     def limits(self) -> Limits:
         """Read its limits."""
@@ -170,6 +181,15 @@ class GroupV1:
         # Where memory and swap together are limited as memory alone, it is their limit that is run against.
         hits = files.number(read_file(self._memory + "failcnt"))
         return None if hits is None else hits + (files.number(read_file(self._memory + "memsw.failcnt")) or 0)
+
+    def working_set(self) -> int | None:
+        """Read how much memory it uses without the file cache that can be dropped first."""
+        (inactive,) = files.all_keyed(read_file(self._memory_stat), _INACTIVE_V1)
+        return working_set(files.number(read_file(self._memory_usage)), inactive)
+
+    def exists(self) -> bool:
+        """Tell whether it is still there."""
+        return Path(self._memory).parent.is_dir()
 
     def limits(self) -> Limits:
         """Read its limits."""

@@ -94,12 +94,9 @@ class Sources:
         found = {key: each for key, each in marks.items() if each is not None}
         self._last_marks = {key: each for key, each in (*self._last_marks.items(), *found.items()) if key in present}
         readings = self._distant([container for container in running if marks[container.id] is None])
-        read = {container.id: self._cgroups.read(container) for container in running if container.id in found}
-        memory = {
-            id_: reading.memory_working_set_bytes
-            for id_, reading in (*read.items(), *readings.items())
-            if reading is not None and reading.memory_working_set_bytes is not None
-        }
+        used = {container.id: self._cgroups.working_set(container) for container in running if container.id in found}
+        used |= {id_: reading.memory_working_set_bytes for id_, reading in readings.items()}
+        memory = {id_: size for id_, size in used.items() if size is not None}
         return Sample(
             at=at,
             filesystems=measured.filesystems,

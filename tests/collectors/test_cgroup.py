@@ -238,6 +238,31 @@ def test_a_vanished_cgroup_is_none_and_found_again_when_it_comes_back(tree: Cgro
     assert tree.reader.read(WEB)
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_working_set_alone_is_that_of_a_whole_reading(tree: CgroupTree, version: str) -> None:
+    path = f"docker/{WEB.id}"
+    place = tree.add_v2(path) if version == "v2" else tree.add_v1(path) / "memory" / path
+    reading = tree.reader.read(WEB)
+    assert reading
+    assert tree.reader.working_set(WEB) == reading.memory_working_set_bytes == 80 << 20
+    (place / "memory.stat").unlink()
+    assert tree.reader.working_set(WEB) is None
+    assert tree.reader.path(WEB) == path
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_cgroup_that_vanished_from_the_working_sets_is_looked_for_anew(tree: CgroupTree, version: str) -> None:
+    add = tree.add_v2 if version == "v2" else tree.add_v1
+    path = f"docker/{WEB.id}"
+    add(path)
+    assert tree.reader.working_set(WEB)
+    for place in (tree.cgroups, *(tree.cgroups / controller for controller in ("memory", "cpu", "cpuacct"))):
+        shutil.rmtree(place / path, ignore_errors=True)
+    assert tree.reader.working_set(WEB) is None
+    add(f"system.slice/docker-{WEB.id}.scope")
+    assert tree.reader.working_set(WEB)
+
+
 @pytest.mark.parametrize("mode", ["host", "container:0123456789ab"])
 def test_a_shared_network_namespace_has_no_traffic_of_its_own(tree: CgroupTree, mode: str) -> None:
     container = a_container(network_mode=mode)
