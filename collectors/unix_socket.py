@@ -31,7 +31,7 @@ class _Pool(UnixHTTPConnectionPool):
 
 
 class UnixSocketAdapter(UnixHTTPAdapter):
-    """Carries the requests of one session to the engine at `socket_path`."""
+    """Carries the requests of one client to the engine at `socket_path`."""
 
     def __init__(self, socket_path: str) -> None:
         super().__init__(f"http+unix://{socket_path}")

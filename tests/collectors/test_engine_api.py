@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from collectors.engine_api import EngineApi
 from collectors.engine_errors import EngineFailure, EngineForbidden, EngineProtocolError, EngineUnavailable, unavailable
@@ -171,7 +172,7 @@ def test_the_probe_finds_what_a_proxy_forbids_with_gets_alone(engine: ScriptedEn
 
 
 def test_a_planted_delete_is_seen_by_the_counter(engine: ScriptedEngine, api: EngineApi) -> None:
-    api._transport._session.delete("http+docker://localhost/v1.51/containers/web")
+    api._transport._adapter.send(requests.Request("DELETE", "http+docker://localhost/v1.51/containers/web").prepare())
     assert engine.non_get() == [("DELETE", "/containers/web")]
 
 
