@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from pydantic import TypeAdapter
-
 from daemon.outcome import Outcome
+from daemon.stored import Stored
 from policies import words
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Digest:
             yield f"{week.policy}: {in_words(week)}"
 
 
-RECORD: TypeAdapter[Digest] = TypeAdapter(Digest)
+RECORD = Stored(Digest)
 """Writes a digest as JSON, reads it back."""
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003  pydantic reads the annotation at run time
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
+from daemon.stored import Stored
 from policies.policy import Severity  # noqa: TC001  pydantic reads the annotation at run time
 
 if TYPE_CHECKING:
@@ -30,5 +29,5 @@ class Ack:
         return self.incident == state.incident and self.severity.rank >= state.severity.rank
 
 
-RECORD: TypeAdapter[Ack] = TypeAdapter(Ack)
+RECORD = Stored(Ack)
 """Writes an acknowledgement as JSON, reads it back."""

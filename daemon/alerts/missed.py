@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003  pydantic reads the annotation at run time
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from daemon.recent import SHOWN_FOR
+from daemon.stored import Stored
 from policies import words
 from policies.deaths import alert_of
 from policies.muting import audible
@@ -63,7 +62,7 @@ class Missed:
             yield f"{end.name}: {_account(end)}"
 
 
-RECORD: TypeAdapter[Missed] = TypeAdapter(Missed)
+RECORD = Stored(Missed)
 """Writes a summary as JSON, reads it back."""
 
 

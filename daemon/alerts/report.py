@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from daemon.alerts.message import summary
+from daemon.stored import Stored
 from policies import words
 from policies.policy import Severity
 
@@ -29,7 +28,7 @@ class Report:
     what_to_do: str = ""
 
 
-RECORD: TypeAdapter[Report] = TypeAdapter(Report)
+RECORD = Stored(Report)
 """Writes a report as JSON, reads it back."""
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from daemon.alerts.matchers import Matcher  # noqa: TC001  pydantic reads the annotation at run time
+from daemon.stored import Stored
 from policies import words
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Silence:
         return words.plain(f"{self.name} of {self.about} by {self.by}: {self.why}")
 
 
-RECORD: TypeAdapter[Silence] = TypeAdapter(Silence)
+RECORD = Stored(Silence)
 """Writes a silence as JSON, reads it back."""
 
 LONGEST = timedelta(days=7)

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from pydantic import TypeAdapter
-
 from collectors.facts import Death, RestartPolicy, Subject, SubjectKind
 from collectors.gpu_facts import GpuHold  # noqa: TC001  pydantic reads the annotation at run time
 from collectors.own_facts import MemoryUse  # noqa: TC001  pydantic reads it
+from daemon.stored import Stored
 from policies.policy import Severity  # noqa: TC001  pydantic reads the annotation at run time
 
 
@@ -152,7 +151,7 @@ class AlertState:
         return self.phase.active or self.flapping or bool(self.heard or self.inhibited_by)
 
 
-RECORD: TypeAdapter[AlertState] = TypeAdapter(AlertState)
+RECORD = Stored(AlertState)
 """Writes a state as JSON, reads it back."""
 
 
