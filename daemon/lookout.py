@@ -174,6 +174,8 @@ class Lookout:
         before = self._inventory.containers
         touched = {event.container_id for event in self._events if event.container_id}
         due = self._due() or len(touched) > MOST_ASKED_SINGLY
+        # First: the images' thread reads them while we read the containers, and the first look waits for both.
+        self._images.ask(due=due)
         try:
             self._refresh(touched, due=due)
         except EngineUnavailable as error:
@@ -185,7 +187,7 @@ class Lookout:
             return None
         now = self._clock.now()
         self.docker = Known(now)
-        read = self._images.look(due=due)
+        read = self._images.take()
         unread = self._images.unread
         self.images = _unknown(self.images, unread, now) if unread else Known(now)
         events, self._events = tuple(self._events), []
@@ -265,15 +267,14 @@ class _ImageNews:
         if any(event.type == "image" for event in events):
             self.waiting = self._newer = True
 
-    def look(self, *, due: bool) -> bool:
-        """
-        Take what was read, and ask again if there is cause.
-
-        Tell whether all images were listed after the events that were noted so far.
-        """
+    def ask(self, *, due: bool) -> None:
+        """Ask for all images if there is cause."""
         if due or (self._asked is None and self.waiting and self._clock.monotonic() >= self._not_before):
             self._source.ask()
             self._asked, self._newer = self._clock.monotonic(), False
+
+    def take(self) -> bool:
+        """Take what was read; tell whether all images were listed after the events that were noted so far."""
         if self._asked is None:
             return False
         answer = self._source.answer(timedelta(0) if self.answered else FIRST_IMAGES)
