@@ -160,5 +160,11 @@ def test_a_proxy_that_cuts_every_stream_costs_nothing(keeper: DaemonUnderTest, e
 def kill_and_await(pid: int) -> None:
     """Kill a container's process from outside, and wait until it runs no more."""
     os.kill(pid, signal.SIGKILL)
-    stat = Path(f"/proc/{pid}/stat")
-    wait_until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z", f"the end of {pid}")
+
+    def ended() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):  # it may go while it is being read
+            return True
+
+    wait_until(ended, f"the end of {pid}")
