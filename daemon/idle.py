@@ -58,6 +58,11 @@ class IdleTimes:
             self._gone.add((kind, key))
         self._met.add(kind)
 
+    @property
+    def unsaved(self) -> bool:
+        """True if a restart would forget what came into use just now, or what is idle since."""
+        return bool(self._new or self._gone)
+
     def save(self, connection: sqlite3.Connection) -> None:
         """Store what changed, inside the caller's transaction."""
         first_seen = self._clock.now().timestamp()

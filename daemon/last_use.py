@@ -109,6 +109,11 @@ class LastUse:
         ahead = self._steady.to_wall(now) - now
         return {id_: (use.at + ahead, use.pulled) for id_, use in self._uses.items()}
 
+    @property
+    def unsaved(self) -> bool:
+        """True if a restart would go on from older dates: what was used just now would look as if it were not."""
+        return bool(self._changed or self._gone)
+
     def save(self, connection: sqlite3.Connection) -> None:
         """Store what changed, inside the caller's transaction."""
         connection.executemany("DELETE FROM image_uses WHERE id = ?", [(id_,) for id_ in self._gone])

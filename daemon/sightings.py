@@ -57,6 +57,11 @@ class Sightings:
             self._new.discard(image_id)
             self._gone.add(image_id)
 
+    @property
+    def unsaved(self) -> bool:
+        """True if a restart would forget what came into use just now, or what is idle since."""
+        return bool(self._new or self._gone)
+
     def save(self, connection: sqlite3.Connection) -> None:
         """Store what changed, inside the caller's transaction."""
         first_seen = self._clock.now().timestamp()

@@ -351,7 +351,8 @@ class Watch:
     def _record(self, telling: Telling, wishes: Wishes, ways: Ways, group_wait: timedelta) -> None:
         """Store what is news and what it makes us tell, in one transaction."""
         due = self._clock.monotonic() - self._saved >= SAVE_EVERY.total_seconds()
-        if not (self._unsaved or telling.changed or telling.notices or wishes.ended or due):
+        ages = self._last_use.unsaved or self._idle.unsaved or self._sightings.unsaved
+        if not (self._unsaved or telling.changed or telling.notices or wishes.ended or ages or due):
             return
 
         summary = missed.sum_up(self._missed)

@@ -402,6 +402,22 @@ def test_what_a_probe_prints_is_told_without_its_secrets(post: WatchPost) -> Non
     assert post.alerts[UNHEALTHY, "web"].reason == "1 probe failed in a row: token=***"
 
 
+def test_a_use_of_an_image_is_remembered_though_we_end_a_moment_later(post: WatchPost) -> None:
+    post.engine.images = [{"Id": "sha256:1", "RepoTags": ["a:1"], "Size": 1, "Created": 1_700_000_000}]
+    post.cycle()
+    post.cycles(3, 10 * DAY)
+    job = post.engine.add("job", image="a:1", image_id="sha256:1", state="created")
+    post.emit("create", job, image="a:1")
+    post.remove(job)
+    post.cycle()
+    used_at = post.clock.now()
+    again = post.restarted()
+    again.cycle()
+    assert again.watch.snapshot is not None
+    assert [image.last_used_at for image in again.watch.snapshot.facts.images] == [used_at]
+    again.close()
+
+
 def test_a_failing_cycle_loses_no_death_and_leaves_no_old_picture(engine: ScriptedEngine, tmp_path: Path) -> None:
     poison = Poison()
     post = WatchPost(engine, tmp_path, Options(policies={**POLICIES, "poison": poison}))
