@@ -87,7 +87,8 @@ def _chapters(engine: PrivateEngine, containers: int, deaths: int, image_gib: in
                 yield latency.measure(engine, subject, slack, deaths)
                 if image_gib:
                     yield latency.measure(engine, subject, slack, deaths, image_gib)
-                yield memory.measure(subject, f"after {deaths} crashes")
+                crashed = deaths * (2 if image_gib else 1)
+                yield memory.measure(subject, f"with {containers} containers and {crashed} that crashed", None)
         yield from _synthetic(containers, slack.webhook_url)
 
 

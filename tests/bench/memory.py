@@ -13,7 +13,7 @@ AIM_MIB = 70.0
 AIM_AT_1000_MIB = 130.0
 
 
-def measure(subject: Subject, when: str, aim_mib: float = AIM_MIB) -> Chapter:
+def measure(subject: Subject, when: str, aim_mib: float | None = AIM_MIB) -> Chapter:
     """Read PSS, in which a page that several processes share counts in parts."""
     pss = subject.pss_bytes()
     return Chapter(
