@@ -152,7 +152,7 @@ class Host(RuleBasedStateMachine):
     @rule(what=EVENTS)
     def something_happens(self, what: Event) -> None:
         """Let people do something."""
-        self._let(what)
+        self._let_and_hear(what)
 
     @rule(name=NAMES)
     def somebody_removes_it(self, name: str) -> None:
@@ -180,9 +180,7 @@ class Host(RuleBasedStateMachine):
         if (plan := self.host.plan()) is None:
             return
         for each in between:
-            self._let(each)
-            if each[0] == "connect":
-                self.host.look()  # of who joined a network and left it again nothing but events tells
+            self._let_and_hear(each)
         self._prepare(during, window, dies_after)
         self._run(lambda: self.host.deck.apply(plan))
 
@@ -223,6 +221,11 @@ class Host(RuleBasedStateMachine):
     def _let(self, what: Event) -> None:
         name, arguments = what
         getattr(self.host, name)(**arguments)
+
+    def _let_and_hear(self, what: Event) -> None:
+        self._let(what)
+        if what[0] == "connect":
+            self.host.look()  # of who joined a network and left it again nothing but events tells
 
     def _prepare(self, during: Sequence[Event], window: Sequence[Event], dies_after: int | None) -> None:
         """Let these things happen in the middle of the next run."""
