@@ -6,6 +6,8 @@
 # fetched are the packages in deploy/requirements*.txt, by pip as it is set up here, each checked against its hash.
 set -eu
 umask 022
+# What this shell sets for other programs: the service finds its bytecode beside its modules, or nowhere.
+unset PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONHOME PYTHONPATH
 
 base=/opt/shipkeeper
 previous=$base/previous
