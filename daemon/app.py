@@ -36,7 +36,7 @@ from collectors.kernel_log import logged_xids
 from collectors.kernel_ooms import OomLog
 from collectors.own_container import own_container_id
 from collectors.process_owner import ProcessOwners
-from daemon import absence, banner, examination, history, runs, steady
+from daemon import absence, banner, examination, garbage, history, runs, steady
 from daemon.acting import ActingLock
 from daemon.alert_answers import AlertAnswers
 from daemon.alerts import chronicle, outbox, posts
@@ -304,6 +304,13 @@ class App:
                     for errand, every in errands.items()
                 ),
                 Job("digest", self._digest, timedelta(minutes=10), "fast", first=timedelta(minutes=1)),
+                Job(
+                    "look-for-garbage",
+                    garbage.look_through_all,
+                    timedelta(minutes=5),
+                    "fast",
+                    first=timedelta(minutes=1),
+                ),
                 Job("note-growth", self.disks.trends.note, timedelta(minutes=1), "fast"),
             ],
             clock,
@@ -655,7 +662,7 @@ def run(configuration: Configuration) -> int:
     with ExitStack() as closing:
         app = App(configuration, configuration.clock)
         closing.callback(app.close)
-        _keep_what_is_built()
+        garbage.keep_what_is_there()
         app.start()
         _greet(app)
         if interval := watchdog_interval(os.environ, os.getpid()):
@@ -671,12 +678,6 @@ def run(configuration: Configuration) -> int:
         notifier.stopping()
         reloads.close(RELOAD_ENDS)
     return exit_code
-
-
-def _keep_what_is_built() -> None:
-    """Look for garbage only in what is made from now on: to look through all the rest would halt a cycle for 60 ms."""
-    gc.freeze()
-    gc.enable()
 
 
 def _greet(app: App) -> None:
@@ -723,7 +724,7 @@ def _set_up_logging(configuration: Configuration) -> None:
 def run_once(configuration: Configuration, *, plan_json: bool) -> int:
     """Do one round: tell what is wrong on the console, or print the plan."""
     app = App(configuration, configuration.clock, once=True)
-    _keep_what_is_built()
+    garbage.keep_what_is_there()
     try:
         snapshot = app.once()
         if plan_json:

@@ -66,7 +66,7 @@ def test_it_lives_within_the_limits_that_systemd_enforces(host: dict[str, Any]) 
 
 
 def test_it_sees_what_only_a_real_docker_has(host: dict[str, Any]) -> None:
-    assert host["page of the published port"] == "0: published"
+    assert host["page of the published port"] == "published"
     assert 'shipkeeper_filesystem_up{role="data-root"} 1' in host["page"]
     assert 'shipkeeper_filesystem_up{role="logs"} 1' in host["page"]
     assert "what container logs take is not known" not in host["journal"]

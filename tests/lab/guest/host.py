@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from tests.lab.guest.scene import PATIENCE, docker, page
 from tests.lab.waiting import wait_until
@@ -15,6 +16,7 @@ from tests.lab.waiting import wait_until
 OUT = Path(os.environ["OUT"])
 UNIT = "shipkeeper.service"
 CONFIGURATION = Path("/etc/shipkeeper/shipkeeper.toml")
+PUBLISHED = "http://127.0.0.1:8080/etc/padding"
 HTTPD = ("httpd", "-f", "-p", "80", "-h", "/")
 SHOWN = "MemoryCurrent,MemoryPeak,MemoryMax,TasksCurrent,TasksMax,CPUUsageNSec,NRestarts,ActiveState,StatusText,MainPID"
 
@@ -27,7 +29,8 @@ def main() -> None:
     note: dict[str, Any] = {"started": run("systemctl", "start", UNIT), "before": shown()}
     wait_for(r'shipkeeper_container_log_bytes\{.*name="talker"\} [1-9]')
     wait_for(r'container_network_receive_bytes_total\{.*name="web"')
-    note["page of the published port"] = run("wget", "-q", "-O", "-", "http://127.0.0.1:8080/etc/padding")
+    with urlopen(PUBLISHED, timeout=PATIENCE) as answer:
+        note["page of the published port"] = answer.read().decode()
     CONFIGURATION.parent.mkdir(exist_ok=True)
     CONFIGURATION.write_text("[alerts]\nlog_lines = 5\n")
     note["good reload"] = run("systemctl", "reload", UNIT)
