@@ -49,6 +49,7 @@ def main() -> None:
             ["docker", "exec", "hog", "dd", "if=/dev/zero", "of=/dev/null", "bs=60M", "count=1"], check=False
         )
         await_page(daemon, 'oom_kills_total{name="hog",compose_project="shop",compose_service="web"} 1')
+        await_page(daemon, "shipkeeper_container_memory_peak_bytes{")  # of the first sample that knows them
         (OUT / "page.txt").write_text(page())
         (OUT / "host.json").write_text(json.dumps(captured(), indent=1, sort_keys=True))
         daemon.terminate()
