@@ -130,8 +130,8 @@ class Watch:
         self._away = away
         self._saved = clock.monotonic()
         self._removals = RemovalLog()
-        self._judged: tuple[Rulebook, Decision] | None = None
-        """What the last full cycle decided, and by what."""
+        self._judged_by: Rulebook | None = None
+        """By what the last full cycle decided."""
         self._glanced: float | None = None
         """When the first glance was since then."""
         self.cycles = 0
@@ -223,14 +223,18 @@ class Watch:
         observation = self._observer.observe(book)
         taken_at = self._clock.monotonic()
         self._take_over(observation, book)
-        if glance and (touched := self._enough(observation, book)):
+        if glance and self._published is not None and (touched := self._enough(observation, book)):
             self._glanced = self._clock.monotonic() if self._glanced is None else self._glanced
             self._glance(observation.facts, touched, book)
+            decision = self._published[1].decision
         else:
             self._glanced = None
-            self._judge(observation.facts, book)
+            decision = self._judge(observation.facts, book)
         self.cycles += 1
-        self._publish(observation.facts, taken_at)
+        self._publish(observation.facts, decision, taken_at)
+        if self._glanced is None and self._observer.ready:  # who removes looks at what was published
+            aged = [each for each in decision.removals if each.policy not in decision.too_many]
+            self._hand_over([*aged, *decision.relief])
         return self._pause(observation)
 
     def _take_over(self, observation: Observation, book: Rulebook) -> None:
@@ -245,24 +249,19 @@ class Watch:
 
     def _enough(self, observation: Observation, book: Rulebook) -> Collection[str]:
         """Give the keys of the containers that it is enough to judge; none where all have to be."""
-        if self._published is None or self._judged is None or self._judged[0] is not book:
-            return ()
-        if len(observation.touched) > MOST_GLANCED_AT or self._until_full() <= 0:
-            return ()
-        return observation.touched
+        few = len(observation.touched) <= MOST_GLANCED_AT
+        return observation.touched if few and self._judged_by is book and self._until_full() > 0 else ()
 
-    def _judge(self, facts: Facts, book: Rulebook) -> None:
-        """Judge everything, tell what is news, and hand over what is to be removed."""
+    def _judge(self, facts: Facts, book: Rulebook) -> Decision:
+        """Judge everything, and tell what is news."""
         decision = decide(book.policies, facts, book.bounds)
         concerned = self._recall(decision, book)
         step = self._step(self._alerts, facts, decision, book, self._elapsed(facts))
         self._tell(step, facts, book)
         self._alerts = {key: state for key, state in self._alerts.items() if state.standing or key in concerned}
         self._removals.note(decision)
-        self._judged = book, decision
-        if self._observer.ready:
-            aged = [each for each in decision.removals if each.policy not in decision.too_many]
-            self._hand_over([*aged, *decision.relief])
+        self._judged_by = book
+        return decision
 
     def _glance(self, facts: Facts, touched: Collection[str], book: Rulebook) -> None:
         """Judge these containers, and tell what needs no timer; all else is found by the next full cycle."""
@@ -289,13 +288,11 @@ class Watch:
         if telling.notices or telling.ends:
             self._notify()
 
-    def _publish(self, facts: Facts, taken_at: float) -> None:
-        if self._judged is None:
-            return
+    def _publish(self, facts: Facts, decision: Decision, taken_at: float) -> None:
         snapshot = Snapshot(
             facts=facts,
             taken_at=taken_at,
-            decision=self._judged[1],
+            decision=decision,
             alerts=dict(self._alerts),
             counters=self._counters.samples(),
             complete=self._observer.ready,

@@ -25,11 +25,11 @@ from tests.lab.waiting import wait_until
 from tests.policies.build import GIB, compose, filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from collectors.facts import Facts
-    from policies.policy import Verdict
+    from policies.policy import Removal, Verdict
     from tests.lab.scripted_engine import ScriptedEngine
 
 LATER, DAY = timedelta(minutes=6), timedelta(days=1)
@@ -416,6 +416,22 @@ def test_a_use_of_an_image_is_remembered_though_we_end_a_moment_later(post: Watc
     assert again.watch.snapshot is not None
     assert [image.last_used_at for image in again.watch.snapshot.facts.images] == [used_at]
     again.close()
+
+
+def test_what_is_handed_over_stands_on_the_page_by_then(post: WatchPost) -> None:
+    seen: list[list[str]] = []
+
+    def hand_over(removals: Sequence[Removal]) -> None:
+        assert post.watch.snapshot is not None
+        assert list(post.watch.snapshot.decision.removals) == list(removals)
+        seen.append([each.object.name for each in removals])
+
+    post.watch._hand_over = hand_over
+    old = post.engine.add("old", state="exited", finished_at=NOW - timedelta(days=30))
+    post.cycle()
+    post.remove(old)
+    post.cycle()
+    assert seen == [["old"], []]
 
 
 def test_a_failing_cycle_loses_no_death_and_leaves_no_old_picture(engine: ScriptedEngine, tmp_path: Path) -> None:
