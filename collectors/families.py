@@ -94,10 +94,7 @@ def as_lines(samples: Iterable[tuple[str, float]]) -> tuple[str, ...]:
 
 def _in_pairs(samples: Iterable[tuple[str, float]]) -> list[str]:
     # Most values are whole numbers, which look the same here as in Python.
-    return [
-        f"{block} {value}" if value.__class__ is int else f"{block} {_SPECIAL_VALUES.get(text := repr(value), text)}"
-        for block, value in samples
-    ]
+    return [f"{block} {value}" if value.__class__ is int else f"{block} {_number(value)}" for block, value in samples]
 
 
 def _number(value: float) -> str:

@@ -47,25 +47,22 @@ class ImageInventory:
 
         What cannot be read is told in the list; only an engine that is away is an error.
         """
-        before, self._known = self._known, self._read(api, progress)
-        unread = self._known.unread
-        if unread and unread != before.unread and not self._forbidden:
-            log.warning("images cannot be read: %s", unread)
-        return self._known
-
-    def _read(self, api: EngineApi, progress: Callable[[], None]) -> ImageList:
-        self._forbidden = False
         try:
-            return self._current(api, progress)
+            self._known = self._current(api, progress)
         except EngineForbidden as error:  # a feature that the owner switched off in the proxy, which was said
-            self._forbidden = True
-            return ImageList(unread=str(error))
+            self._known = ImageList(unread=str(error))
         except (EngineFailure, EngineProtocolError) as error:
-            return ImageList(unread=str(error))
+            self._fail(str(error))
         except EngineUnavailable as error:
             if error.state is not EngineState.HUNG:
                 raise
-            return ImageList(unread="Docker does not list its images in time")
+            self._fail("Docker does not list its images in time")
+        return self._known
+
+    def _fail(self, why: str) -> None:
+        if why != self._known.unread:
+            log.warning("images cannot be read: %s", why)
+        self._known = ImageList(unread=why)
 
     def _current(self, api: EngineApi, progress: Callable[[], None]) -> ImageList:
         def inspect(client: EngineApi, id_: str) -> Image | None:
