@@ -28,9 +28,8 @@ ENOUGH = timedelta(seconds=5)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
+def engine(scripted_engine: ScriptedEngine) -> ScriptedEngine:
+    return scripted_engine
 
 
 @pytest.fixture

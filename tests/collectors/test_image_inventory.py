@@ -11,11 +11,11 @@ from collectors.engine_api import EngineApi
 from collectors.engine_errors import EngineUnavailable
 from collectors.engine_http import Endpoint
 from collectors.image_inventory import ImageInventory, ImageList
-from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.lab.scripted_engine import ScriptedEngine
 
 
 class House:
@@ -33,11 +33,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with ScriptedEngine(tmp_path / "docker.sock") as engine:
-        house = House(engine)
-        yield house
-        house.api.close()
+def house(scripted_engine: ScriptedEngine) -> Iterator[House]:
+    house = House(scripted_engine)
+    yield house
+    house.api.close()
 
 
 def listed(n: int, *tags: str) -> dict[str, object]:

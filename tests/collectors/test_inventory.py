@@ -13,11 +13,11 @@ from collectors.engine_http import Endpoint
 from collectors.facts import ContainerState, HealthStatus
 from collectors.inventory import Inventory
 from tests.fakes.clock import NOW
-from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.lab.scripted_engine import ScriptedEngine
 
 FIVE_MINUTES = timedelta(minutes=5)
 INSPECT = "/containers/*/json"
@@ -44,11 +44,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with ScriptedEngine(tmp_path / "docker.sock") as engine:
-        house = House(engine)
-        yield house
-        house.api.close()
+def house(scripted_engine: ScriptedEngine) -> Iterator[House]:
+    house = House(scripted_engine)
+    yield house
+    house.api.close()
 
 
 def test_the_first_time_everything_is_inspected(house: House) -> None:

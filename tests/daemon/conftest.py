@@ -11,10 +11,11 @@ import pytest
 from daemon.store import Store
 from tests.daemon.deck import Deck
 from tests.fakes.clock import FakeClock
-from tests.lab.scripted_engine import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.lab.scripted_engine import ScriptedEngine
 
 
 @pytest.fixture
@@ -40,10 +41,9 @@ def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
-    """Give a scripted engine that listens."""
-    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
-        yield scripted
+def engine(scripted_engine: ScriptedEngine) -> ScriptedEngine:
+    """Give the scripted one: the daemon's tests seldom need another."""
+    return scripted_engine
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ import pytest
 
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
+from tests.lab.scripted_engine import ScriptedEngine
 from tests.lab.slack import FakeSlack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 KINDS: Mapping[str, tuple[Suite, tuple[str, ...]]] = MappingProxyType(
     {
@@ -43,6 +45,13 @@ def engine(shared_engine: PrivateEngine) -> Iterator[PrivateEngine]:
     yield shared_engine
     shared_engine.recover()
     shared_engine.clear()
+
+
+@pytest.fixture
+def scripted_engine(tmp_path: Path) -> Iterator[ScriptedEngine]:
+    """Give a scripted engine that listens."""
+    with ScriptedEngine(tmp_path / "docker.sock") as scripted:
+        yield scripted
 
 
 @pytest.fixture
