@@ -81,6 +81,7 @@ class TidyHost:
         self.protected: tuple[str, ...] = ()
         self.met = False
         self._made = 0
+        self._listed: set[str] = set()
         self._pruned = 0
         engine.after_delete = self._judge
         engine.disk_usage = {"LayersSize": 0, "Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
@@ -95,6 +96,7 @@ class TidyHost:
         self.usage.measure()
         self.deck.post.stock = take_stock(self.lane, self.usage.latest, None, self.clock.now())
         self.deck.post.cycle(timedelta(0))
+        self._listed = set(self.engine.containers)
         self.met = True
 
     def plan(self) -> Plan | None:
@@ -106,10 +108,12 @@ class TidyHost:
         return plan if plan.removals else None
 
     def restart(self, after: timedelta = MINUTE) -> None:
-        """Let the daemon end and begin again on the same state."""
+        """Let the daemon end and begin again on the same state; what it has not heard yet, Docker tells again."""
         self.deck.close()
+        before = self.deck.post.events
         self._advance(after)
         self._begin_daemon()
+        self.deck.post.events.put_unheard(before)
         self.deck.runs.interrupt()
 
     def protect(self, name: str) -> None:
@@ -190,12 +194,15 @@ class TidyHost:
         self.since[container.id] = self._mono() - ago.total_seconds()
         self._touch_references(container)
         self._tell("create", container)
+        if container.started_at is not None:
+            self._tell_joined(container)
 
     def start(self, name: str) -> None:
         """Start a container."""
         if (found := self._named(name)) and found.state not in ALIVE:
             found.state, found.started_at = "running", self.engine.now
             self._touch_references(found)
+            self._tell_joined(found)
             self._tell("start", found)
 
     def end(self, name: str, code: int) -> None:
@@ -258,7 +265,7 @@ class TidyHost:
             if each["Name"] == name:
                 each["Containers"] = {} if each.get("Containers") else {"e" * 64: {"Name": "plugin"}}
                 self.since[each["Id"]] = self._mono()
-                self.deck.post.events.put(self.engine.emit("connect", each["Id"], kind="network"))
+                self._emit("connect", each["Id"], "network")
 
     def volume(self, name: str, labels: dict[str, str]) -> None:
         """Add a volume, or make one of this name anew if nothing mounts it."""
@@ -468,12 +475,19 @@ class TidyHost:
                 self._touch_image(found["Id"])
 
     def _touch_references(self, container: ScriptedContainer) -> None:
-        """Note that all it refers to is in use at this moment."""
+        """
+        Note that all it refers to is in use at this moment.
+
+        Of the networks and volumes of a container that came, never ran, and went between two looks nothing tells,
+        Docker's events neither: they were not in use.
+        """
         mounts = container.inspect_extra["HostConfig"]["Mounts"]
         for image in self.engine.images:
             names = {container.image, *(each["Source"] for each in mounts)} & set(image["RepoTags"] or ())
             if names or image["Id"] == container.image_id:
                 self._touch_image(image["Id"])
+        if container.started_at is None and container.id not in self._listed:
+            return
         used = set(container.inspect_extra["NetworkSettings"]["Networks"])
         project = container.labels.get(COMPOSE_PROJECT)
         for each in self.engine.networks:
@@ -488,6 +502,18 @@ class TidyHost:
             self.since[id_] = self._mono()
             found = next((each for each in self.engine.images if each["Id"] == id_), None)
             id_ = found["ParentId"] if found else ""
+
+    def _tell_joined(self, container: ScriptedContainer) -> None:
+        """Send what Docker sends of the networks and volumes of a container that starts."""
+        for each in self.engine.networks:
+            if each["Name"] in container.inspect_extra["NetworkSettings"]["Networks"]:
+                self._emit("connect", each["Id"], "network")
+        for mount in container.inspect_extra["Mounts"]:
+            if mount["Type"] == "volume":
+                self._emit("mount", mount["Name"], "volume")
+
+    def _emit(self, action: str, id_: str, kind: str) -> None:
+        self.deck.post.events.put(self.engine.emit(action, id_, kind=kind))
 
     def _tell(self, action: str, container: ScriptedContainer, **attributes: str) -> None:
         self.deck.post.emit(action, container, image=container.image, **attributes)

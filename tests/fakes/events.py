@@ -23,6 +23,11 @@ class FakeEvents:
         """Deliver one event."""
         self._queue.put(parse_event(json.dumps(event).encode()))
 
+    def put_unheard(self, other: FakeEvents) -> None:
+        """Deliver what another one still holds, as Docker tells its newest events again."""
+        for event in other.drain().events:
+            self._queue.put(event)
+
     def lose(self) -> None:
         """Say that events may be missing, as after a reconnect."""
         self._queue.ask_resync()
