@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_ROOT: Final = 3
 _POINT: Final = 4
+_NOT_WRITABLE: Final = frozenset({"ro", "emergency_ro", "shutdown"})
+"""From Linux 6.15 on an ext4 that met an error stays `rw` and says the second, one that was shut down the third."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,15 @@ class Mount:
     One mount; `read_only` is true when nobody can write to the filesystem itself.
 
     That this very mount is read-only does not count: a sandbox makes everything so for those inside. `kind` is the
-    filesystem's, `source` what it lies on: the path of a device, or a name of any kind.
+    filesystem's, `source` what it lies on: the path of a device, or a name of any kind. `whole` is false where a folder
+    of a filesystem is mounted once more.
     """
 
     point: str
     read_only: bool
     kind: str = ""
     source: str = ""
+    whole: bool = True
 
 
 def mounts(root: Path = Path("/")) -> Sequence[Mount]:
@@ -42,8 +47,9 @@ def _mount(line: str) -> Mount:
     """Read `36 35 98:0 / /point rw,noatime shared:1 - ext4 /dev/sda rw,errors=continue`."""
     _, _, filesystem = line.partition(" - ")
     kind, _, rest = filesystem.partition(" ")
-    read_only = filesystem.rpartition(" ")[2].split(",")[0] == "ro"
-    return Mount(_path(line.split(" ")[_POINT]), read_only, kind, _path(rest.partition(" ")[0]))
+    read_only = not _NOT_WRITABLE.isdisjoint(filesystem.rpartition(" ")[2].split(","))
+    fields = line.split(" ")
+    return Mount(_path(fields[_POINT]), read_only, kind, _path(rest.partition(" ")[0]), fields[_ROOT] == "/")
 
 
 def _path(field: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 _DEFAULT_ROOT: Final = "/var/lib/docker"
 _LOCAL: Final = frozenset({"ext4", "xfs"})
 """Filesystems that Docker's storage driver is at home on."""
-_NO_PLACE: Final = ("/boot", "/efi")
+_NO_PLACE: Final = re.compile(r"/(boot|efi|usr|run|var/log)(/|$)|/(var/)?tmp$")
+"""Disks that have a task of their own, which hardened hosts have many of."""
 
 
 def disks(world: World, reach: Reach, process: Seen[Process], written: Seen[TextFile], state: Path) -> Disks:
@@ -80,7 +82,7 @@ def _targets(known: Mapping[str, Mount], filesystems: Sequence[Filesystem]) -> t
 
 def _candidates(known: Iterable[Mount], taken: set[int]) -> Iterator[Target]:
     for mount in known:
-        if mount.kind not in _LOCAL or mount.read_only or mount.point.startswith(_NO_PLACE):
+        if mount.kind not in _LOCAL or mount.read_only or not mount.whole or _NO_PLACE.match(mount.point):
             continue
         path = Path(mount.point)
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collectors.disk import Filesystems, Measurement, Place
+from tests.lab.disks import fail, mount_small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,21 @@ def test_a_filesystem_that_turned_read_only_says_so(small: Path) -> None:
     assert not filesystems.measure().filesystems[0].read_only
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
     assert filesystems.measure().filesystems[0].read_only
+
+
+def test_an_ext4_that_met_an_error_says_so_though_new_kernels_call_it_writable(tmp_path: Path) -> None:
+    point = tmp_path / "disk"
+    point.mkdir()
+    mount_small_disk(tmp_path / "disk.img", point, 16, "-e", "remount-ro")
+    try:
+        filesystems = Filesystems(lambda: [Place("data-root", point)])
+        assert filesystems.measure().filesystems[0].read_only is False
+        fail(point)
+        assert filesystems.measure().filesystems[0].read_only
+        with pytest.raises(OSError, match="Read-only file system"):
+            (point / "file").touch()
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
 
 
 def test_a_data_root_that_was_unmounted_lies_on_the_filesystem_below(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 NOBODY = 65534
@@ -48,13 +48,24 @@ class Said:
         return "\n".join(line for each in self.of(check) for line in each["cure"])
 
 
-def doctor(docker_host: str, folder: Path, *, nobody: bool = False, environ: Mapping[str, str] = NOTHING) -> Said:
-    """Let it look at this engine; its home, and the state's folder, lie in `folder`."""
+def doctor(
+    docker_host: str,
+    folder: Path,
+    *,
+    nobody: bool = False,
+    environ: Mapping[str, str] = NOTHING,
+    inside: Sequence[str] = (),
+) -> Said:
+    """
+    Let it look at this engine; its home, and the state's folder, lie in `folder`.
+
+    `inside` is the beginning of a command line that leads into another root or namespace.
+    """
     command = (
         [sys.executable, "-c", _AS_NOBODY.format(nobody=NOBODY)] if nobody else [sys.executable, "-m", "daemon.cli"]
     )
     done = subprocess.run(
-        [*command, "doctor", "--json"],
+        [*inside, *command, "doctor", "--json"],
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(sys.path),

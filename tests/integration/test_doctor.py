@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -20,14 +21,16 @@ from daemon.doctor.facts import Process, TextFile
 from daemon.doctor.finding import Level
 from tests.daemon.doctor.hosts import ENGINE, WELL
 from tests.integration.daemon_under_test import DaemonUnderTest
-from tests.integration.doctor_under_test import doctor
+from tests.integration.doctor_under_test import Said, doctor
 from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
 from tests.lab.errors import LabError
 from tests.lab.images import IDLE
 from tests.lab.nvml import FakeGpu, FakeNvml
 from tests.lab.scripted_engine import ScriptedEngine
+from tests.lab.slack import SERVER_ERROR
 from tests.lab.tap import SocketTap
+from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.slack import FakeSlack
@@ -58,6 +61,15 @@ TAKEN = (
     '{"builder": {"gc": {"enabled": true, "defaultKeepStorage": "1GB"}}, "default-ulimits": {}}',
     '{"deprecated-key-path": "/etc/docker/key.json", "debug": true, "debug": false}',
 )
+
+WITH_CDI = """
+mount -t tmpfs cdi /run
+mkdir /run/cdi
+cp "$1"/*.json /run/cdi
+shift
+exec "$@"
+"""
+"""Shows the specifications of the engine's root as this host's own, for the rest of the line alone."""
 
 
 def test_the_doctor_refuses_the_settings_that_the_engine_refuses_and_no_others() -> None:
@@ -174,6 +186,37 @@ def test_what_an_engine_was_started_with_is_judged(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_old_engine_is_told_its_age_and_what_it_lacks(tmp_path: Path) -> None:
+    with PrivateEngine(Suite.BOOKWORM) as engine:
+        info = engine.api.info()
+        said = doctor(engine.docker_host, tmp_path)
+        for line in said.cure("live-restore").splitlines()[:2]:
+            subprocess.run(line.replace("sudo ", ""), shell=True, check=True)  # noqa: S602  as a person pastes it
+        os.kill(engine.pid, signal.SIGHUP)
+        wait_until(lambda: engine.api.info()["LiveRestoreEnabled"], "live-restore")
+        assert doctor(engine.docker_host, tmp_path).one("live-restore")[0] == "ok"
+    assert said.one("engine-age")[0] == "note"
+    assert "of a line from December 2020" in said.one("engine-age")[1]
+    assert said.one("live-restore")[0] == "note"
+    assert said.one("build-cache")[0] == "note"
+    version = {
+        "1": ("note", "this host uses control groups of version 1"),
+        "2": ("ok", "control groups are of version 2"),
+    }
+    assert said.one("cgroup-version") == version[info["CgroupVersion"]]
+    warned = [each.removeprefix("WARNING: ") for each in info["Warnings"] or ["the engine warns of nothing"]]
+    assert [each["what"] for each in said.of("engine-warnings")] == warned
+
+
+@pytest.mark.slow
+def test_the_docker_command_of_another_engine_is_told(engine: PrivateEngine, tmp_path: Path) -> None:
+    other = doctor(engine.docker_host, tmp_path, environ={"DOCKER_HOST": "ssh://build@far"})
+    assert "docker of this user talks to ssh://build@far (DOCKER_HOST)" in other.one("docker-context")[1]
+    same = doctor(engine.docker_host, tmp_path, environ={"DOCKER_HOST": engine.docker_host})
+    assert same.one("docker-context")[0] == "ok"
+
+
+@pytest.mark.slow
 def test_the_cure_for_logs_without_end_cures_them(tmp_path: Path) -> None:
     with PrivateEngine(Suite.SID, settings={"debug": False}) as engine:
         said = doctor(engine.docker_host, tmp_path)
@@ -249,6 +292,39 @@ def test_an_engine_with_the_hook_gives_gpus(tmp_path: Path) -> None:
         said = doctor(engine.docker_host, tmp_path, environ=nvml.environment)
     # The engine found them by CDI, which 28.3 and later tell; the hook lies in its own mount namespace.
     assert said.one("gpu-runtime") == ("ok", "the engine gives containers GPUs by CDI")
+
+
+@pytest.mark.slow
+def test_a_cdi_specification_that_the_engine_does_not_read_is_read_after_the_lines_it_says(tmp_path: Path) -> None:
+    with PrivateEngine(Suite.SID, gpus=1, settings={"features": {"cdi": False}}) as engine:
+
+        def told() -> Said:
+            inside = ("unshare", "--mount", "sh", "-ec", WITH_CDI, "sh", f"/proc/{engine.root_pid}/root/etc/cdi")
+            return doctor(engine.docker_host, tmp_path, inside=inside)
+
+        assert not engine.api.info().get("DiscoveredDevices")
+        before = told()
+        for line in before.cure("gpu-cdi").splitlines()[:2]:
+            subprocess.run(line.replace("sudo ", ""), shell=True, check=True)  # noqa: S602  as a person pastes it
+        engine.restart()
+        assert engine.api.info()["DiscoveredDevices"]
+        after = told()
+    assert before.one("gpu-cdi")[0] == "note"
+    assert after.one("gpu-cdi") == ("ok", "the engine reads /var/run/cdi/nvidia.json")
+
+
+@pytest.mark.slow
+def test_a_slack_that_cannot_be_reached_is_told(engine: PrivateEngine, slack: FakeSlack, tmp_path: Path) -> None:
+    with DaemonUnderTest(tmp_path, engine, slack) as daemon:
+        slack.fail_always(SERVER_ERROR)
+        engine.run(["sh", "-c", "exit 3"], name="crasher")
+        wait_until(lambda: daemon.status()["sinks"][-1]["state"] != "ok", "a sink that fails")
+        said = doctor(daemon.tap.docker_host, tmp_path, environ={"SHIPKEEPER_CONFIG": str(daemon.config)})
+        slack.heal()
+    assert said.code == 1
+    assert said.one("sinks")[0] == "fail"
+    assert said.one("sinks")[1].startswith("alerts do not reach slack: ")
+    assert "shipkeeper alerts test" in said.cure("sinks")
 
 
 @pytest.mark.slow

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.lab.errors import LabError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+def make_small_disk(image: Path, size_mb: int, *mkfs_options: str) -> None:
+    """Make an ext4 file system without root reserve in a sparse file. Raises `LabError`."""
+    with image.open("wb") as file:
+        file.truncate(size_mb * 2**20)
+    _do("mkfs.ext4", "-q", "-F", "-m", "0", *mkfs_options, str(image))
 
 
 def mount_small_disk(image: Path, mountpoint: Path, size_mb: int, *mkfs_options: str) -> None:
     """
-    Make an ext4 file system without root reserve in a sparse file, and mount it.
+    Make one, and mount it.
 
     The kernel detaches the loop device when it is unmounted. Raises `LabError`.
     """
-    with image.open("wb") as file:
-        file.truncate(size_mb * 2**20)
-    for command in (
-        ["mkfs.ext4", "-q", "-F", "-m", "0", *mkfs_options, str(image)],
-        ["mount", "-o", "loop", str(image), str(mountpoint)],
-    ):
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise LabError(
-                f"no small file system at {mountpoint}: {done.stderr.strip()}\n"
-                "  cure: run as root, on a machine with loop devices and e2fsprogs"
-            )
+    make_small_disk(image, size_mb, *mkfs_options)
+    _do("mount", "-o", "loop", str(image), str(mountpoint))
+
+
+def fail(mountpoint: Path) -> None:
+    """Let the kernel meet an error on an ext4 that was made with `-e remount-ro`: then nobody can write to it."""
+    source = Path(_do("findmnt", "--noheadings", "--output=SOURCE", str(mountpoint)).strip())
+    Path("/sys/fs/ext4", source.name, "trigger_fs_error").write_text("a test")
+
+
+def _do(*command: str) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LabError(
+            f"{command[0]}: no small file system: {done.stderr.strip()}\n"
+            "  cure: run as root, on a machine with loop devices and e2fsprogs"
+        )
+    return done.stdout
