@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.web.exchange import Peer
+from policies import words
 
 if TYPE_CHECKING:
     from collectors.engine_http import Endpoint
@@ -82,7 +83,7 @@ class ActingLock:
         except OSError as error:
             self.close()
             taken = error.errno == errno.EADDRINUSE
-            self._refuse(f"another shipkeeper{_holder(name)} acts on this engine" if taken else str(error))
+            self._refuse(f"another shipkeeper{_holder(name)} acts on this engine" if taken else words.fault(error))
             return
         self.close()
         self._socket, self._name, self.why_not = sock, name, ""

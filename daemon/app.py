@@ -120,6 +120,7 @@ from daemon.web.access import Access
 from daemon.web.exposition import Exposition, process_registry
 from daemon.web.pages import LandingPage, MetricsPage, ReadyPage, healthy_page
 from daemon.web.server import WebServer
+from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -686,7 +687,7 @@ def _greet(app: App) -> None:
         for line in app.banner():
             print(line)  # noqa: T201
     except OSError as error:
-        log.warning("standard output cannot be written (%s): alerts wait until it can be", error)
+        log.warning("standard output cannot be written (%s): alerts wait until it can be", words.fault(error))
 
 
 def _attend(app: App, notifier: Notifier, reloads: Reloads) -> Signals | None:

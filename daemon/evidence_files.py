@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from policies import words
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -75,7 +77,7 @@ class EvidenceFiles:
         except FileNotFoundError:
             return []
         except OSError as error:
-            log.warning("the evidence in %s cannot be listed: %s", self.folder, error)
+            log.warning("the evidence in %s cannot be listed: %s", self.folder, words.fault(error))
             return []
         entries = [Entry(path, int(match[1]), match[2], match[3]) for path, match in found if match]
         return sorted(entries, key=lambda entry: entry.number)

@@ -195,7 +195,7 @@ class GpuWatch:
         try:
             child = self._begin()
         except OSError as error:
-            return self._failed(f"the NVML reader cannot be started: {error}")
+            return self._failed(f"the NVML reader cannot be started: {words.fault(error)}")
         self._child = child
         try:
             pause = self._take_first(child) if once else self._follow(child)

@@ -80,7 +80,7 @@ class LogLane:
             try:
                 size = log_bytes(container, snapshot.facts.engine.data_root)
             except OSError as error:
-                problem = problem or str(error)
+                problem = problem or words.fault(error)
                 continue
             if size is not None:
                 sizes.append((container, size))

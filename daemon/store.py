@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from daemon.errors import ShipkeeperError, StoreInUseError, StoreTooNewError
 from daemon.schema import MIGRATIONS
+from policies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -215,7 +216,9 @@ class Store:
         self._migrate(twin, version)
         self._adopt(twin)
         since = self._clock.now().strftime("%Y-%m-%d %H:%M UTC")
-        self.degraded = f"{self.path} cannot be written since {since} ({fault}): the state is kept in memory only"
+        self.degraded = (
+            f"{self.path} cannot be written since {since} ({words.fault(fault)}): the state is kept in memory only"
+        )
         log.error("%s", self.degraded)
 
     def _load(self, twin: sqlite3.Connection) -> None:

@@ -93,6 +93,13 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def fault(error: Exception) -> str:
+    """Say what went wrong, of the system's faults the words alone: `/data: Permission denied`, without a number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
 def plain(text: str) -> str:
     r"""
     Make foreign text safe to print: what could move the cursor, colour or reorder a line is shown as `\x1b`.

@@ -34,8 +34,8 @@ class ConsoleSink:
             with self._lock:
                 self._stream.write(printable)
                 self._stream.flush()
-        except (OSError, ValueError) as fault:  # ValueError: it was closed
-            return Retry(f"standard output cannot be written ({fault})")
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            return Retry(f"standard output cannot be written ({words.fault(error)})")
         return Sent()
 
 

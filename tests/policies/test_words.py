@@ -117,3 +117,16 @@ def test_what_is_no_duration_is_refused_with_the_cure(text: str) -> None:
 )
 def test_a_forecast_is_said_roughly(span: timedelta, said: str) -> None:
     assert words.about(span) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/var/lib/docker"), "/var/lib/docker: Permission denied"),
+        (BrokenPipeError(32, "Broken pipe"), "Broken pipe"),
+        (OSError("/x holds more than 2000 files"), "/x holds more than 2000 files"),
+        (ValueError("I/O operation on closed file"), "I/O operation on closed file"),
+    ],
+)
+def test_a_fault_of_the_system_is_said_without_its_number(error: Exception, said: str) -> None:
+    assert words.fault(error) == said
