@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH: Final = 13
 _MOST_TROUBLES: Final = 10
+_MOST_NAMED: Final = 4
 _FAILING: Final = frozenset({"down", "retrying"})
 
 
@@ -95,15 +97,28 @@ def _holding(holder: Mapping[str, Any]) -> str:
 
 
 def _policy_lines(policies: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Say of each policy that removes how it stands, and of the others only what keeps them from their work."""
+    """
+    Say of each policy that removes how it stands, and of the others only what keeps them from their work.
+
+    What keeps several from it is said once: while Docker is down it is the same for nearly all.
+    """
+    kept_back: defaultdict[str, list[str]] = defaultdict(list)
+    for policy in policies:
+        kept_back[policy["skipped"] or ""].append(_said(policy["name"]))
     for policy in policies:
         name = _said(policy["name"])
-        if policy["skipped"]:
-            yield Line(f"{name} · skipped: {_said(policy['skipped'])}", WARNING)
+        if why := policy["skipped"]:
+            if names := kept_back.pop(why, []):
+                yield Line(f"{_few(names)} · skipped: {_said(why)}", WARNING)
         elif policy["halted"]:
             yield Line(f"{name} · halted: {_said(policy['halted'])}{_last(policy)}", WARNING)
         elif policy["mode"]:
             yield Line(f"{name} · {_said(policy['mode'])}{_last(policy)}{_next(policy)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _last(policy: Mapping[str, Any]) -> str:

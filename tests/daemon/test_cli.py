@@ -20,7 +20,7 @@ from daemon.plans import make_plan, to_json
 from daemon.status_lines import status_lines
 from daemon.verbs import verb_table
 from policies.policy import Kept, Removal
-from tests.daemon.answered import ALERT, STATUS
+from tests.daemon.answered import ALERT, POLICY, STATUS
 from tests.daemon.test_autopsy_lines import FOUND as AUTOPSY
 from tests.fakes.clock import NOW
 from tests.fakes.crew import a_crew
@@ -368,6 +368,17 @@ def test_names_cannot_colour_or_forge_a_page() -> None:
     text = "".join(line.text for line in status_lines(status))
     assert "[bold]" in text
     assert not set(text) & {"\n", "\x1b", "\u202e"}
+
+
+def test_what_keeps_many_policies_from_their_work_is_said_once() -> None:
+    names = ["containers", "networks", "volumes", "logs", "deaths", "health"]
+    down = [{**POLICY, "name": name, "skipped": "docker: it is down"} for name in names]
+    status = {**STATUS, "policies": [*down[:2], {**POLICY, "name": "disk_pressure"}, *down[2:]]}
+    text = [line.text for line in status_lines(status)]
+    assert [line for line in text if "skipped" in line or "disk_pressure" in line] == [
+        "policies     containers, networks, volumes, logs and 2 more · skipped: docker: it is down",
+        "             disk_pressure · observe",
+    ]
 
 
 def test_the_worst_alert_comes_first() -> None:
