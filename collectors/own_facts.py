@@ -54,7 +54,8 @@ class Awaiting:
     """What a cleanup would remove if somebody approved of it."""
 
     objects: int
-    size_bytes: int
+    size_bytes: int | None
+    """What is known of it; `None` while no size is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

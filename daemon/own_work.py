@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from collectors.own_facts import Awaiting, OwnWork
+from daemon.plans import total_bytes
 from policies import words
 
 if TYPE_CHECKING:
@@ -74,4 +75,4 @@ def _awaiting(snapshot: Snapshot | None, book: Rulebook) -> Awaiting | None:
     waiting = [each for each in snapshot.decision.removals if book.mode_of(each.policy) == "approve"]
     if not waiting:
         return None
-    return Awaiting(objects=len(waiting), size_bytes=sum(each.size_bytes or 0 for each in waiting))
+    return Awaiting(objects=len(waiting), size_bytes=total_bytes(waiting))

@@ -72,6 +72,6 @@ def test_something_waits_for_an_approval_only_in_a_mode_that_asks_for_one(post: 
     assert post.watch.snapshot.decision.removals
     assert view(post).look(None).awaiting is None
     post.watch.adopt(replace(Options().book(), mode="approve"))
-    assert view(post).look(None).awaiting == Awaiting(objects=1, size_bytes=0)
+    assert view(post).look(None).awaiting == Awaiting(objects=1, size_bytes=None)
     post.watch.adopt(replace(Options().book(), mode="enforce"))
     assert view(post).look(None).awaiting is None
