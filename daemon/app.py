@@ -22,8 +22,6 @@ from pathlib import Path
 from signal import SIGHUP, Signals
 from typing import TYPE_CHECKING, Protocol
 
-from pydantic import SecretStr
-
 from collectors.cgroup import CgroupReader
 from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
@@ -41,15 +39,9 @@ from daemon.acting import ActingLock
 from daemon.alert_answers import AlertAnswers
 from daemon.alerts import chronicle, outbox, posts
 from daemon.alerts.acks import Acks
-from daemon.alerts.alertmanager import PATH as ALERTS_PATH
-from daemon.alerts.console import ConsoleSink
-from daemon.alerts.http_call import Credentials, HttpCall
 from daemon.alerts.pusher import Pusher
-from daemon.alerts.sender import Route, Sender
+from daemon.alerts.sender import Sender
 from daemon.alerts.silences import Silences
-from daemon.alerts.slack import SlackSink
-from daemon.alerts.slack_bot import SlackBotSink
-from daemon.alerts.webhook import WebhookSink
 from daemon.answers import Answers, Self
 from daemon.autopsy import Autopsy
 from daemon.clock import SystemClock
@@ -58,6 +50,7 @@ from daemon.control import ControlServer
 from daemon.counters import Counters
 from daemon.crew import Crew, name_this_thread
 from daemon.dead_mans_switch import DeadMansSwitch
+from daemon.destinations import alertmanagers, monitor, routes
 from daemon.digest import Digests
 from daemon.disk_usage import UsageLane
 from daemon.disks import Disks
@@ -127,9 +120,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container
     from collectors.reading import MemoryMarks
-    from daemon.alerts.sink import Sink
     from daemon.clock import Clock
-    from daemon.config import Settings
     from daemon.snapshot import Snapshot
     from daemon.web.exchange import Request
 
@@ -241,11 +232,16 @@ class App:
             before=self._seen_gpus.gpus.values(),
             xids_until=self._seen_gpus.xids_until,
         )
-        self.sender = Sender(self.store, _routes(settings), self._steady, host=book.host, crew=crew)
+        self.sender = Sender(self.store, routes(settings), self._steady, host=book.host, crew=crew)
         self.pusher = Pusher(
-            _alertmanagers(settings), store=self.store, clock=clock, steady=self._steady, host=book.host, crew=crew
+            alertmanagers(settings),
+            store=self.store,
+            clock=clock,
+            steady=self._steady,
+            host=book.host,
+            crew=crew,
         )
-        self.switch = DeadMansSwitch(_monitor(settings), settings.heartbeat.every, self.beats.stale, clock, crew)
+        self.switch = DeadMansSwitch(monitor(settings), settings.heartbeat.every, self.beats.stale, clock, crew)
         self._layers = LayerSizes(patiently, lambda: self.watch.snapshot, clock)
         remembered = runs.Runs(self.store, self._steady)
         files = EvidenceFiles(self.store.path.parent / "evidence")
@@ -428,9 +424,9 @@ class App:
         settings = self.configuration.settings
         self._config_hash = fingerprint(settings)
         book = Rulebook.of(settings)
-        self.sender.adopt(_routes(settings), book.host)
-        self.pusher.adopt(_alertmanagers(settings), book.host)
-        self.switch.adopt(_monitor(settings), settings.heartbeat.every)
+        self.sender.adopt(routes(settings), book.host)
+        self.pusher.adopt(alertmanagers(settings), book.host)
+        self.switch.adopt(monitor(settings), settings.heartbeat.every)
         self.web.adopt(settings.web.config_file)
         self.watch.adopt(book)
 
@@ -590,55 +586,6 @@ class App:
     def _measure_layers(self) -> None:
         if self._layers.measure():
             self.watch.wake()
-
-
-def _routes(settings: Settings) -> Sequence[Route]:
-    """Every place that alerts go to; a new one is one line here."""
-    return (
-        Route(sink=ConsoleSink(sys.stdout)),
-        *(
-            Route(
-                sink=sink,
-                per_second=settings.slack.max_per_second,
-                by_default=sink.name == "slack" and settings.slack_told(),
-            )
-            for sink in _slack_sinks(settings)
-        ),
-        *([Route(sink=WebhookSink(_webhook(settings)))] if settings.webhook.url.get_secret_value() else []),
-    )
-
-
-def _slack_sinks(settings: Settings) -> Iterator[Sink]:
-    """Yield one for each channel that a bot writes to, or the one of a webhook."""
-    slack = settings.slack
-    own = settings.slack_told() or settings.routes_to("slack")
-    if own and slack.has_webhook:
-        yield SlackSink(slack.webhook_url, slack.here)
-    channels = {"slack": slack.channel} if own else {}
-    for name, channel in {**channels, **{each: each for each in settings.channels()}}.items():
-        if slack.has_bot:
-            yield SlackBotSink(slack.token, channel, name=name, api_url=slack.api_url, here=slack.here)
-
-
-def _webhook(settings: Settings) -> HttpCall:
-    webhook = settings.webhook
-    return HttpCall("[webhook] url", webhook.url, Credentials(bearer_token=webhook.bearer_token))
-
-
-def _monitor(settings: Settings) -> HttpCall | None:
-    url = settings.heartbeat.url
-    return HttpCall("[heartbeat] url", url) if url.get_secret_value() else None
-
-
-def _alertmanagers(settings: Settings) -> Mapping[str, HttpCall]:
-    """Every Alertmanager by the name of its thread, the first without a number."""
-    key, credentials = "[alertmanager] urls", settings.alertmanager.credentials()
-    return {
-        f"alertmanager-{number}" if number > 1 else "alertmanager": HttpCall(
-            key, SecretStr(url.rstrip("/") + ALERTS_PATH), credentials
-        )
-        for number, url in enumerate(settings.alertmanager.urls, start=1)
-    }
 
 
 def _who(request: Request) -> str:
