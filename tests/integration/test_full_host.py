@@ -79,3 +79,14 @@ def test_reloads_and_a_restart_of_docker_leave_the_process_alone(host: dict[str,
     assert host["docker restarted"].startswith("0:")
     assert host["the same process"]
     assert host["stopped"].startswith("0:")
+
+
+def test_the_doctor_finds_the_service_well_and_the_clock_that_nobody_keeps(host: dict[str, Any]) -> None:
+    left, kept = host["doctor, a clock left alone"], host["doctor, a clock kept right"]
+    assert left["clock"] == ["warn: nothing keeps this host's clock right"]
+    assert kept["clock"] == ["ok: the clock is kept right"]
+    assert kept["service"] == ["ok: the daemon runs, version 0"]
+    assert kept["service-access"] == ["ok: shipkeeper may talk to the engine, by the group docker"]
+    assert kept["cgroup-version"] == ["ok: control groups are of version 2"]
+    assert kept["socket-activation"] == ["ok: systemd and the engine agree on the socket"]
+    assert not [said for each in kept.values() if isinstance(each, list) for said in each if said.startswith("fail")]

@@ -5,52 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab.binaries import REPOSITORY, Suite
-from tests.lab.checkout import of_today
+from tests.lab.binaries import Suite
 from tests.lab.engine import PrivateEngine
-from tests.lab.systemd import trixie
+from tests.lab.shipped_image import BASE, IMAGE, build_shipped_image
 from tests.lab.waiting import wait_until
-from tests.lab.wheels import download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-BASE, IMAGE = "base:latest", "shipkeeper:latest"
 SOCKETS_GROUP = 4242
-WITHOUT_NETWORK = {"BASE": BASE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/source/deploy/wheels"}
 
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
     """Give an engine that has the image."""
-    folder = tmp_path_factory.mktemp("image")
-    base = folder / "base.tar"
-    subprocess.run(["tar", "-cf", str(base), "-C", str(trixie()), "."], check=True)
-    source = of_today(folder / "source")
-    shutil.copy(REPOSITORY / ".dockerignore", source)
-    download(source / "deploy/wheels", "3.13")
-    (source / "shipkeeper.toml").write_text("# with a secret, and left out of the image")
     with PrivateEngine(Suite.SID) as engine:
-        client: Any = engine.api  # half of docker-py's image calls carry no types
-        client.import_image_from_file(str(base), repository="base", tag="latest")
-        said = list(
-            client.build(
-                path=str(source),
-                dockerfile="deploy/Dockerfile",
-                tag=IMAGE,
-                buildargs=WITHOUT_NETWORK,
-                network_mode="none",
-                decode=True,
-            )
-        )
-        assert not any("error" in line for line in said), said[-5:]
+        build_shipped_image(engine, tmp_path_factory.mktemp("image"))
         yield engine
 
 

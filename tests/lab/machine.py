@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import tarfile
 import tempfile
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
 _SUITE = "trixie"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "linux-image-cloud-amd64"),
-    *("docker.io", "docker-cli", "iproute2", "iptables", "ca-certificates", "python3"),
+    *("docker.io", "docker-cli", "docker-compose", "iproute2", "iptables", "ca-certificates", "python3"),
 )
-_DISK_MB = 2048
+_DISK_MB = 3072
 _TRANSFER_MB = 128
-_MEMORY_MB = 1500
 # The service runs instead of a login. What it is given comes as a tar on the second disk, what it leaves goes as a tar
 # onto the third.
 _SERVICE = """\
@@ -58,22 +58,23 @@ _BOOT_OPTIONS = (
 )
 
 
-def run(inside: Path, results: Path, patience: timedelta) -> str:
+def run(inside: Path, results: Path, patience: timedelta, memory_mb: int = 1500) -> str:
     """
     Boot a fresh machine, let it run `inside/run.sh` as root with a running systemd, and give what it printed.
 
-    Files that it leaves in $OUT lie in `results` afterwards. The first time builds the machine, which takes a minute.
-    Raises `LabError` with the last words of one that did not end well.
+    What is `inside` may take a fifth of the memory. Files that it leaves in $OUT lie in `results` afterwards. The first
+    time builds the machine, which takes a minute. Raises `LabError` with the last words of one that did not end well.
     """
-    machine = cached(f"machine/{_SUITE}", _build)
+    digest = hashlib.sha256(" ".join(_PACKAGES).encode()).hexdigest()[:12]
+    machine = cached(f"machine/{_SUITE}-{digest}", _build)
     with tempfile.TemporaryDirectory(prefix="shipkeeper-machine-") as name:
         given, left = Path(name) / "given", Path(name) / "left"
         with tarfile.open(given, "w") as archive:
             archive.add(inside, ".")
         for disk in (given, left):
             with disk.open("ab") as file:
-                file.truncate(_TRANSFER_MB << 20)
-        said = _boot(machine, given, left, patience)
+                file.truncate(max(file.tell(), _TRANSFER_MB << 20))
+        said = _boot(machine, given, left, patience, memory_mb)
         if _ENDED_WELL not in said:
             raise LabError(f"the virtual machine did not do its work; its last words:\n{said[-4000:]}")
         with tarfile.open(left) as archive:
@@ -81,9 +82,9 @@ def run(inside: Path, results: Path, patience: timedelta) -> str:
     return said
 
 
-def _boot(machine: Path, given: Path, left: Path, patience: timedelta) -> str:
+def _boot(machine: Path, given: Path, left: Path, patience: timedelta, memory_mb: int) -> str:
     command = [
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(_MEMORY_MB)),
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory_mb)),
         *("-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"),
         *("-kernel", str(machine / "vmlinux"), "-initrd", str(machine / "initrd"), "-append", _BOOT_OPTIONS),
         *("-drive", f"file={machine / 'disk'},if=virtio,format=raw,snapshot=on"),
