@@ -132,4 +132,6 @@ def daemon_json(process: Seen[Process], world: World) -> TextFile:
         with (world.root / path.lstrip("/")).open(encoding="utf-8", errors="replace") as file:
             return TextFile(path=path, text=file.read(_TOO_LONG))
     except (FileNotFoundError, NotADirectoryError):
+        if (world.root / ".dockerenv").exists():
+            raise OSError("this is a container, the file is on its host") from None
         return TextFile(path=path, text=None)

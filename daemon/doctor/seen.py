@@ -24,7 +24,9 @@ def daemon_settings(host: Host) -> Mapping[str, Any]:
 
 def settings_path(host: Host) -> str:
     """Give the path of the engine's file."""
-    return DAEMON_JSON if isinstance(host.daemon_json, Unseen) else host.daemon_json.path
+    if isinstance(host.daemon_json, Unseen):
+        return flags(host).get("config-file", (DAEMON_JSON,))[-1]
+    return host.daemon_json.path
 
 
 def flags(host: Host) -> Mapping[str, tuple[str, ...]]:

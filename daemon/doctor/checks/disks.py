@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, flags, settings_path
+from daemon.doctor.seen import flags
 from policies import words
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level as Pressure
@@ -80,7 +80,7 @@ def _move_data_root(host: Host, old: str, target: Target | None) -> tuple[str, .
     if "data-root" in flags(host):
         point = ("sudo systemctl edit --full docker.service", f"# replace --data-root by --data-root={new}")
     else:
-        point = cures.write_settings(settings_path(host), daemon_settings(host), {"data-root": new})
+        point = cures.change_settings(host, {"data-root": new})
     return (
         f"# to {target.mountpoint}, where {words.size(target.available_bytes)} are left",
         *_STOP,

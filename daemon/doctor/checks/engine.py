@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, remote, settings_path
+from daemon.doctor.seen import daemon_settings, flags, remote
 from policies import words
 
 if TYPE_CHECKING:
@@ -46,21 +46,22 @@ def log_rotation(host: Host) -> Iterator[Finding]:
         yield unseen(_NO_ANSWER)
         return
     driver = host.reach.info.get("LoggingDriver")
-    options = daemon_settings(host).get("log-opts")
-    bounded = driver != _UNBOUNDED or (isinstance(options, dict) and "max-size" in options)
+    bounded = driver != _UNBOUNDED or _max_size(host)
     if isinstance(host.containers, Unseen):
         yield unseen(f"the containers: {host.containers.why}")
         without = []
     else:
         without = [each for each in host.containers if each.log_driver == _UNBOUNDED and not each.log_max_size]
         bounded = bounded or _all_bounded(host)
-    if not bounded:
+    if not bounded and not host.containers and isinstance(host.daemon_json, Unseen):
+        yield unseen(host.daemon_json.why)
+    elif not bounded:
         change = {"log-driver": "local"}
         yield Finding(
             Level.WARNING,
             "new containers get logs that grow without end: the log driver is json-file without max-size",
             (
-                *cures.write_settings(settings_path(host), daemon_settings(host), change),
+                *cures.change_settings(host, change),
                 cures.RESTART,
                 "# containers that are there keep their old driver until they are made anew",
             ),
@@ -76,6 +77,13 @@ def log_rotation(host: Host) -> Iterator[Finding]:
         )
     elif bounded:
         yield ok(f"logs are bounded, the log driver is {driver}")
+
+
+def _max_size(host: Host) -> bool:
+    """Tell whether the engine's file or its flags bound the logs of the driver json-file."""
+    options = daemon_settings(host).get("log-opts")
+    by_flag = any(option.startswith("max-size=") for option in flags(host).get("log-opts", ()))
+    return by_flag or (isinstance(options, dict) and "max-size" in options)
 
 
 def _all_bounded(host: Host) -> bool:
@@ -104,7 +112,7 @@ def build_cache_gc(host: Host) -> Iterator[Finding]:
     yield Finding(
         Level.WARNING if enabled is False else Level.NOTE,
         f"the garbage collection of the build cache {said}",
-        (*cures.write_settings(settings_path(host), daemon_settings(host), change), cures.RESTART),
+        (*cures.change_settings(host, change), cures.RESTART),
     )
 
 
@@ -121,7 +129,7 @@ def _live_restore(host: Host, engine: Engine) -> Iterator[Finding]:
     yield Finding(
         Level.NOTE,
         "live-restore is off: containers are stopped with the engine",
-        (*cures.write_settings(settings_path(host), daemon_settings(host), change), cures.RELOAD),
+        (*cures.change_settings(host, change), cures.RELOAD),
     )
 
 
@@ -139,7 +147,7 @@ def _storage_driver(host: Host, engine: Engine) -> Iterator[Finding]:
             f"the storage driver {driver} {what}",
             (
                 "# images and containers do not move along: push or save what is to stay, see to its volumes",
-                *cures.write_settings(settings_path(host), daemon_settings(host), {"storage-driver": "overlay2"}),
+                *cures.change_settings(host, {"storage-driver": "overlay2"}),
                 cures.RESTART,
             ),
         )

@@ -9,7 +9,7 @@ from collectors.gpu_facts import Gpus
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, settings_path
+from daemon.doctor.seen import daemon_settings
 from policies import words
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_refused import GpuRefused
@@ -130,7 +130,7 @@ def cdi(host: Host) -> Iterator[Finding]:
     yield Finding(
         Level.NOTE,
         "there is a CDI specification, and the engine does not read it: the feature cdi is off",
-        (*cures.write_settings(settings_path(host), daemon_settings(host), change), cures.RESTART),
+        (*cures.change_settings(host, change), cures.RESTART),
     )
 
 

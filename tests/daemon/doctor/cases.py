@@ -390,6 +390,41 @@ CASES = (
     ),
     Case(
         "log-rotation",
+        _WARNING,
+        "the log driver is json-file without max-size",
+        'add to what stands there: "log-driver": "local"',
+        replace(
+            with_engine({"LoggingDriver": "json-file"}),
+            daemon_json=Unseen("daemon.json: permission denied (/etc/docker/daemon.json)"),
+            containers=(a_container("web", log_driver="json-file"),),
+        ),
+        "this user may not read its settings, and the newest container has such a log",
+    ),
+    Case(
+        "log-rotation",
+        _WARNING,
+        "the log driver is json-file without max-size",
+        "a flag of dockerd sets log-driver there: let it say local",
+        replace(
+            with_engine({"LoggingDriver": "json-file"}),
+            daemon_json=settings("{}"),
+            process=Process(arguments=("--log-driver=json-file",), pid=612),
+        ),
+        "a flag sets it",
+    ),
+    Case(
+        "log-rotation",
+        _UNSEEN,
+        "permission denied",
+        "",
+        replace(
+            with_engine({"LoggingDriver": "json-file"}),
+            daemon_json=Unseen("daemon.json: permission denied (/etc/docker/daemon.json)"),
+            containers=(),
+        ),
+    ),
+    Case(
+        "log-rotation",
         _NOTE,
         "1 container with a log that grows without end: web",
         "--force-recreate",

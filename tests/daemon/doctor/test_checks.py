@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from collectors.facts import EngineState
 from daemon.doctor.catalogue import CHECKS, examine
-from daemon.doctor.facts import Host, TextFile, Unseen
+from daemon.doctor.facts import Host, Process, TextFile, Unseen
 from daemon.doctor.finding import Level
 from daemon.doctor.report import as_json, explained, lines, wrong
 from tests.daemon.doctor.cases import CASES, Case
-from tests.daemon.doctor.hosts import WELL, settings, with_engine, with_gpus, with_ours, without_engine
+from tests.daemon.doctor.hosts import WELL, a_container, settings, with_engine, with_gpus, with_ours, without_engine
 from tests.daemon.doctor.troubleshooting import PAGE, page
+
+if TYPE_CHECKING:
+    from daemon.doctor.facts import Seen
 
 JUDGES = {check.name: check.judge for check in CHECKS}
 
@@ -118,6 +121,29 @@ def test_a_check_explains_itself() -> None:
         "inodes: how many more files those filesystems can hold",
         "Without an inode every new file fails with `no space left on device`, on a disk that shows room.",
     ]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [Unseen("daemon.json: permission denied (/etc/docker/daemon.json)"), settings('{"data-root": "/data/docker"')],
+    ids=["unreadable", "broken"],
+)
+def test_settings_that_nobody_could_read_are_never_written_anew(file: Seen[TextFile]) -> None:
+    sick = with_engine({"LoggingDriver": "json-file"}, live_restore=False, storage_driver="vfs", version="20.10.24")
+    host = replace(sick, daemon_json=file, containers=(a_container("web", log_driver="json-file"),))
+    lines = [line for each in examine(host) for line in each.finding.cure]
+    assert not [line for line in lines if "tee" in line or "python3" in line]
+    assert '# add to what stands there: "live-restore": true' in lines
+
+
+def test_logs_that_a_flag_bounds_are_bounded() -> None:
+    flags = ("--log-driver=json-file", "--log-opt", "max-size=10m", "--log-opt=max-file=3")
+    host = replace(
+        with_engine({"LoggingDriver": "json-file"}),
+        daemon_json=settings(None),
+        process=Process(arguments=flags, pid=612),
+    )
+    assert [each.level for each in JUDGES["log-rotation"](host)] == [Level.OK]
 
 
 def test_a_key_that_is_only_too_new_is_not_said_to_be_misspelt() -> None:

@@ -109,6 +109,13 @@ def test_a_rootless_engine_has_its_settings_at_home(tmp_path: Path) -> None:
     assert file.path == str(tmp_path / "home/.config/docker/daemon.json")
 
 
+def test_in_a_container_nobody_knows_whether_the_engine_has_settings(tmp_path: Path) -> None:
+    (tmp_path / ".dockerenv").touch()
+    world = a_world(tmp_path)
+    seen = Look("daemon.json", 5, lambda: look_engine.daemon_json(Process(arguments=()), world)).seen()
+    assert seen == Unseen("daemon.json: this is a container, the file is on its host")
+
+
 def test_the_docker_command_is_asked_where_it_looks_in_its_own_order(tmp_path: Path) -> None:
     folder = tmp_path / "home/.docker"
     meta = folder / "contexts/meta" / sha256(b"rootless").hexdigest()
