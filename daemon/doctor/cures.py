@@ -33,10 +33,9 @@ def change_settings(host: Host, change: Mapping[str, Any]) -> tuple[str, ...]:
     """
     by_flag = sorted(change.keys() & flags(host).keys())
     if by_flag:
-        return (
-            EDIT_UNIT,
-            *(f"# a flag of dockerd sets {name} there: let it say {_plain(change[name])}" for name in by_flag),
-        )
+        told = (f"# a flag of dockerd sets {name} there: let it say {_plain(change[name])}" for name in by_flag)
+        others = {name: value for name, value in change.items() if name not in by_flag}
+        return (EDIT_UNIT, *told, *(change_settings(host, others) if others else ()))
     file, path = host.daemon_json, settings_path(host)
     if isinstance(file, Unseen) or settings.parse(file.text).error:
         return edit(path, f"add to what stands there: {json.dumps(change)[1:-1]}")

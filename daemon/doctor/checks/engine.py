@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NO_ANSWER: Final = "the engine does not answer"
 _UNBOUNDED: Final = "json-file"
+_OPTIONS_OF_LOCAL: Final = frozenset({"max-size", "max-file", "compress"})
 _MOST_NAMED: Final = 10
 _FIRST_WITH_GC: Final = (23, 0)
 _RELEASED: Final = (
@@ -46,7 +47,7 @@ def log_rotation(host: Host) -> Iterator[Finding]:
         yield unseen(_NO_ANSWER)
         return
     driver = host.reach.info.get("LoggingDriver")
-    bounded = driver != _UNBOUNDED or _max_size(host)
+    bounded = driver != _UNBOUNDED or "max-size" in _log_options(host)
     if isinstance(host.containers, Unseen):
         yield unseen(f"the containers: {host.containers.why}")
         without = []
@@ -56,12 +57,11 @@ def log_rotation(host: Host) -> Iterator[Finding]:
     if not bounded and not host.containers and isinstance(host.daemon_json, Unseen):
         yield unseen(host.daemon_json.why)
     elif not bounded:
-        change = {"log-driver": "local"}
         yield Finding(
             Level.WARNING,
             "new containers get logs that grow without end: the log driver is json-file without max-size",
             (
-                *cures.change_settings(host, change),
+                *cures.change_settings(host, _bounded_logs(host)),
                 cures.RESTART,
                 "# containers that are there keep their old driver until they are made anew",
             ),
@@ -79,11 +79,18 @@ def log_rotation(host: Host) -> Iterator[Finding]:
         yield ok(f"logs are bounded, the log driver is {driver}")
 
 
-def _max_size(host: Host) -> bool:
-    """Tell whether the engine's file or its flags bound the logs of the driver json-file."""
-    options = daemon_settings(host).get("log-opts")
-    by_flag = any(option.startswith("max-size=") for option in flags(host).get("log-opts", ()))
-    return by_flag or (isinstance(options, dict) and "max-size" in options)
+def _log_options(host: Host) -> frozenset[str]:
+    """Give the names of the options that new containers' logs get, by the engine's file and by its flags."""
+    written = daemon_settings(host).get("log-opts")
+    by_flag = {option.partition("=")[0] for option in flags(host).get("log-opts", ())}
+    return frozenset(by_flag | (written.keys() if isinstance(written, dict) else set()))
+
+
+def _bounded_logs(host: Host) -> Mapping[str, Any]:
+    """Give the settings that bound logs; with an option that its log driver does not know an engine does not start."""
+    if _log_options(host) <= _OPTIONS_OF_LOCAL:
+        return {"log-driver": "local"}
+    return {"log-opts": {"max-size": "20m", "max-file": "5"}}
 
 
 def _all_bounded(host: Host) -> bool:
@@ -147,7 +154,7 @@ def _storage_driver(host: Host, engine: Engine) -> Iterator[Finding]:
             f"the storage driver {driver} {what}",
             (
                 "# images and containers do not move along: push or save what is to stay, see to its volumes",
-                *cures.change_settings(host, {"storage-driver": "overlay2"}),
+                *cures.change_settings(host, _overlay2(host)),
                 cures.RESTART,
             ),
         )
@@ -160,6 +167,14 @@ def _storage_driver(host: Host, engine: Engine) -> Iterator[Finding]:
         )
     else:
         yield ok(f"the storage driver is {driver}")
+
+
+def _overlay2(host: Host) -> Mapping[str, Any]:
+    """Give the settings of another driver, without the options of the one before: with those no engine starts."""
+    written = daemon_settings(host).get("storage-opts")
+    options = [*(written if isinstance(written, list) else []), *flags(host).get("storage-opts", ())]
+    kept = [each for each in options if str(each).startswith("overlay2.")]
+    return {"storage-driver": "overlay2"} if kept == options else {"storage-driver": "overlay2", "storage-opts": kept}
 
 
 def cgroup_version(host: Host) -> Iterator[Finding]:

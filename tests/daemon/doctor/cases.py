@@ -392,6 +392,16 @@ CASES = (
         "log-rotation",
         _WARNING,
         "the log driver is json-file without max-size",
+        """'{"log-opts": {"tag": "{{.Name}}", "max-size": "20m", "max-file": "5"}}'""",
+        replace(
+            with_engine({"LoggingDriver": "json-file"}), daemon_json=settings('{"log-opts": {"tag": "{{.Name}}"}}')
+        ),
+        "the driver local does not know an option that is set",
+    ),
+    Case(
+        "log-rotation",
+        _WARNING,
+        "the log driver is json-file without max-size",
         'add to what stands there: "log-driver": "local"',
         replace(
             with_engine({"LoggingDriver": "json-file"}),
@@ -438,6 +448,16 @@ CASES = (
         "devicemapper was removed in 25.0",
         "overlay2",
         with_engine(storage_driver="devicemapper"),
+    ),
+    Case(
+        "storage-driver",
+        _WARNING,
+        "devicemapper was removed in 25.0",
+        """'{"storage-driver": "overlay2", "storage-opts": []}'""",
+        replace(
+            with_engine(storage_driver="devicemapper"), daemon_json=settings('{"storage-opts": ["dm.basesize=20G"]}')
+        ),
+        "its options would keep the engine from starting with another one",
     ),
     Case(
         "storage-driver",

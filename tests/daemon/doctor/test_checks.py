@@ -136,6 +136,18 @@ def test_settings_that_nobody_could_read_are_never_written_anew(file: Seen[TextF
     assert '# add to what stands there: "live-restore": true' in lines
 
 
+def test_what_a_flag_sets_is_changed_there_and_the_rest_in_the_file() -> None:
+    process = Process(arguments=("--storage-opt", "dm.basesize=20G"), pid=612)
+    host = replace(with_engine(storage_driver="devicemapper"), process=process, daemon_json=settings(None))
+    (finding,) = JUDGES["storage-driver"](host)
+    assert finding.cure[1:5] == (
+        "sudo systemctl edit --full docker.service",
+        "# a flag of dockerd sets storage-opts there: let it say []",
+        "sudo mkdir -p /etc/docker",
+        """echo '{"storage-driver": "overlay2"}' | sudo tee /etc/docker/daemon.json""",
+    )
+
+
 def test_logs_that_a_flag_bounds_are_bounded() -> None:
     flags = ("--log-driver=json-file", "--log-opt", "max-size=10m", "--log-opt=max-file=3")
     host = replace(
