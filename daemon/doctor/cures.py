@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.doctor import settings
 from daemon.doctor.facts import Unseen
-from daemon.doctor.seen import daemon_settings, flags, settings_path
+from daemon.doctor.seen import by_snap, by_systemd, daemon_settings, flags, is_rootless, remote, settings_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from daemon.doctor.facts import Host
 
 EDIT_UNIT: Final = "sudo systemctl edit --full docker.service"
-RESTART = "sudo systemctl restart docker   # without live-restore this restarts all containers"
-RELOAD = "sudo systemctl reload docker"
+_CONTAINERS: Final = "   # without live-restore this restarts all containers"
 _MERGE = (
     "import json,sys; f=sys.argv[1]; d=json.load(open(f)); d.update(json.loads(sys.argv[2])); "
     'open(f,"w").write(json.dumps(d,indent=2)+chr(10))'
@@ -29,8 +28,10 @@ def change_settings(host: Host, change: Mapping[str, Any]) -> tuple[str, ...]:
     Set keys of the engine, in its file as far as nothing speaks against it.
 
     With a key that a flag of dockerd sets as well the engine would not start. A file that could not be read, or not be
-    understood, is left to a person: nobody knows what would be lost with it.
+    understood, is left to a person: nobody knows what would be lost with it. A rootless engine's is its user's own.
     """
+    if remote(host):
+        return (f"# in the daemon.json of the engine's own host: {json.dumps(change)[1:-1]}",)
     by_flag = sorted(change.keys() & flags(host).keys())
     if by_flag:
         told = (f"# a flag of dockerd sets {name} there: let it say {_plain(change[name])}" for name in by_flag)
@@ -39,7 +40,24 @@ def change_settings(host: Host, change: Mapping[str, Any]) -> tuple[str, ...]:
     file, path = host.daemon_json, settings_path(host)
     if isinstance(file, Unseen) or settings.parse(file.text).error:
         return edit(path, f"add to what stands there: {json.dumps(change)[1:-1]}")
-    return write_settings(path, daemon_settings(host), change)
+    lines = write_settings(path, daemon_settings(host), change)
+    return tuple(line.replace("sudo ", "") for line in lines) if is_rootless(host) else lines
+
+
+def restart(host: Host) -> str:
+    """Restart the engine by what runs it."""
+    if remote(host):
+        return "# restart it there"
+    if is_rootless(host):
+        return f"systemctl --user restart docker{_CONTAINERS}"
+    if by_snap(host):
+        return f"sudo snap restart docker{_CONTAINERS}"
+    return f"sudo systemctl restart docker{_CONTAINERS}" if by_systemd(host) else "# restart it by what started it"
+
+
+def reload(host: Host) -> str:
+    """Let the engine take over what it can without an end."""
+    return "sudo systemctl reload docker" if by_systemd(host) else "# send dockerd a SIGHUP: it takes this over at once"
 
 
 def write_settings(path: str, known: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[str, ...]:

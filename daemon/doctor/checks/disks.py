@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import flags
+from daemon.doctor.seen import by_systemd, flags
 from policies import words
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level as Pressure
@@ -65,7 +65,7 @@ def _on_os_disk(host: Host, disks: Disks, role: str) -> Iterator[Finding]:
     left = f"{words.size(filesystem.available_bytes)} of {words.size(filesystem.size_bytes)} left"
     if role == "containerd-root":
         what = f"images lie on the system's disk in {disks.containerd_root}, which is containerd's, not the data-root"
-        cure = _move_containerd(disks.containerd_root, target)
+        cure = _move_containerd(host, disks.containerd_root, target)
     else:
         what = f"Docker's data-root {disks.data_root} lies on the system's disk"
         cure = _move_data_root(host, disks.data_root, target)
@@ -76,6 +76,8 @@ def _move_data_root(host: Host, old: str, target: Target | None) -> tuple[str, .
     if target is None:
         return _ADD_A_DISK
     new = f"{target.mountpoint.rstrip('/')}/docker"
+    if not by_systemd(host):
+        return _by_hand(old, new, target)
     point: tuple[str, ...]
     if "data-root" in flags(host):
         point = ("sudo systemctl edit --full docker.service", f"# replace --data-root by --data-root={new}")
@@ -93,10 +95,22 @@ def _move_data_root(host: Host, old: str, target: Target | None) -> tuple[str, .
     )
 
 
-def _move_containerd(old: str, target: Target | None) -> tuple[str, ...]:
+def _by_hand(old: str, new: str, target: Target) -> tuple[str, ...]:
+    """Say what is to be done where we do not know how the engine is stopped: moved below it, it loses what it has."""
+    return (
+        f"# to {target.mountpoint}, where {words.size(target.available_bytes)} are left",
+        "# this engine is not docker.service: stop it by what started it, and see that nothing of it runs any more",
+        f"# then copy {old} to {new} with owners, hard links and attributes (rsync -aHAXS --numeric-ids)",
+        "# and let data-root name the new place; a snap cannot leave its own",
+    )
+
+
+def _move_containerd(host: Host, old: str, target: Target | None) -> tuple[str, ...]:
     if target is None:
         return _ADD_A_DISK
     new = f"{target.mountpoint.rstrip('/')}/containerd"
+    if not by_systemd(host):
+        return _by_hand(old, new, target)
     return (
         f"# to {target.mountpoint}, where {words.size(target.available_bytes)} are left",
         *_STOP,

@@ -62,7 +62,7 @@ def log_rotation(host: Host) -> Iterator[Finding]:
             "new containers get logs that grow without end: the log driver is json-file without max-size",
             (
                 *cures.change_settings(host, _bounded_logs(host)),
-                cures.RESTART,
+                cures.restart(host),
                 "# containers that are there keep their old driver until they are made anew",
             ),
         )
@@ -119,7 +119,7 @@ def build_cache_gc(host: Host) -> Iterator[Finding]:
     yield Finding(
         Level.WARNING if enabled is False else Level.NOTE,
         f"the garbage collection of the build cache {said}",
-        (*cures.change_settings(host, change), cures.RESTART),
+        (*cures.change_settings(host, change), cures.restart(host)),
     )
 
 
@@ -136,7 +136,7 @@ def _live_restore(host: Host, engine: Engine) -> Iterator[Finding]:
     yield Finding(
         Level.NOTE,
         "live-restore is off: containers are stopped with the engine",
-        (*cures.change_settings(host, change), cures.RELOAD),
+        (*cures.change_settings(host, change), cures.reload(host)),
     )
 
 
@@ -155,7 +155,7 @@ def _storage_driver(host: Host, engine: Engine) -> Iterator[Finding]:
             (
                 "# images and containers do not move along: push or save what is to stay, see to its volumes",
                 *cures.change_settings(host, _overlay2(host)),
-                cures.RESTART,
+                cures.restart(host),
             ),
         )
     elif ["Supports d_type", "false"] in (host.reach.info.get("DriverStatus") or []):

@@ -87,7 +87,7 @@ def gpu_runtime(host: Host) -> Iterator[Finding]:
             (
                 *([] if has_toolkit else _INSTALL),
                 "sudo nvidia-ctk runtime configure --runtime=docker",
-                cures.RESTART,
+                cures.restart(host),
                 "docker run --rm --gpus all ubuntu nvidia-smi   # shows them",
             ),
         )
@@ -130,7 +130,7 @@ def cdi(host: Host) -> Iterator[Finding]:
     yield Finding(
         Level.NOTE,
         "there is a CDI specification, and the engine does not read it: the feature cdi is off",
-        (*cures.change_settings(host, change), cures.RESTART),
+        (*cures.change_settings(host, change), cures.restart(host)),
     )
 
 

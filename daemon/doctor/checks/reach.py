@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from collectors.facts import EngineState
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, flags, hosts, remote, settings_path, unit
+from daemon.doctor.seen import by_systemd, daemon_settings, flags, hosts, is_rootless, remote, settings_path, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,8 @@ _INSTALL = (
     "sudo apt-get install docker.io",
 )
 _BY_HAND = ("# dockerd is installed, and systemd does not know it: start it by what starts it on this host",)
+_OTHER = ("# it is not docker.service that listens there: start it by what starts it on this host, and see its log",)
+_ROOTLESS = ("systemctl --user restart docker", "journalctl --user -u docker -n 50   # says why")
 _OTHERS = 0o006
 _LOOPBACK = ("127.", "localhost", "[::1]")
 
@@ -39,10 +41,17 @@ def reachable(host: Host) -> Iterator[Finding]:
         case EngineState.STOPPED | EngineState.CRASHED:
             cure = _start(host)
         case EngineState.HUNG:
-            cure = ("sudo systemctl status docker.service", _LOG)
+            cure = ("sudo systemctl status docker.service", _LOG) if host.address.of_system else _elsewhere(host)
         case _:
             cure = ()
     yield Finding(Level.PROBLEM, reach.why, cure or (f"# {reach.cure}",))
+
+
+def _elsewhere(host: Host) -> tuple[str, ...]:
+    """Say how an engine comes to run that is not the system's."""
+    if remote(host):
+        return ()
+    return _ROOTLESS if is_rootless(host) else _OTHER
 
 
 def _let_in(host: Host) -> tuple[str, ...]:
@@ -53,8 +62,11 @@ def _let_in(host: Host) -> tuple[str, ...]:
     warning = f"# members of the group {group} are root on this host"
     if group in {"root", "unknown"} or not host.socket.mode & 0o060:
         path = host.address.socket_path
+        whose = f"# {path} belongs to {host.socket.owner}:{group} with mode {host.socket.mode:04o}: no group may use it"
+        if not by_systemd(host):
+            return (whose,)
         return (
-            f"# {path} belongs to {host.socket.owner}:{group} with mode {host.socket.mode:04o}: no group may use it",
+            whose,
             "sudo groupadd --force docker",
             "sudo systemctl restart docker.socket docker.service",
         )
@@ -71,6 +83,8 @@ def _start(host: Host) -> tuple[str, ...]:  # noqa: PLR0911  each is another thi
     if not address.configured and address.cli != address.ours:
         talks = f"# docker of this user talks to {address.cli} ({address.cli_from})"
         return (talks, _watch(address.cli))
+    if not host.address.of_system:
+        return _elsewhere(host)
     service = unit(host, "docker.service")
     match service.get("UnitFileState"), service.get("ActiveState"):
         case None, _:

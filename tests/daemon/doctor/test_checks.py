@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +9,22 @@ import pytest
 
 from collectors.facts import EngineState
 from daemon.doctor.catalogue import CHECKS, examine
-from daemon.doctor.facts import Host, Process, TextFile, Unseen
+from daemon.doctor.facts import Host, Process, Target, TextFile, Unseen
 from daemon.doctor.finding import Level
 from daemon.doctor.report import as_json, explained, lines, wrong
 from tests.daemon.doctor.cases import CASES, Case
-from tests.daemon.doctor.hosts import WELL, a_container, settings, with_engine, with_gpus, with_ours, without_engine
+from tests.daemon.doctor.hosts import (
+    GIB,
+    WELL,
+    a_container,
+    a_filesystem,
+    settings,
+    with_disks,
+    with_engine,
+    with_gpus,
+    with_ours,
+    without_engine,
+)
 from tests.daemon.doctor.troubleshooting import PAGE, page
 
 if TYPE_CHECKING:
@@ -134,6 +146,75 @@ def test_settings_that_nobody_could_read_are_never_written_anew(file: Seen[TextF
     lines = [line for each in examine(host) for line in each.finding.cure]
     assert not [line for line in lines if "tee" in line or "python3" in line]
     assert '# add to what stands there: "live-restore": true' in lines
+
+
+ROOTLESS = replace(
+    with_engine(
+        {"LoggingDriver": "json-file", "SecurityOptions": ["name=seccomp", "name=rootless"]}, live_restore=False
+    ),
+    address=replace(WELL.address, ours="unix:///run/user/1000/docker.sock"),
+    daemon_json=TextFile(path="/home/ada/.config/docker/daemon.json", text=None),
+)
+SNAP = replace(
+    with_engine({"LoggingDriver": "json-file"}, live_restore=False, data_root="/var/snap/docker/common/var-lib-docker"),
+    units={},
+    process=Process(arguments=("--group", "docker"), pid=4711),
+)
+BY_HAND = replace(
+    with_engine({"LoggingDriver": "json-file"}, live_restore=False), process=Process(arguments=(), pid=4711)
+)
+FAR = replace(
+    with_engine({"LoggingDriver": "json-file"}, live_restore=False),
+    address=replace(WELL.address, ours="tcp://build:2376"),
+    daemon_json=Unseen("the engine is on another host"),
+    containers=(a_container("web", log_driver="json-file"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "restart"),
+    [
+        (ROOTLESS, "systemctl --user restart docker   # without live-restore this restarts all containers"),
+        (SNAP, "sudo snap restart docker   # without live-restore this restarts all containers"),
+        (BY_HAND, "# restart it by what started it"),
+        (FAR, "# restart it there"),
+    ],
+    ids=["rootless", "snap", "by hand", "on another host"],
+)
+def test_an_engine_that_is_not_the_systems_service_is_left_alone_by_it(host: Host, restart: str) -> None:
+    full = with_disks(
+        a_filesystem("/", "os-root", "data-root", size=40 * GIB),
+        data_root="/var/lib/docker",
+        targets=(Target(mountpoint="/data", size_bytes=1000 * GIB, available_bytes=900 * GIB),),
+    )
+    lines = [line for each in examine(replace(host, disks=full.disks)) for line in each.finding.cure]
+    assert restart in lines
+    assert not [
+        line for line in lines if not line.startswith("#") and re.search("systemctl [a-z]+ docker|/mv | mv ", line)
+    ]
+
+
+def test_a_rootless_engines_settings_are_written_by_its_user() -> None:
+    (finding,) = JUDGES["log-rotation"](ROOTLESS)
+    assert finding.cure[:2] == (
+        "mkdir -p /home/ada/.config/docker",
+        """echo '{"log-driver": "local"}' | tee /home/ada/.config/docker/daemon.json""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("socket", "cure"),
+    [
+        ("/run/user/1000/docker.sock", "systemctl --user restart docker"),
+        ("/srv/docker.sock", "# it is not docker.service"),
+    ],
+)
+@pytest.mark.parametrize("state", [EngineState.STOPPED, EngineState.CRASHED, EngineState.HUNG])
+def test_another_engine_that_is_down_is_not_the_systems(state: EngineState, socket: str, cure: str) -> None:
+    host = without_engine(state, "down", address=replace(WELL.address, ours=f"unix://{socket}", configured=True))
+    (finding,) = JUDGES["engine-reachable"](host)
+    assert finding.cure[0].startswith(cure)
+    assert not [line for line in finding.cure if "docker.service" in line and not line.startswith("#")]
 
 
 def test_what_a_flag_sets_is_changed_there_and_the_rest_in_the_file() -> None:

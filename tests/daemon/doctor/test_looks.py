@@ -107,6 +107,7 @@ def test_an_engine_that_somebody_stopped_is_not_started_by_the_doctor(tmp_path: 
 def test_a_rootless_engine_has_its_settings_at_home(tmp_path: Path) -> None:
     file = look_engine.daemon_json(Process(arguments=("--rootless",)), a_world(tmp_path))
     assert file.path == str(tmp_path / "home/.config/docker/daemon.json")
+    assert look_engine.daemon_json(Process(arguments=()), a_world(tmp_path), rootless=True) == file
 
 
 def test_in_a_container_nobody_knows_whether_the_engine_has_settings(tmp_path: Path) -> None:
