@@ -58,6 +58,9 @@ def _on_os_disk(host: Host, disks: Disks, role: str) -> Iterator[Finding]:
     if filesystem is None or "os-root" not in filesystem.roles:
         return
     target = disks.targets[0] if disks.targets else None
+    # What lies on the old disk has to go there with room to spare; it is not known how much of it is Docker's.
+    if target is not None and target.available_bytes <= filesystem.used_bytes + filesystem.available_bytes:
+        target = None
     roomy = target is not None and target.size_bytes >= _ROOMY * filesystem.size_bytes
     tight = filesystem.size_bytes < _SMALL or _space(filesystem) is not Pressure.OK
     if not tight and not roomy:
@@ -76,6 +79,11 @@ def _move_data_root(host: Host, old: str, target: Target | None) -> tuple[str, .
     if target is None:
         return _ADD_A_DISK
     new = f"{target.mountpoint.rstrip('/')}/docker"
+    shown = new
+    if "name=userns" in (host.reach.info.get("SecurityOptions") or []):
+        # With userns-remap the engine works in a folder below the one that it is told: /var/lib/docker/100000.100000.
+        old, _, below = old.rstrip("/").rpartition("/")
+        shown = f"{new}/{below}"
     if not by_systemd(host):
         return _by_hand(old, new, target)
     point: tuple[str, ...]
@@ -89,7 +97,7 @@ def _move_data_root(host: Host, old: str, target: Target | None) -> tuple[str, .
         *cures.move_folder(old, new),
         *point,
         "sudo systemctl start docker.socket docker.service",
-        f"docker info --format '{{{{.DockerRootDir}}}}'   # prints {new}",
+        f"docker info --format '{{{{.DockerRootDir}}}}'   # prints {shown}",
         "docker images; docker ps -a   # show what they showed before; start what was running",
         f"# only after some days without trouble: sudo rm -rf {quote(old.rstrip('/') + '.old')}",
     )

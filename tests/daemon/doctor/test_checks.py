@@ -194,6 +194,28 @@ def test_an_engine_that_is_not_the_systems_service_is_left_alone_by_it(host: Hos
     ]
 
 
+def on_a_small_disk(data_root: str, available: int) -> Host:
+    target = Target(mountpoint="/data", size_bytes=1000 * GIB, available_bytes=available)
+    small = a_filesystem("/", "os-root", "data-root", size=40 * GIB)
+    return with_disks(small, data_root=data_root, targets=(target,))
+
+
+def test_no_disk_is_named_that_what_is_on_the_old_one_may_not_fit_on() -> None:
+    (finding,) = JUDGES["data-root"](on_a_small_disk("/var/lib/docker", 2 * GIB))
+    assert finding.cure[0].startswith("lsblk ")
+    (finding,) = JUDGES["data-root"](on_a_small_disk("/var/lib/docker", 41 * GIB))
+    assert finding.cure[0] == "# to /data, where 41.0 GiB are left"
+
+
+def test_of_an_engine_that_remaps_users_the_folder_is_moved_that_it_is_told() -> None:
+    remapped = with_engine({"SecurityOptions": ["name=seccomp,profile=builtin", "name=userns"]}).reach
+    host = replace(on_a_small_disk("/var/lib/docker/100000.100000", 900 * GIB), reach=remapped)
+    (finding,) = JUDGES["data-root"](host)
+    assert "sudo mv /var/lib/docker /var/lib/docker.old" in finding.cure
+    assert any(line.endswith("""'{"data-root": "/data/docker"}'""") for line in finding.cure)
+    assert any(line.endswith("# prints /data/docker/100000.100000") for line in finding.cure)
+
+
 def test_a_rootless_engines_settings_are_written_by_its_user() -> None:
     (finding,) = JUDGES["log-rotation"](ROOTLESS)
     assert finding.cure[:2] == (
