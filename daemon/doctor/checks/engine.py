@@ -33,6 +33,8 @@ _RELEASED: Final = (
 """The engines that we were tested with, or between those; Docker itself mends the newest only."""
 _MENDED: Final = (28, 0)
 _DISTRIBUTIONS: Final = ("dfsg", "ubuntu", "deb", ".fc", ".el")
+_IN_BUILDS: Final = "ubuntu"
+"""Ubuntu leaves the version as it is and marks the build; other signs may stand in the number of any commit."""
 _DRIVERS: Final[Mapping[str, tuple[Level, str]]] = {
     "vfs": (Level.PROBLEM, "copies every layer as a whole: each container takes the size of its image"),
     "devicemapper": (Level.WARNING, "was removed in 25.0"),
@@ -217,7 +219,7 @@ def _engine_age(host: Host, engine: Engine) -> Iterator[Finding]:
         yield ok(f"Docker {engine.version}")
     else:
         released = [when for first, when in _RELEASED if first <= version]
-        packaged = any(sign in engine.version for sign in _DISTRIBUTIONS)
+        packaged = any(sign in engine.version for sign in _DISTRIBUTIONS) or _IN_BUILDS in engine.build
         whom = "this distribution may still mend it" if packaged else "Docker no longer mends it"
         yield Finding(
             Level.NOTE if packaged else Level.WARNING,

@@ -743,7 +743,7 @@ CASES = (
         _WARNING,
         "Docker 24.0.7 is of a line from May 2023: Docker no longer mends it",
         "docs.docker.com",
-        with_engine(version="24.0.7"),
+        with_engine(version="24.0.7", build="311b9ff"),
     ),
     Case(
         "engine-age",
@@ -751,6 +751,13 @@ CASES = (
         "this distribution may still mend it",
         "--only-upgrade docker.io",
         with_engine(version="20.10.24+dfsg1"),
+    ),
+    Case(
+        "engine-age",
+        _NOTE,
+        "Docker 24.0.7 is of a line from May 2023: this distribution may still mend it",
+        "--only-upgrade docker.io",
+        with_engine(version="24.0.7", build="24.0.7-0ubuntu4.1"),
     ),
     Case("engine-age", _NOTE, "is newer than what", "newer Shipkeeper", with_engine(version="29.1.0")),
     Case(
