@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from collectors.facts import EngineState
+from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
 from daemon.doctor.seen import by_systemd, daemon_settings, flags, hosts, is_rootless, remote, settings_path, unit
@@ -167,8 +168,8 @@ def exposed(host: Host) -> Iterator[Finding]:
 def _open_ports(host: Host) -> Iterator[Finding]:
     verified = "tlsverify" in flags(host) or daemon_settings(host).get("tlsverify") is True
     for address in dict.fromkeys(hosts(host)):
-        place = address.removeprefix("tcp://")
-        if not address.startswith("tcp://") or verified:
+        place = _tcp(address)
+        if place is None or verified:
             continue
         local = place.startswith(_LOOPBACK)
         whom = "every user and container of this host that can reach that port" if local else "everyone who reaches it"
@@ -178,10 +179,20 @@ def _open_ports(host: Host) -> Iterator[Finding]:
             (
                 f"# take {address} out of the flags of docker.service or the hosts in {settings_path(host)}; for",
                 "# access from afar use ssh: docker context create NAME --docker host=ssh://USER@HOST",
-                "sudo systemctl edit --full docker.service",
-                "sudo systemctl restart docker.service",
+                *((cures.EDIT_UNIT,) if by_systemd(host) else ()),
+                cures.restart(host),
             ),
         )
+
+
+def _tcp(address: str) -> str | None:
+    """Give where an address listens, as dockerd reads it: TCP without a scheme, this host alone without a name."""
+    scheme, found, place = address.partition("://")
+    if not found:
+        scheme, place = "tcp", address
+    if scheme != "tcp" or not address:
+        return None
+    return f"localhost{place}" if place.startswith(":") or not place else place
 
 
 def _open_socket(host: Host) -> Iterator[Finding]:

@@ -194,6 +194,25 @@ def test_an_engine_that_is_not_the_systems_service_is_left_alone_by_it(host: Hos
     ]
 
 
+@pytest.mark.parametrize(
+    ("address", "level"),
+    [
+        ("0.0.0.0:2375", Level.PROBLEM),
+        ("[::]:2375", Level.PROBLEM),
+        ("tcp://10.0.0.7:2375", Level.PROBLEM),
+        ("tcp://:2375", Level.WARNING),
+        (":2375", Level.WARNING),
+        ("[::1]:2375", Level.WARNING),
+        ("tcp://", Level.WARNING),
+        ("unix://", Level.OK),
+        ("fd://", Level.OK),
+    ],
+)
+def test_an_address_is_read_as_the_engine_reads_it(address: str, level: Level) -> None:
+    host = replace(WELL, process=Process(arguments=("-H", address), pid=612))
+    assert [each.level for each in JUDGES["engine-exposed"](host)] == [level]
+
+
 def on_a_small_disk(data_root: str, available: int) -> Host:
     target = Target(mountpoint="/data", size_bytes=1000 * GIB, available_bytes=available)
     small = a_filesystem("/", "os-root", "data-root", size=40 * GIB)
