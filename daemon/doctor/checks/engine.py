@@ -20,6 +20,11 @@ _NO_ANSWER: Final = "the engine does not answer"
 _UNBOUNDED: Final = "json-file"
 _OPTIONS_OF_LOCAL: Final = frozenset({"max-size", "max-file", "compress"})
 _MOST_NAMED: Final = 10
+# systemd goes by the last word, and the one that asked for version 1 may stand behind.
+_ASK_FOR_V2: Final = (
+    r's/ *\bsystemd\.unified_cgroup_hierarchy(=[^ "]*)?//; '
+    r's/^(GRUB_CMDLINE_LINUX=")(.*)/\1systemd.unified_cgroup_hierarchy=1 \2/'
+)
 _FIRST_WITH_GC: Final = (23, 0)
 _RELEASED: Final = (
     ((20, 10), "December 2020"),
@@ -192,8 +197,8 @@ def _cgroup_version(_: Host, engine: Engine) -> Iterator[Finding]:
         Level.NOTE,
         "this host uses control groups of version 1",
         (
-            "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub",
-            "sudo update-grub && sudo reboot",
+            f"sudo sed -i -E '{_ASK_FOR_V2}' /etc/default/grub",
+            "sudo update-grub   # then reboot",
         ),
     )
 

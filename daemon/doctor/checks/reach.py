@@ -122,7 +122,7 @@ def socket_activation(host: Host) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             "docker.socket listens while docker.service does not run: whoever connects next starts the engine",
-            (_START, "sudo systemctl stop docker.socket   # instead, if it is to stay down"),
+            (_START, "# or, if it is to stay down: sudo systemctl stop docker.socket"),
         )
     elif service.get("NeedDaemonReload") == "yes":
         yield Finding(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from tests.daemon.doctor.hosts import (
 from tests.daemon.doctor.troubleshooting import PAGE, page
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from daemon.doctor.facts import Seen
 
 JUDGES = {check.name: check.judge for check in CHECKS}
@@ -211,6 +214,38 @@ def test_an_engine_that_is_not_the_systems_service_is_left_alone_by_it(host: Hos
 def test_an_address_is_read_as_the_engine_reads_it(address: str, level: Level) -> None:
     host = replace(WELL, process=Process(arguments=("-H", address), pid=612))
     assert [each.level for each in JUDGES["engine-exposed"](host)] == [level]
+
+
+def test_a_cure_that_is_pasted_whole_neither_reboots_nor_undoes_itself() -> None:
+    lines = [line for case in CASES for each in examine(case.host) for line in each.finding.cure]
+    typed = [line.partition("   #")[0] for line in lines if not line.startswith("#")]
+    assert not [line for line in typed if "reboot" in line or "…" in line or line.endswith("stop docker.socket")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('GRUB_CMDLINE_LINUX=""\n', 'GRUB_CMDLINE_LINUX="systemd.unified_cgroup_hierarchy=1 "\n'),
+        (
+            'GRUB_CMDLINE_LINUX_DEFAULT="quiet systemd.unified_cgroup_hierarchy=0"\nGRUB_CMDLINE_LINUX="splash"\n',
+            'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="systemd.unified_cgroup_hierarchy=1 splash"\n',
+        ),
+        (
+            'GRUB_CMDLINE_LINUX="systemd.unified_cgroup_hierarchy=0 console=tty0"\n',
+            'GRUB_CMDLINE_LINUX="systemd.unified_cgroup_hierarchy=1  console=tty0"\n',
+        ),
+    ],
+)
+def test_the_word_for_the_old_control_groups_goes_wherever_it_stands(tmp_path: Path, before: str, after: str) -> None:
+    (finding,) = JUDGES["cgroup-version"](with_engine(cgroup_version="1"))
+    file = tmp_path / "grub"
+    file.write_text(before)
+    _, _, rest = finding.cure[0].partition(" -i -E ")
+    assert rest
+    line = f"sed -i -E {rest.replace('/etc/default/grub', str(file))}"
+    for _ in range(2):  # typed twice it does not stand there twice
+        subprocess.run(line, shell=True, check=True)  # noqa: S602  as a person pastes it
+        assert file.read_text().split() == after.split()
 
 
 def on_a_small_disk(data_root: str, available: int) -> Host:
