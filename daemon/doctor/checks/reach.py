@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ _BY_HAND = ("# dockerd is installed, and systemd does not know it: start it by w
 _OTHER = ("# it is not docker.service that listens there: start it by what starts it on this host, and see its log",)
 _ROOTLESS = ("systemctl --user restart docker", "journalctl --user -u docker -n 50   # says why")
 _OTHERS = 0o006
+_ACCESSIBLE = re.compile(r"API is accessible on https?://(\S+)")
 _LOOPBACK = ("127.", "localhost", "[::1]")
 
 
@@ -162,15 +164,16 @@ def exposed(host: Host) -> Iterator[Finding]:
         yield unseen(host.process.why)
         return
     found = [*_open_ports(host), *_open_socket(host)]
-    yield from found or [ok("only members of a group can talk to the engine")]
+    well = "the engine asks who is there" if remote(host) else "only members of a group can talk to the engine"
+    yield from found or [ok(well)]
 
 
 def _open_ports(host: Host) -> Iterator[Finding]:
     verified = "tlsverify" in flags(host) or daemon_settings(host).get("tlsverify") is True
-    for address in dict.fromkeys(hosts(host)):
-        place = _tcp(address)
-        if place is None or verified:
-            continue
+    seen = [each for each in dict.fromkeys(hosts(host)) if _tcp(each) is not None]
+    # What we cannot see of its flags and its file it tells itself.
+    for address in ([] if verified else seen) or _by_its_own_word(host):
+        place = _tcp(address) or ""
         local = place.startswith(_LOOPBACK)
         whom = "every user and container of this host that can reach that port" if local else "everyone who reaches it"
         yield Finding(
@@ -183,6 +186,11 @@ def _open_ports(host: Host) -> Iterator[Finding]:
                 cures.restart(host),
             ),
         )
+
+
+def _by_its_own_word(host: Host) -> list[str]:
+    warnings = host.reach.info.get("Warnings") or []
+    return [f"tcp://{place}" for each in warnings for place in _ACCESSIBLE.findall(str(each))]
 
 
 def _tcp(address: str) -> str | None:

@@ -216,6 +216,24 @@ def test_an_address_is_read_as_the_engine_reads_it(address: str, level: Level) -
     assert [each.level for each in JUDGES["engine-exposed"](host)] == [level]
 
 
+@pytest.mark.parametrize("reached", [WELL.address.ours, "tcp://10.0.0.7:2375"], ids=["here", "on another host"])
+def test_an_open_port_that_only_the_engine_tells_of_is_found(reached: str) -> None:
+    told = (
+        "[DEPRECATION NOTICE]: API is accessible on http://0.0.0.0:2375 without encryption.\n         Access to it is"
+    )
+    unseen = Unseen("nobody may look")
+    host = replace(
+        with_engine({"Warnings": [told]}),
+        process=unseen,
+        daemon_json=unseen,
+        socket=unseen,
+        address=replace(WELL.address, ours=reached),
+    )
+    (finding,) = JUDGES["engine-exposed"](host)
+    assert finding.level is Level.PROBLEM
+    assert finding.what.startswith("the engine listens at tcp://0.0.0.0:2375 without verifying who asks")
+
+
 def test_a_cure_that_is_pasted_whole_neither_reboots_nor_undoes_itself() -> None:
     lines = [line for case in CASES for each in examine(case.host) for line in each.finding.cure]
     typed = [line.partition("   #")[0] for line in lines if not line.startswith("#")]
