@@ -13,7 +13,7 @@ from daemon.doctor.seen import by_snap, by_systemd, daemon_settings, flags, is_r
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.doctor.facts import Host
+    from daemon.doctor.facts import Host, SocketFile
 
 EDIT_UNIT: Final = "sudo systemctl edit --full docker.service"
 _CONTAINERS: Final = "   # without live-restore this restarts all containers"
@@ -42,6 +42,20 @@ def change_settings(host: Host, change: Mapping[str, Any]) -> tuple[str, ...]:
         return edit(path, f"add to what stands there: {json.dumps(change)[1:-1]}")
     lines = write_settings(path, daemon_settings(host), change)
     return tuple(line.replace("sudo ", "") for line in lines) if is_rootless(host) else lines
+
+
+def socket_for_a_group(host: Host, socket: SocketFile) -> tuple[str, ...]:
+    """Let the engine's socket belong to the group docker; whoever came into root's could read what is root's alone."""
+    path = host.address.socket_path
+    whose = f"# {path} belongs to {socket.owner}:{socket.group} with mode {socket.mode:04o}: no group may use it"
+    if not by_systemd(host):
+        return (whose,)
+    return (whose, "sudo groupadd --force docker", "sudo systemctl restart docker.socket docker.service")
+
+
+def is_for_a_group(socket: SocketFile) -> bool:
+    """Tell whether the engine's socket may be used by a group that is there for that."""
+    return socket.group not in {"root", "unknown"} and bool(socket.mode & 0o060)
 
 
 def restart(host: Host) -> str:

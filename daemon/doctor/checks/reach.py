@@ -63,16 +63,8 @@ def _let_in(host: Host) -> tuple[str, ...]:
         return ()
     group, user = host.socket.group, host.user
     warning = f"# members of the group {group} are root on this host"
-    if group in {"root", "unknown"} or not host.socket.mode & 0o060:
-        path = host.address.socket_path
-        whose = f"# {path} belongs to {host.socket.owner}:{group} with mode {host.socket.mode:04o}: no group may use it"
-        if not by_systemd(host):
-            return (whose,)
-        return (
-            whose,
-            "sudo groupadd --force docker",
-            "sudo systemctl restart docker.socket docker.service",
-        )
+    if not cures.is_for_a_group(host.socket):
+        return cures.socket_for_a_group(host, host.socket)
     if group in user.account_groups:
         return (f"newgrp {quote(group)}   # you are a member by now: this shell began before that",)
     return (f"sudo usermod -aG {quote(group)} {quote(user.name)}", "# then log in again", warning)

@@ -646,6 +646,13 @@ CASES = (
     Case(
         "service-access",
         _PROBLEM,
+        "the engine's socket is for no group that it could be in",
+        "sudo groupadd --force docker",
+        replace(WELL, socket=SocketFile("root", "root", 0o660)),
+    ),
+    Case(
+        "service-access",
+        _PROBLEM,
         "there is no such user",
         "sudo systemd-sysusers",
         with_ours(service_groups=None),
