@@ -190,6 +190,7 @@ class Versions:
     api: str
     api_minimum: str
     podman: bool
+    build: str = ""
 
 
 def versions(answer: object) -> Versions:
@@ -200,6 +201,7 @@ def versions(answer: object) -> Versions:
         api=_required(item, "ApiVersion"),
         api_minimum=item.text("MinAPIVersion"),
         podman=any("podman" in part.text("Name").lower() for part in item.children("Components")),
+        build=item.text("GitCommit"),
     )
 
 
@@ -210,6 +212,7 @@ def engine(info: object, said: Versions, since: datetime) -> Engine:
         state=EngineState.UP,
         since=since,
         version=said.engine,
+        build=said.build,
         api_version=said.api,
         data_root=item.text("DockerRootDir"),
         storage_driver=item.text("Driver"),

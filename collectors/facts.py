@@ -482,6 +482,8 @@ class Engine:
     why: str = ""
     cure: str = ""
     version: str = ""
+    build: str = ""
+    """What it was built from: a commit, or the version of a distribution's package (`24.0.7-0ubuntu4.1`)."""
     api_version: str = ""
     data_root: str = ""
     storage_driver: str = ""

@@ -223,6 +223,8 @@ class Executor:
 
     def offer(self, removals: Sequence[Removal]) -> None:
         """Hand over what the last cycle would remove; what is taken up of it is the executor's matter."""
+        if self._mode() != "observe":
+            self.figures.meet(removals)
         # Without the lock: the watch thread waits for nobody. The thread looks at it every round anyway.
         self._offered = removals
 

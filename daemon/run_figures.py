@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from collectors.families import Family, label_block
 from daemon.outcome import Outcome
 from daemon.runs import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from daemon.outcome import Answer
     from policies.policy import Removal
+
+_COUNTED: Final = tuple(each for each in Outcome if each not in {Outcome.UNKNOWN, Outcome.NOT_BEGUN})
+"""What one step can come to; the others are of runs that ended before."""
 
 Key = TypeVar("Key", bound=tuple[str, ...])
 
 
 @dataclass(slots=True)
 class RunFigures:
-    """Written by the executor's thread alone, read by any."""
+    """Counted by the executor's thread alone, read by any."""
 
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Objects, by kind, policy and outcome."""
@@ -38,6 +41,18 @@ class RunFigures:
     """How the last run failed; empty after one that went well, and before the first."""
     last_success: datetime | None = None
     """When the last run ended in which every object had its turn; a wall time, `None` before the first."""
+
+    def meet(self, removals: Iterable[Removal]) -> None:
+        """
+        Start what will be counted of these at 0, so that `increase()` sees the first; from any thread.
+
+        Most runs come long after what they remove was first planned. A key that is there stays as it is.
+        """
+        for kind, policy in {(removal.object.kind.value, removal.policy) for removal in removals}:
+            for outcome in _COUNTED:
+                self.outcomes.setdefault((kind, policy, outcome.value), 0)
+            self.estimated_bytes.setdefault((kind, policy), 0)
+            self.freed_bytes.setdefault((kind, policy), 0)
 
     def count(self, removal: Removal, answer: Answer) -> None:
         """Count what came of one object."""

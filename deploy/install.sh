@@ -155,7 +155,15 @@ trap 'exit 1' HUP INT TERM
 
 if [ -e "$previous/whole" ]; then
     say "an earlier run was cut off"
-    [ -n "$dry" ] || go_back
+    if [ -n "$dry" ]; then
+        say "if what it left gets ready keep that, else go back"
+    elif systemctl daemon-reload && is_ready; then
+        # It has gone on by itself since, for weeks maybe: what was set aside is older than what it knows.
+        say "what it left is at work, and stays"
+        rm -rf "$previous"
+    else
+        go_back
+    fi
 fi
 
 # --- The program and its account

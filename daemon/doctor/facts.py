@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,7 @@ class Unseen:
 
 
 Seen: TypeAlias = T | Unseen
+_SYSTEM_SOCKETS: Final = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -62,6 +63,11 @@ class Address:
     def socket_path(self) -> str:
         """The path of our unix socket; empty for an engine that is reached over TCP."""
         return self.ours.removeprefix("unix://") if self.ours.startswith("unix://") else ""
+
+    @property
+    def of_system(self) -> bool:
+        """True for the socket of the system's engine, which docker.service starts where there is one."""
+        return self.socket_path in _SYSTEM_SOCKETS
 
 
 @dataclass(frozen=True, slots=True)

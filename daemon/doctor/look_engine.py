@@ -122,14 +122,16 @@ def _inspected(api: EngineApi, container_id: str) -> Container | None:
         return None
 
 
-def daemon_json(process: Seen[Process], world: World) -> TextFile:
-    """Read the file of the engine's settings. Raises OSError."""
+def daemon_json(process: Seen[Process], world: World, *, rootless: bool = False) -> TextFile:
+    """Read the file of the engine's settings, which a rootless one has at its user's home. Raises OSError."""
     given = {} if isinstance(process, Unseen) else settings.flags(process.arguments)
     path = given["config-file"][-1] if "config-file" in given else DAEMON_JSON
-    if path == DAEMON_JSON and "rootless" in given:
+    if path == DAEMON_JSON and (rootless or "rootless" in given):
         path = str(Path(world.environ.get("XDG_CONFIG_HOME") or world.home / ".config") / "docker/daemon.json")
     try:
         with (world.root / path.lstrip("/")).open(encoding="utf-8", errors="replace") as file:
             return TextFile(path=path, text=file.read(_TOO_LONG))
     except (FileNotFoundError, NotADirectoryError):
+        if (world.root / ".dockerenv").exists():
+            raise OSError("this is a container, the file is on its host") from None
         return TextFile(path=path, text=None)

@@ -100,8 +100,9 @@ def units(world: World) -> Mapping[str, Mapping[str, str]]:
 
 
 def dockerd_installed(environ: Mapping[str, str]) -> bool:
-    """Tell whether there is a dockerd on this host; /usr/sbin is on no ordinary user's PATH."""
-    path = os.pathsep.join((environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+    """Tell whether there is a dockerd on this host; /usr/sbin is on no ordinary user's PATH, a snap's on nobody's."""
+    places = "/usr/local/sbin", "/usr/sbin", "/sbin", "/snap/docker/current/bin"
+    path = os.pathsep.join((environ.get("PATH", os.defpath), *places))
     return shutil.which("dockerd", path=path) is not None
 
 

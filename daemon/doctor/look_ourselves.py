@@ -15,7 +15,9 @@ from daemon.doctor.look_host import groups_of, owner
 from daemon.errors import ConfigError, ShipkeeperError
 from daemon.loading import config_file, load_for_judging
 from daemon.verbs import STATUS
+from daemon.web.access import Access
 from daemon.web.holder import holder, taken
+from daemon.web.web_config import read_web_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,16 +42,24 @@ def configured(option: Path | None, world: World) -> tuple[Settings, str, Seen[s
     file = config_file(option, world.environ)
     name = str(file or "")
     try:
-        return load_for_judging(file, world.environ, world.root), name, ""
+        settings = load_for_judging(file, world.environ, world.root)
     except ConfigError as error:
         host = world.environ.get(_HOST)
         try:
             settings = Settings.model_validate({"docker": {"host": host}} if host else {})
         except ValueError:
             settings = Settings()
-        if isinstance(error.__cause__, PermissionError):
-            return settings, name, Unseen(str(error))
-        return settings, name, str(error)
+        return settings, name, _problem(error)
+    try:
+        Access(settings.web.config_file, world.clock).open()
+    except ConfigError as error:
+        return settings, name, _problem(error)
+    return settings, name, ""
+
+
+def _problem(error: ConfigError) -> Seen[str]:
+    """Give what is wrong, or that it could not be seen."""
+    return Unseen(str(error)) if isinstance(error.__cause__, PermissionError) else str(error)
 
 
 def ourselves(settings: Settings, file: str, problem: Seen[str], units: Seen[Any], world: World) -> Ourselves:
@@ -63,7 +73,7 @@ def ourselves(settings: Settings, file: str, problem: Seen[str], units: Seen[Any
         state=Look("the state", _PATIENCE, lambda: _folder(folder)).seen(),
         version=installed_version("shipkeeper"),
         listen=settings.web.listen,
-        web_protected=settings.web.config_file is not None,
+        web_protected=_asks_who_is_there(settings.web.config_file),
         port_holder=_port_holder(settings.web.listen),
         sinks=_tells_people(settings),
         service_groups=groups_of(str(unit.get("User") or "shipkeeper")),
@@ -109,6 +119,18 @@ def _tells_people(settings: Settings) -> bool:
     """Tell whether alerts go anywhere besides the log."""
     webhook, alertmanagers = settings.webhook.url.get_secret_value(), settings.alertmanager.urls
     return settings.slack_told() or bool(webhook or alertmanagers)
+
+
+def _asks_who_is_there(file: Path | None) -> bool:
+    """Tell whether the web-config file asks for passwords or certificates; TLS alone hides nothing from who comes."""
+    try:
+        config = read_web_config(file) if file else None
+    except ConfigError:  # told as a problem of the configuration, or not ours to see
+        return True
+    if config is None:
+        return False
+    certificates = config.tls is not None and config.tls.client_auth_type == "RequireAndVerifyClientCert"
+    return certificates or bool(config.users)
 
 
 def _port_holder(listen: str) -> str | None:

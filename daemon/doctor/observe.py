@@ -8,6 +8,7 @@ from collectors.facts import EngineState
 from daemon.doctor import look_disks, look_engine, look_gpus, look_host, look_ourselves
 from daemon.doctor.facts import Host, Reach, Unseen
 from daemon.doctor.look import Look
+from daemon.doctor.seen import rootless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,9 @@ def observe(option: Path | None, world: World) -> Host:
     reach = _answered(Look("the engine", _ENGINE, lambda: look_engine.reach(endpoint, world)))
     containers = Look("the containers", _ENGINE, lambda: look_engine.containers(endpoint)) if reach.engine else None
     process = _here(path, "dockerd", lambda: look_host.process(path if reach.engine else "", units, world))
-    written = _here(path, "daemon.json", lambda: look_engine.daemon_json(process, world))
+    # That it is rootless stands in no flag: it finds that out by itself.
+    own = rootless(reach, path)
+    written = _here(path, "daemon.json", lambda: look_engine.daemon_json(process, world, rootless=own))
     state = look_ourselves.state_folder(settings, units, world)
     return Host(
         name=settings.host_name(),

@@ -203,6 +203,12 @@ def test_an_engine_tells_who_keeps_its_images(info: dict[str, Any], *, store: bo
     assert (found.containerd_store, found.containerd_address) == (store, address)
 
 
+def test_an_engine_tells_what_it_was_built_from() -> None:
+    ubuntus = {"Version": "24.0.7", "ApiVersion": "1.43", "GitCommit": "24.0.7-0ubuntu4.1"}
+    found = engine_parse.engine({}, engine_parse.versions(ubuntus), datetime(2026, 11, 23, tzinfo=UTC))
+    assert (found.version, found.build) == ("24.0.7", "24.0.7-0ubuntu4.1")
+
+
 def test_what_a_container_refers_to_is_read_from_its_inspect_and_from_the_list() -> None:
     joined = {"Networks": {"shop_default": {"NetworkID": "n" * 64}, "late": {"NetworkID": ""}, "odd": None}}
     mounts = [{"Type": "volume", "Name": "data"}, {"Type": "bind", "Source": "/srv"}, {"Type": "volume", "Name": ""}]

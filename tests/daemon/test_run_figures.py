@@ -44,6 +44,27 @@ def test_what_came_of_each_object_is_counted_with_what_it_was_said_to_free_and_d
     ]
 
 
+def test_what_is_planned_begins_at_nothing_so_that_its_first_end_is_a_rise() -> None:
+    figures = RunFigures()
+    figures.meet([a_removal(10), a_removal(None)])
+    before = page(figures)
+    assert 'shipkeeper_removals_total{kind="image",policy="images_unused",outcome="failed"} 0' in before
+    assert 'shipkeeper_cleanup_freed_bytes_total{kind="image",policy="images_unused"} 0' in before
+    assert all(line.endswith(" 0") for line in before)
+    figures.count(a_removal(5), Answer(Outcome.FAILED))
+    figures.meet([a_removal(10)])
+    assert 'shipkeeper_removals_total{kind="image",policy="images_unused",outcome="failed"} 1' in page(figures)
+
+
+def test_nothing_is_counted_where_nothing_is_ever_removed(deck: Deck) -> None:
+    deck.adopt(mode="observe")
+    deck.executor.offer([a_removal(10)])
+    assert page(deck.executor.figures) == []
+    deck.adopt(mode="approve")
+    deck.executor.offer([a_removal(10)])
+    assert page(deck.executor.figures) != []
+
+
 def test_runs_are_counted_by_who_asked_and_how_they_ended_and_only_a_whole_one_is_a_success() -> None:
     figures = RunFigures()
     figures.ended("schedule", RunState.DONE, NOW)

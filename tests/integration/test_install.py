@@ -213,6 +213,33 @@ def test_an_upgrade_loses_nothing_and_one_that_fails_is_taken_back(docker: Priva
     docker.clear()
 
 
+ASIDE = """
+systemctl stop shipkeeper
+mkdir -m 700 -p /opt/shipkeeper/previous/state
+cd /opt/shipkeeper/previous
+readlink ../bin > release
+echo /var/lib/shipkeeper > state_folder
+cp -p /etc/systemd/system/shipkeeper.service .
+cp -p /var/lib/shipkeeper/state.db* state/
+touch whole
+systemctl start shipkeeper
+"""
+"""What a run leaves that the power was cut off of, after it had started the version that is there now."""
+
+
+def test_what_a_version_learnt_after_its_upgrade_was_cut_off_is_kept(docker: PrivateEngine) -> None:
+    with fresh_host(docker) as host:
+        host.install("today")
+        host.guest.shell(ASIDE)
+        wait_until(lambda: host.guest.run("shipkeeper", "status", check=False), "the daemon", PATIENCE)
+        host.guest.run("shipkeeper", "alerts", "silence", "container=web", "--for", "2h", "--reason", "since then")
+        said = host.install("today")
+        assert "an earlier run was cut off" in said
+        assert "since then" in host.guest.run("shipkeeper", "alerts", "silences")
+        assert not host.guest.run("ls", "/opt/shipkeeper/previous", check=False)
+    docker.clear()
+
+
 def append(file: Path, text: str) -> None:
     with file.open("a") as source:
         source.write(text)

@@ -30,7 +30,8 @@ def daemon_json(host: Host) -> Iterator[Finding]:
         yield unseen("the engine is on another host")
         return
     if isinstance(host.daemon_json, Unseen):
-        yield unseen(host.daemon_json.why, "sudo shipkeeper doctor")
+        denied = "permission denied" in host.daemon_json.why
+        yield unseen(host.daemon_json.why, *(["sudo shipkeeper doctor"] if denied else []))
         return
     path, found = host.daemon_json.path, settings.parse(host.daemon_json.text)
     if found.error:

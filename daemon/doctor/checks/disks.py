@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, flags, settings_path
+from daemon.doctor.seen import by_systemd, flags
 from policies import words
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level as Pressure
@@ -58,6 +58,9 @@ def _on_os_disk(host: Host, disks: Disks, role: str) -> Iterator[Finding]:
     if filesystem is None or "os-root" not in filesystem.roles:
         return
     target = disks.targets[0] if disks.targets else None
+    # What lies on the old disk has to go there with room to spare; it is not known how much of it is Docker's.
+    if target is not None and target.available_bytes <= filesystem.used_bytes + filesystem.available_bytes:
+        target = None
     roomy = target is not None and target.size_bytes >= _ROOMY * filesystem.size_bytes
     tight = filesystem.size_bytes < _SMALL or _space(filesystem) is not Pressure.OK
     if not tight and not roomy:
@@ -65,7 +68,7 @@ def _on_os_disk(host: Host, disks: Disks, role: str) -> Iterator[Finding]:
     left = f"{words.size(filesystem.available_bytes)} of {words.size(filesystem.size_bytes)} left"
     if role == "containerd-root":
         what = f"images lie on the system's disk in {disks.containerd_root}, which is containerd's, not the data-root"
-        cure = _move_containerd(disks.containerd_root, target)
+        cure = _move_containerd(host, disks.containerd_root, target)
     else:
         what = f"Docker's data-root {disks.data_root} lies on the system's disk"
         cure = _move_data_root(host, disks.data_root, target)
@@ -76,27 +79,46 @@ def _move_data_root(host: Host, old: str, target: Target | None) -> tuple[str, .
     if target is None:
         return _ADD_A_DISK
     new = f"{target.mountpoint.rstrip('/')}/docker"
+    shown = new
+    if "name=userns" in (host.reach.info.get("SecurityOptions") or []):
+        # With userns-remap the engine works in a folder below the one that it is told: /var/lib/docker/100000.100000.
+        old, _, below = old.rstrip("/").rpartition("/")
+        shown = f"{new}/{below}"
+    if not by_systemd(host):
+        return _by_hand(old, new, target)
     point: tuple[str, ...]
     if "data-root" in flags(host):
         point = ("sudo systemctl edit --full docker.service", f"# replace --data-root by --data-root={new}")
     else:
-        point = cures.write_settings(settings_path(host), daemon_settings(host), {"data-root": new})
+        point = cures.change_settings(host, {"data-root": new})
     return (
         f"# to {target.mountpoint}, where {words.size(target.available_bytes)} are left",
         *_STOP,
         *cures.move_folder(old, new),
         *point,
         "sudo systemctl start docker.socket docker.service",
-        f"docker info --format '{{{{.DockerRootDir}}}}'   # prints {new}",
+        f"docker info --format '{{{{.DockerRootDir}}}}'   # prints {shown}",
         "docker images; docker ps -a   # show what they showed before; start what was running",
         f"# only after some days without trouble: sudo rm -rf {quote(old.rstrip('/') + '.old')}",
     )
 
 
-def _move_containerd(old: str, target: Target | None) -> tuple[str, ...]:
+def _by_hand(old: str, new: str, target: Target) -> tuple[str, ...]:
+    """Say what is to be done where we do not know how the engine is stopped: moved below it, it loses what it has."""
+    return (
+        f"# to {target.mountpoint}, where {words.size(target.available_bytes)} are left",
+        "# this engine is not docker.service: stop it by what started it, and see that nothing of it runs any more",
+        f"# then copy {old} to {new} with owners, hard links and attributes (rsync -aHAXS --numeric-ids)",
+        "# and let data-root name the new place; a snap cannot leave its own",
+    )
+
+
+def _move_containerd(host: Host, old: str, target: Target | None) -> tuple[str, ...]:
     if target is None:
         return _ADD_A_DISK
     new = f"{target.mountpoint.rstrip('/')}/containerd"
+    if not by_systemd(host):
+        return _by_hand(old, new, target)
     return (
         f"# to {target.mountpoint}, where {words.size(target.available_bytes)} are left",
         *_STOP,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, remote, settings_path
+from daemon.doctor.seen import daemon_settings, flags, remote
 from policies import words
 
 if TYPE_CHECKING:
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _NO_ANSWER: Final = "the engine does not answer"
 _UNBOUNDED: Final = "json-file"
+_OPTIONS_OF_LOCAL: Final = frozenset({"max-size", "max-file", "compress"})
 _MOST_NAMED: Final = 10
+# systemd goes by the last word, and the one that asked for version 1 may stand behind.
+_ASK_FOR_V2: Final = (
+    r's/ *\bsystemd\.unified_cgroup_hierarchy(=[^ "]*)?//; '
+    r's/^(GRUB_CMDLINE_LINUX=")(.*)/\1systemd.unified_cgroup_hierarchy=1 \2/'
+)
 _FIRST_WITH_GC: Final = (23, 0)
 _RELEASED: Final = (
     ((20, 10), "December 2020"),
@@ -32,6 +38,8 @@ _RELEASED: Final = (
 """The engines that we were tested with, or between those; Docker itself mends the newest only."""
 _MENDED: Final = (28, 0)
 _DISTRIBUTIONS: Final = ("dfsg", "ubuntu", "deb", ".fc", ".el")
+_IN_BUILDS: Final = "ubuntu"
+"""Ubuntu leaves the version as it is and marks the build; other signs may stand in the number of any commit."""
 _DRIVERS: Final[Mapping[str, tuple[Level, str]]] = {
     "vfs": (Level.PROBLEM, "copies every layer as a whole: each container takes the size of its image"),
     "devicemapper": (Level.WARNING, "was removed in 25.0"),
@@ -46,22 +54,22 @@ def log_rotation(host: Host) -> Iterator[Finding]:
         yield unseen(_NO_ANSWER)
         return
     driver = host.reach.info.get("LoggingDriver")
-    options = daemon_settings(host).get("log-opts")
-    bounded = driver != _UNBOUNDED or (isinstance(options, dict) and "max-size" in options)
+    bounded = driver != _UNBOUNDED or "max-size" in _log_options(host)
     if isinstance(host.containers, Unseen):
         yield unseen(f"the containers: {host.containers.why}")
         without = []
     else:
         without = [each for each in host.containers if each.log_driver == _UNBOUNDED and not each.log_max_size]
         bounded = bounded or _all_bounded(host)
-    if not bounded:
-        change = {"log-driver": "local"}
+    if not bounded and not host.containers and isinstance(host.daemon_json, Unseen):
+        yield unseen(host.daemon_json.why)
+    elif not bounded:
         yield Finding(
             Level.WARNING,
             "new containers get logs that grow without end: the log driver is json-file without max-size",
             (
-                *cures.write_settings(settings_path(host), daemon_settings(host), change),
-                cures.RESTART,
+                *cures.change_settings(host, _bounded_logs(host)),
+                cures.restart(host),
                 "# containers that are there keep their old driver until they are made anew",
             ),
         )
@@ -76,6 +84,20 @@ def log_rotation(host: Host) -> Iterator[Finding]:
         )
     elif bounded:
         yield ok(f"logs are bounded, the log driver is {driver}")
+
+
+def _log_options(host: Host) -> frozenset[str]:
+    """Give the names of the options that new containers' logs get, by the engine's file and by its flags."""
+    written = daemon_settings(host).get("log-opts")
+    by_flag = {option.partition("=")[0] for option in flags(host).get("log-opts", ())}
+    return frozenset(by_flag | (written.keys() if isinstance(written, dict) else set()))
+
+
+def _bounded_logs(host: Host) -> Mapping[str, Any]:
+    """Give the settings that bound logs; with an option that its log driver does not know an engine does not start."""
+    if _log_options(host) <= _OPTIONS_OF_LOCAL:
+        return {"log-driver": "local"}
+    return {"log-opts": {"max-size": "20m", "max-file": "5"}}
 
 
 def _all_bounded(host: Host) -> bool:
@@ -104,7 +126,7 @@ def build_cache_gc(host: Host) -> Iterator[Finding]:
     yield Finding(
         Level.WARNING if enabled is False else Level.NOTE,
         f"the garbage collection of the build cache {said}",
-        (*cures.write_settings(settings_path(host), daemon_settings(host), change), cures.RESTART),
+        (*cures.change_settings(host, change), cures.restart(host)),
     )
 
 
@@ -121,7 +143,7 @@ def _live_restore(host: Host, engine: Engine) -> Iterator[Finding]:
     yield Finding(
         Level.NOTE,
         "live-restore is off: containers are stopped with the engine",
-        (*cures.write_settings(settings_path(host), daemon_settings(host), change), cures.RELOAD),
+        (*cures.change_settings(host, change), cures.reload(host)),
     )
 
 
@@ -139,8 +161,8 @@ def _storage_driver(host: Host, engine: Engine) -> Iterator[Finding]:
             f"the storage driver {driver} {what}",
             (
                 "# images and containers do not move along: push or save what is to stay, see to its volumes",
-                *cures.write_settings(settings_path(host), daemon_settings(host), {"storage-driver": "overlay2"}),
-                cures.RESTART,
+                *cures.change_settings(host, _overlay2(host)),
+                cures.restart(host),
             ),
         )
     elif ["Supports d_type", "false"] in (host.reach.info.get("DriverStatus") or []):
@@ -152,6 +174,14 @@ def _storage_driver(host: Host, engine: Engine) -> Iterator[Finding]:
         )
     else:
         yield ok(f"the storage driver is {driver}")
+
+
+def _overlay2(host: Host) -> Mapping[str, Any]:
+    """Give the settings of another driver, without the options of the one before: with those no engine starts."""
+    written = daemon_settings(host).get("storage-opts")
+    options = [*(written if isinstance(written, list) else []), *flags(host).get("storage-opts", ())]
+    kept = [each for each in options if str(each).startswith("overlay2.")]
+    return {"storage-driver": "overlay2"} if kept == options else {"storage-driver": "overlay2", "storage-opts": kept}
 
 
 def cgroup_version(host: Host) -> Iterator[Finding]:
@@ -167,8 +197,8 @@ def _cgroup_version(_: Host, engine: Engine) -> Iterator[Finding]:
         Level.NOTE,
         "this host uses control groups of version 1",
         (
-            "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub",
-            "sudo update-grub && sudo reboot",
+            f"sudo sed -i -E '{_ASK_FOR_V2}' /etc/default/grub",
+            "sudo update-grub   # then reboot",
         ),
     )
 
@@ -194,7 +224,7 @@ def _engine_age(host: Host, engine: Engine) -> Iterator[Finding]:
         yield ok(f"Docker {engine.version}")
     else:
         released = [when for first, when in _RELEASED if first <= version]
-        packaged = any(sign in engine.version for sign in _DISTRIBUTIONS)
+        packaged = any(sign in engine.version for sign in _DISTRIBUTIONS) or _IN_BUILDS in engine.build
         whom = "this distribution may still mend it" if packaged else "Docker no longer mends it"
         yield Finding(
             Level.NOTE if packaged else Level.WARNING,

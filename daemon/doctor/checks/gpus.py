@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from collectors.facts import Facts, Known, SourceName
@@ -9,7 +10,7 @@ from collectors.gpu_facts import Gpus
 from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, settings_path
+from daemon.doctor.seen import daemon_settings
 from policies import words
 from policies.gpu_containers import ContainerGpus
 from policies.gpu_refused import GpuRefused
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from collectors.facts import Engine
+    from collectors.gpu_facts import Gpu
     from daemon.doctor.facts import GpuHost, Host
 
 _NONE_HERE: Final = "there is no NVIDIA GPU on this host"
@@ -54,16 +56,22 @@ def gpu_driver(host: Host) -> Iterator[Finding]:
         )
         yield Finding(Level.WARNING, what, cure)
     elif isinstance(gpus.devices, Unseen):
-        cure = ("nvidia-smi", "sudo reboot   # a driver that was upgraded meanwhile needs it")
+        cure = ("nvidia-smi", "# a driver that was upgraded meanwhile needs: sudo reboot")
         yield Finding(Level.PROBLEM, f"the GPUs cannot be read: {gpus.devices.why}", cure)
     else:
         lost = [each for each in gpus.devices if each.fault]
         yield from [
-            Finding(Level.PROBLEM, f"GPU {each.index} cannot be reached ({each.fault})", _LOST_CURE) for each in lost
+            Finding(Level.PROBLEM, f"GPU {each.index} cannot be reached ({each.fault})", _reset(each)) for each in lost
         ] or [ok(f"{words.count(len(gpus.devices), 'GPU')}, driver {gpus.driver or 'loaded'}")]
 
 
-_LOST_CURE: Final = ("sudo dmesg | grep -i xid | tail   # why", "sudo nvidia-smi --gpu-reset, or reboot")
+def _reset(gpu: Gpu) -> tuple[str, ...]:
+    which = quote(gpu.pci_bus_id or gpu.uuid or str(gpu.index))
+    return (
+        "sudo dmesg | grep -i xid | tail   # why",
+        f"sudo nvidia-smi --gpu-reset -i {which}   # once nothing uses it",
+        "# where that fails: sudo reboot",
+    )
 
 
 def gpu_runtime(host: Host) -> Iterator[Finding]:
@@ -87,7 +95,7 @@ def gpu_runtime(host: Host) -> Iterator[Finding]:
             (
                 *([] if has_toolkit else _INSTALL),
                 "sudo nvidia-ctk runtime configure --runtime=docker",
-                cures.RESTART,
+                cures.restart(host),
                 "docker run --rm --gpus all ubuntu nvidia-smi   # shows them",
             ),
         )
@@ -130,7 +138,7 @@ def cdi(host: Host) -> Iterator[Finding]:
     yield Finding(
         Level.NOTE,
         "there is a CDI specification, and the engine does not read it: the feature cdi is off",
-        (*cures.write_settings(settings_path(host), daemon_settings(host), change), cures.RESTART),
+        (*cures.change_settings(host, change), cures.restart(host)),
     )
 
 
@@ -161,6 +169,6 @@ def gpu_containers(host: Host) -> Iterator[Finding]:
 
 
 _AGAIN: Final = (
-    "docker run --gpus all …   # or in compose: deploy.resources.reservations.devices, driver nvidia",
+    "# make it anew with: docker run --gpus all …, or in compose: deploy.resources.reservations.devices, driver nvidia",
     f"{_GENERATE}   # where CDI names changed",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
+from daemon.doctor import cures
 from daemon.doctor.facts import Silent, Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
 from daemon.doctor.seen import remote, unit
@@ -83,8 +84,13 @@ def access(host: Host) -> Iterator[Finding]:
     if ours.service_groups is None:
         yield Finding(Level.PROBLEM, f"{UNIT} runs as {user}, and there is no such user", ("sudo systemd-sysusers",))
         return
-    if group in ours.service_groups | frozenset(found.get("SupplementaryGroups", "").split()):
+    groups = ours.service_groups | frozenset(found.get("SupplementaryGroups", "").split())
+    if group in groups and host.socket.mode & 0o060:
         yield ok(f"{user} may talk to the engine, by the group {group}")
+        return
+    if not cures.is_for_a_group(host.socket):
+        what = f"{UNIT} runs as {user}, and the engine's socket is for no group that it could be in"
+        yield Finding(Level.PROBLEM, what, (*cures.socket_for_a_group(host, host.socket), _RESTART))
         return
     what = f"{UNIT} runs as {user}, who is not in the group {group} that the engine's socket belongs to"
     yield Finding(Level.PROBLEM, what, (f"sudo usermod -aG {quote(group)} {quote(user)}", _RESTART))

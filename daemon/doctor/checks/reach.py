@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from collectors.facts import EngineState
+from daemon.doctor import cures
 from daemon.doctor.facts import Unseen
 from daemon.doctor.finding import Finding, Level, ok, unseen
-from daemon.doctor.seen import daemon_settings, flags, hosts, remote, settings_path, unit
+from daemon.doctor.seen import by_systemd, daemon_settings, flags, hosts, is_rootless, remote, settings_path, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,10 @@ _INSTALL = (
     "sudo apt-get install docker.io",
 )
 _BY_HAND = ("# dockerd is installed, and systemd does not know it: start it by what starts it on this host",)
+_OTHER = ("# it is not docker.service that listens there: start it by what starts it on this host, and see its log",)
+_ROOTLESS = ("systemctl --user restart docker", "journalctl --user -u docker -n 50   # says why")
 _OTHERS = 0o006
+_ACCESSIBLE = re.compile(r"API is accessible on https?://(\S+)")
 _LOOPBACK = ("127.", "localhost", "[::1]")
 
 
@@ -39,10 +44,17 @@ def reachable(host: Host) -> Iterator[Finding]:
         case EngineState.STOPPED | EngineState.CRASHED:
             cure = _start(host)
         case EngineState.HUNG:
-            cure = ("sudo systemctl status docker.service", _LOG)
+            cure = ("sudo systemctl status docker.service", _LOG) if host.address.of_system else _elsewhere(host)
         case _:
             cure = ()
     yield Finding(Level.PROBLEM, reach.why, cure or (f"# {reach.cure}",))
+
+
+def _elsewhere(host: Host) -> tuple[str, ...]:
+    """Say how an engine comes to run that is not the system's."""
+    if remote(host):
+        return ()
+    return _ROOTLESS if is_rootless(host) else _OTHER
 
 
 def _let_in(host: Host) -> tuple[str, ...]:
@@ -51,13 +63,8 @@ def _let_in(host: Host) -> tuple[str, ...]:
         return ()
     group, user = host.socket.group, host.user
     warning = f"# members of the group {group} are root on this host"
-    if group in {"root", "unknown"} or not host.socket.mode & 0o060:
-        path = host.address.socket_path
-        return (
-            f"# {path} belongs to {host.socket.owner}:{group} with mode {host.socket.mode:04o}: no group may use it",
-            "sudo groupadd --force docker",
-            "sudo systemctl restart docker.socket docker.service",
-        )
+    if not cures.is_for_a_group(host.socket):
+        return cures.socket_for_a_group(host, host.socket)
     if group in user.account_groups:
         return (f"newgrp {quote(group)}   # you are a member by now: this shell began before that",)
     return (f"sudo usermod -aG {quote(group)} {quote(user.name)}", "# then log in again", warning)
@@ -71,6 +78,8 @@ def _start(host: Host) -> tuple[str, ...]:  # noqa: PLR0911  each is another thi
     if not address.configured and address.cli != address.ours:
         talks = f"# docker of this user talks to {address.cli} ({address.cli_from})"
         return (talks, _watch(address.cli))
+    if not host.address.of_system:
+        return _elsewhere(host)
     service = unit(host, "docker.service")
     match service.get("UnitFileState"), service.get("ActiveState"):
         case None, _:
@@ -107,7 +116,7 @@ def socket_activation(host: Host) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             "docker.socket listens while docker.service does not run: whoever connects next starts the engine",
-            (_START, "sudo systemctl stop docker.socket   # instead, if it is to stay down"),
+            (_START, "# or, if it is to stay down: sudo systemctl stop docker.socket"),
         )
     elif service.get("NeedDaemonReload") == "yes":
         yield Finding(
@@ -147,15 +156,16 @@ def exposed(host: Host) -> Iterator[Finding]:
         yield unseen(host.process.why)
         return
     found = [*_open_ports(host), *_open_socket(host)]
-    yield from found or [ok("only members of a group can talk to the engine")]
+    well = "the engine asks who is there" if remote(host) else "only members of a group can talk to the engine"
+    yield from found or [ok(well)]
 
 
 def _open_ports(host: Host) -> Iterator[Finding]:
     verified = "tlsverify" in flags(host) or daemon_settings(host).get("tlsverify") is True
-    for address in dict.fromkeys(hosts(host)):
-        place = address.removeprefix("tcp://")
-        if not address.startswith("tcp://") or verified:
-            continue
+    seen = [each for each in dict.fromkeys(hosts(host)) if _tcp(each) is not None]
+    # What we cannot see of its flags and its file it tells itself.
+    for address in ([] if verified else seen) or _by_its_own_word(host):
+        place = _tcp(address) or ""
         local = place.startswith(_LOOPBACK)
         whom = "every user and container of this host that can reach that port" if local else "everyone who reaches it"
         yield Finding(
@@ -164,10 +174,25 @@ def _open_ports(host: Host) -> Iterator[Finding]:
             (
                 f"# take {address} out of the flags of docker.service or the hosts in {settings_path(host)}; for",
                 "# access from afar use ssh: docker context create NAME --docker host=ssh://USER@HOST",
-                "sudo systemctl edit --full docker.service",
-                "sudo systemctl restart docker.service",
+                *((cures.EDIT_UNIT,) if by_systemd(host) else ()),
+                cures.restart(host),
             ),
         )
+
+
+def _by_its_own_word(host: Host) -> list[str]:
+    warnings = host.reach.info.get("Warnings") or []
+    return [f"tcp://{place}" for each in warnings for place in _ACCESSIBLE.findall(str(each))]
+
+
+def _tcp(address: str) -> str | None:
+    """Give where an address listens, as dockerd reads it: TCP without a scheme, this host alone without a name."""
+    scheme, found, place = address.partition("://")
+    if not found:
+        scheme, place = "tcp", address
+    if scheme != "tcp" or not address:
+        return None
+    return f"localhost{place}" if place.startswith(":") or not place else place
 
 
 def _open_socket(host: Host) -> Iterator[Finding]:

@@ -390,6 +390,51 @@ CASES = (
     ),
     Case(
         "log-rotation",
+        _WARNING,
+        "the log driver is json-file without max-size",
+        """'{"log-opts": {"tag": "{{.Name}}", "max-size": "20m", "max-file": "5"}}'""",
+        replace(
+            with_engine({"LoggingDriver": "json-file"}), daemon_json=settings('{"log-opts": {"tag": "{{.Name}}"}}')
+        ),
+        "the driver local does not know an option that is set",
+    ),
+    Case(
+        "log-rotation",
+        _WARNING,
+        "the log driver is json-file without max-size",
+        'add to what stands there: "log-driver": "local"',
+        replace(
+            with_engine({"LoggingDriver": "json-file"}),
+            daemon_json=Unseen("daemon.json: permission denied (/etc/docker/daemon.json)"),
+            containers=(a_container("web", log_driver="json-file"),),
+        ),
+        "this user may not read its settings, and the newest container has such a log",
+    ),
+    Case(
+        "log-rotation",
+        _WARNING,
+        "the log driver is json-file without max-size",
+        "a flag of dockerd sets log-driver there: let it say local",
+        replace(
+            with_engine({"LoggingDriver": "json-file"}),
+            daemon_json=settings("{}"),
+            process=Process(arguments=("--log-driver=json-file",), pid=612),
+        ),
+        "a flag sets it",
+    ),
+    Case(
+        "log-rotation",
+        _UNSEEN,
+        "permission denied",
+        "",
+        replace(
+            with_engine({"LoggingDriver": "json-file"}),
+            daemon_json=Unseen("daemon.json: permission denied (/etc/docker/daemon.json)"),
+            containers=(),
+        ),
+    ),
+    Case(
+        "log-rotation",
         _NOTE,
         "1 container with a log that grows without end: web",
         "--force-recreate",
@@ -403,6 +448,16 @@ CASES = (
         "devicemapper was removed in 25.0",
         "overlay2",
         with_engine(storage_driver="devicemapper"),
+    ),
+    Case(
+        "storage-driver",
+        _WARNING,
+        "devicemapper was removed in 25.0",
+        """'{"storage-driver": "overlay2", "storage-opts": []}'""",
+        replace(
+            with_engine(storage_driver="devicemapper"), daemon_json=settings('{"storage-opts": ["dm.basesize=20G"]}')
+        ),
+        "its options would keep the engine from starting with another one",
     ),
     Case(
         "storage-driver",
@@ -591,6 +646,13 @@ CASES = (
     Case(
         "service-access",
         _PROBLEM,
+        "the engine's socket is for no group that it could be in",
+        "sudo groupadd --force docker",
+        replace(WELL, socket=SocketFile("root", "root", 0o660)),
+    ),
+    Case(
+        "service-access",
+        _PROBLEM,
         "there is no such user",
         "sudo systemd-sysusers",
         with_ours(service_groups=None),
@@ -688,7 +750,7 @@ CASES = (
         _WARNING,
         "Docker 24.0.7 is of a line from May 2023: Docker no longer mends it",
         "docs.docker.com",
-        with_engine(version="24.0.7"),
+        with_engine(version="24.0.7", build="311b9ff"),
     ),
     Case(
         "engine-age",
@@ -696,6 +758,13 @@ CASES = (
         "this distribution may still mend it",
         "--only-upgrade docker.io",
         with_engine(version="20.10.24+dfsg1"),
+    ),
+    Case(
+        "engine-age",
+        _NOTE,
+        "Docker 24.0.7 is of a line from May 2023: this distribution may still mend it",
+        "--only-upgrade docker.io",
+        with_engine(version="24.0.7", build="24.0.7-0ubuntu4.1"),
     ),
     Case("engine-age", _NOTE, "is newer than what", "newer Shipkeeper", with_engine(version="29.1.0")),
     Case(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from daemon.doctor.facts import Host
+    from daemon.doctor.facts import Host, Seen
 
 SHOWN = """\
 Id=docker.service
@@ -107,6 +107,14 @@ def test_an_engine_that_somebody_stopped_is_not_started_by_the_doctor(tmp_path: 
 def test_a_rootless_engine_has_its_settings_at_home(tmp_path: Path) -> None:
     file = look_engine.daemon_json(Process(arguments=("--rootless",)), a_world(tmp_path))
     assert file.path == str(tmp_path / "home/.config/docker/daemon.json")
+    assert look_engine.daemon_json(Process(arguments=()), a_world(tmp_path), rootless=True) == file
+
+
+def test_in_a_container_nobody_knows_whether_the_engine_has_settings(tmp_path: Path) -> None:
+    (tmp_path / ".dockerenv").touch()
+    world = a_world(tmp_path)
+    seen = Look("daemon.json", 5, lambda: look_engine.daemon_json(Process(arguments=()), world)).seen()
+    assert seen == Unseen("daemon.json: this is a container, the file is on its host")
 
 
 def test_the_docker_command_is_asked_where_it_looks_in_its_own_order(tmp_path: Path) -> None:
@@ -179,6 +187,26 @@ def test_a_bad_configuration_leaves_all_else_to_be_looked_at(tmp_path: Path) -> 
     assert (settings.docker.host, name) == ("unix:///srv/docker.sock", str(file))
     assert isinstance(problem, str)
     assert 'did you mean "host"?' in problem
+
+
+def with_web(root: Path, text: str) -> tuple[Seen[str], bool]:
+    """Give what is said of a configuration with this web-config file, and whether its pages ask who is there."""
+    (root / "web.yml").write_text(text)
+    (root / "c.toml").write_text(f'[web]\nlisten = "0.0.0.0:0"\nconfig_file = "{root}/web.yml"\n')
+    world = a_world(root, SHOWN)
+    settings, file, problem = look_ourselves.configured(root / "c.toml", world)
+    return problem, look_ourselves.ourselves(settings, file, problem, {}, world).web_protected
+
+
+def test_a_web_configuration_that_keeps_the_daemon_from_starting_is_told(tmp_path: Path) -> None:
+    problem, _ = with_web(tmp_path, "basic_auth_users: {ada: secret}\n")
+    assert isinstance(problem, str)
+    assert "no bcrypt hash" in problem
+
+
+def test_pages_are_closed_by_passwords_and_not_by_any_web_configuration(tmp_path: Path) -> None:
+    assert with_web(tmp_path, "http_server_config: {http2: false}\n") == ("", False)
+    assert with_web(tmp_path, f"basic_auth_users: {{ada: $2y$10${'a' * 53}}}\n") == ("", True)
 
 
 @contextmanager
