@@ -111,7 +111,7 @@ class Guard:
             return reason
         if container.restart_policy.name in {"always", "unless-stopped"}:
             return f"protected: a service that somebody stopped (restart policy {container.restart_policy.name})"
-        return None
+        return self._by_podman()
 
     def _image(self, image: Image) -> str | None:
         idle = ages.unused_for(image, self.facts.now)
@@ -119,6 +119,7 @@ class Guard:
         return (
             self._by_owner("images", image.labels, idle, names)
             or caretakers.of("", image.labels, (*image.tags, *image.digests))
+            or self._by_podman()
             or self._by_swarm()
         )
 
@@ -129,7 +130,7 @@ class Guard:
         project = labels.get(COMPOSE_PROJECT, "")
         if project in self.users.projects:
             return f"in use: compose project {project} has a container, {self.users.projects[project]}"
-        return caretakers.of(name, labels) or self._by_swarm()
+        return caretakers.of(name, labels) or self._by_podman() or self._by_swarm()
 
     def _by_owner(
         self, kind: _Kind, labels: Mapping[str, str], idle: timedelta | None, names: Iterable[str]
@@ -139,6 +140,9 @@ class Guard:
             return reason
         glob = _match(getattr(self.facts.protection, kind), names)
         return f'protected: [protect] {kind} names "{glob}"' if glob else None
+
+    def _by_podman(self) -> str | None:
+        return "protected: this is Podman, which is only observed" if self.facts.engine.podman else None
 
     def _by_swarm(self) -> str | None:
         swarm = self.facts.engine.swarm

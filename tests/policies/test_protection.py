@@ -317,6 +317,16 @@ def test_on_a_node_of_a_swarm_what_services_may_refer_to_is_protected() -> None:
     assert why(exited(ago=DAY)) is None
 
 
+def test_of_podman_nothing_is_removed() -> None:
+    ended = exited(ago=DAY)
+    guard = Guard.of(facts(containers=[ended], engine=Engine(state=EngineState.UP, since=NOW, podman=True)))
+    reason = "protected: this is Podman, which is only observed"
+    assert guard.why_protected(ended) == reason
+    assert guard.why_protected(image("other:1")) == reason
+    assert guard.why_volume("v", {}, DAY) == reason
+    assert guard.why_network("i", "n", {}, DAY) == reason
+
+
 @pytest.mark.parametrize(
     ("thing", "containerd", "never"),
     [
