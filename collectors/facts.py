@@ -499,6 +499,8 @@ class Engine:
     live_restore: bool = False
     swarm: bool = False
     """It is a node of a swarm, whose services refer to images, volumes and networks that no container shows."""
+    described: bool = True
+    """False where a proxy keeps from us what the engine says of itself: it may be a node of a swarm."""
     podman: bool = False
 
     @property

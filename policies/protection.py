@@ -145,6 +145,8 @@ class Guard:
         return "protected: this is Podman, which is only observed" if self.facts.engine.podman else None
 
     def _by_swarm(self) -> str | None:
+        if not self.facts.engine.described:
+            return "protected: whether this host is a node of a swarm cannot be read (GET /info)"
         swarm = self.facts.engine.swarm
         return "protected: this host is a node of a swarm, whose services may refer to it" if swarm else None
 

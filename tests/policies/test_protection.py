@@ -317,6 +317,14 @@ def test_on_a_node_of_a_swarm_what_services_may_refer_to_is_protected() -> None:
     assert why(exited(ago=DAY)) is None
 
 
+def test_what_a_swarm_may_refer_to_is_protected_where_nobody_can_tell_whether_there_is_one() -> None:
+    guard = Guard.of(facts(engine=Engine(state=EngineState.UP, since=NOW, described=False)))
+    reason = "protected: whether this host is a node of a swarm cannot be read (GET /info)"
+    assert guard.why_protected(image("app:1")) == reason
+    assert guard.why_volume("v", {}, DAY) == reason
+    assert guard.why_network("i", "n", {}, DAY) == reason
+
+
 def test_of_podman_nothing_is_removed() -> None:
     ended = exited(ago=DAY)
     guard = Guard.of(facts(containers=[ended], engine=Engine(state=EngineState.UP, since=NOW, podman=True)))
