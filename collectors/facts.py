@@ -195,6 +195,8 @@ class Container:
     """The names and ids of the networks that it is to join, whether it runs or not."""
     mounted_images: tuple[str, ...] = ()
     """The references of the images that it mounts."""
+    leans_on: tuple[str, ...] = ()
+    """Names and ids of the containers whose namespaces or volumes it uses, or to which it is linked."""
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
     runtime: str = ""

@@ -53,7 +53,13 @@ class Guard:
 
     def _answer(self, thing: Container | Image) -> str | None:
         if isinstance(thing, Container):
-            return _in_use(thing) or _unread(thing) or self._on_gpu(thing) or self._container(thing)
+            return (
+                _in_use(thing)
+                or _unread(thing)
+                or self.users.of_container(thing)
+                or self._on_gpu(thing)
+                or self._container(thing)
+            )
         return self.users.of_image(thing) or self._image(thing)
 
     def why_volume(self, name: str, labels: Mapping[str, str], idle: timedelta | None) -> str | None:

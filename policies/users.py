@@ -1,4 +1,4 @@
-"""Who refers to an image, a volume or a network: every container counts, in whatever state."""
+"""Who refers to an image, a volume, a network or a container: every container counts, in whatever state."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from collectors.facts import Container, Facts, Image
 
+_CUT_ID = re.compile(r"[0-9a-f]{1,63}")
 _IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 
 
@@ -28,6 +29,10 @@ class Users:
     """By name and by id."""
     projects: Mapping[str, str]
     """By compose project."""
+    containers: Mapping[str, str]
+    """By name or id: on whom another one leans."""
+    cut_ids: tuple[str, ...]
+    """Those of the same that may be the beginning of an id."""
     children: Mapping[str, Image]
     """Image ids → an image that was built on them: Docker refuses to remove a parent."""
 
@@ -35,10 +40,13 @@ class Users:
     def of(cls, facts: Facts) -> Users:
         """Index who uses what."""
         containers = facts.containers
+        leaned_on = _first((each, one.name) for one in containers for each in one.leans_on)
         return cls(
             images=_image_users(containers),
             volumes=_first((name, each.name) for each in containers for name in each.volumes),
             networks=_first((name, each.name) for each in containers for name in each.networks),
+            containers=leaned_on,
+            cut_ids=tuple(each for each in leaned_on if _CUT_ID.fullmatch(each)),
             projects=_first((each.compose_project, each.name) for each in containers if each.compose_project),
             children={image.parent_id: image for image in facts.images if image.parent_id},
         )
@@ -50,6 +58,13 @@ class Users:
         if child := self.children.get(image.id):
             return f"in use: image {child.ref.name} is built on it"
         return None
+
+    def of_container(self, container: Container) -> str | None:
+        """Say which other container could not start without this one; None when none is known."""
+        cut = (each for each in self.cut_ids if container.id.startswith(each))
+        keys = (container.name, container.id, *cut)
+        name = next((self.containers[key] for key in keys if key in self.containers), None)
+        return f"in use: container {name} leans on it" if name else None
 
     def container_of(self, image: Image) -> str | None:
         """Give the name of a container that refers to an image, however it spells it; None when none does."""

@@ -19,7 +19,7 @@ from collectors.facts import (
     Unknown,
 )
 from policies.protection import Guard
-from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image
+from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image, object_id
 from tests.policies.build_gpu import ALL_GPUS, faulty, gpu, gpus, reserved, use
 
 if TYPE_CHECKING:
@@ -237,6 +237,16 @@ def test_what_any_container_in_any_state_refers_to_is_in_use() -> None:
     assert guard.why_network("net9", "shop_default", {}, DAY) == "in use: container db"
     assert guard.why_protected(image("old:1")) == "in use: container db"
     assert guard.why_protected(image("tools:2")) == "in use: container job"
+
+
+@pytest.mark.parametrize("spelled", ["vpn", object_id("vpn"), object_id("vpn")[:4]], ids=["name", "id", "short id"])
+@pytest.mark.parametrize("state", [ContainerState.RUNNING, ContainerState.EXITED])
+def test_a_container_on_which_another_one_leans_is_in_use(spelled: str, state: ContainerState) -> None:
+    vpn, other = exited("vpn", ago=30 * DAY, code=1), exited("other", ago=30 * DAY)
+    app = exited("app", ago=30 * DAY, state=state, leans_on=(spelled,))
+    guard = Guard.of(facts(containers=[vpn, app, other]))
+    assert guard.why_protected(vpn) == "in use: container app leans on it"
+    assert guard.why_protected(other) is None
 
 
 def test_volumes_and_networks_that_nothing_refers_to_are_not_protected() -> None:
