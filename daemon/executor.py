@@ -52,6 +52,8 @@ OBSERVING: Final = (
     "nothing is removed in observe mode\n"
     '  cure: set mode = "approve" at the top of the configuration, reload the daemon (SIGHUP), and ask for a new plan'
 )
+_AGED: Final = "aged"
+"""All that goes for its age; what a full disk is to be spared waits for itself alone."""
 RUN_BACKOFF: Final = (timedelta(minutes=1), timedelta(hours=1))
 OBJECT_BACKOFF: Final = (timedelta(minutes=10), timedelta(hours=6))
 STUCK_AFTER: Final = timedelta(minutes=10)
@@ -187,7 +189,7 @@ class Executor:
             return f"the mode is {self._mode()}"
         if why := self._why_not():
             return why
-        if left := self._run_backoff.left("", self._clock.monotonic()):
+        if left := self._run_backoff.left(_AGED, self._clock.monotonic()):
             return f"the last run failed: the next one comes in {words.duration(timedelta(seconds=left))}"
         return self._grace.holds()
 
@@ -298,6 +300,8 @@ class Executor:
             raise  # its run stays open in the store: the next start calls it interrupted
         except Exception:
             # Told where the thread's loop catches it; here the run must not stay open.
+            for part in (_AGED, relief.NAME):
+                self._judge(part, RunState.FAILED)
             self._end(order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
             raise
         finally:
@@ -316,10 +320,11 @@ class Executor:
         if not offered:  # nothing new since the last round: that ends no pause
             return None
         self._object_backoff.forget_all_but({removal.object.id for removal in offered})
-        if self.held_up():
+        now = self._clock.monotonic()
+        offered = [each for each in offered if not self._run_backoff.left(_part(each), now)]
+        if not offered or self._mode() != "enforce" or self._why_not() or self._grace.holds():
             return None
         self._offered = ()
-        now = self._clock.monotonic()
         book = self._book()
         due = {name for name in {each.policy for each in offered} if self._is_due(name, book)}
         rested = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
@@ -359,12 +364,17 @@ class Executor:
         what = words.count(len(plan.removals), "object")
         log.info("run %d of plan %s, asked for by %s: %s", order.run, plan.plan_id, words.plain(order.asked_by), what)
         turns = list(enumerate(plan.removals))
-        state, why = self._work(order, iter([turn for turn in turns if turn[1].policy != relief.NAME]), outcomes)
-        pressing = [turn for turn in turns if turn[1].policy == relief.NAME]
+        aged = [turn for turn in turns if _part(turn[1]) != relief.NAME]
+        pressing = [turn for turn in turns if _part(turn[1]) == relief.NAME]
+        state, why = self._work(order, iter(aged), outcomes)
+        if aged:
+            self._judge(_AGED, state)
         for mountpoint in dict.fromkeys(removal.filesystem for _, removal in pressing):
-            if state is RunState.DONE:
+            if state in {RunState.DONE, RunState.FAILED}:  # a full disk does not wait for what fails elsewhere
                 here = [turn for turn in pressing if turn[1].filesystem == mountpoint]
-                state, why = self._relieve(order, here, outcomes)
+                end, said = self._relieve(order, here, outcomes)
+                self._judge(relief.NAME, end)
+                state, why = (state, f"{why}; {said}") if state is RunState.FAILED else (end, said)
         self._end(order, state, why)
         log.info("run %d %s: %s%s", order.run, state, counted(outcomes), f" · {why}" if why else "")
 
@@ -490,12 +500,15 @@ class Executor:
             return self._acting.why_not
         return self._grace.holds() if order.automatic else ""
 
+    def _judge(self, part: str, state: RunState) -> None:
+        """Let one part of what is to go wait for longer each time that it fails."""
+        if state is RunState.FAILED:
+            self._run_backoff.failed(part, self._clock.monotonic())
+        elif state is RunState.DONE:
+            self._run_backoff.over(part)
+
     def _end(self, order: _Order, state: RunState, why: str) -> None:
         self._recheck.close()
-        if state is RunState.FAILED:
-            self._run_backoff.failed("", self._clock.monotonic())
-        elif state is RunState.DONE:
-            self._run_backoff.over("")
         self._runs.end(order.run, state, why)
         fault = f"run {order.run}: {why}" if state is RunState.FAILED else ""
         self.figures.ended(BY_ITSELF if order.automatic else "person", state, self._clock.now(), fault)
@@ -515,6 +528,11 @@ class Executor:
 
     def _give_up(self) -> bool:
         return self._give_up_at is not None and self._clock.monotonic() >= self._give_up_at
+
+
+def _part(removal: Removal) -> str:
+    """Give the part of a run that a removal belongs to: one fails without the other."""
+    return relief.NAME if removal.policy == relief.NAME else _AGED
 
 
 def _halfway(planned: Removal, left: Removal, answer: Answer) -> Answer:

@@ -16,6 +16,7 @@ from daemon.proposals import verdicts
 from daemon.relieving import SETTLES, Relieving
 from daemon.runs import RunState
 from policies.bounds import Bounds
+from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level
 from policies.relieved import Reliefs
@@ -207,6 +208,25 @@ def test_what_goes_for_its_age_anyway_goes_first(disk: FullDisk) -> None:
     assert {step.removal.policy for step in run.steps} == {"images_dangling", "disk_pressure"}
     assert old in disk.deck.engine.deleted[0]
     assert run.words.endswith("the target is reached")
+
+
+def test_a_full_disk_does_not_wait_for_what_docker_cannot_remove(disk: FullDisk) -> None:
+    for number in range(20):
+        disk.deck.engine.add(f"service-{number}")
+        disk.deck.engine.statuses[f"/containers/{disk.deck.job(f'stuck-{number}').id}"] = 500
+    disk.deck.adopt(policies={"containers": ExitedContainers(), **PRESSURE})
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert (run.state, {outcomes(run)[f"app:{number}"] for number in (0, 1)}) == (RunState.FAILED, {Outcome.REMOVED})
+    assert run.words.startswith("3 objects in a row failed; on /: 16.0 GiB freed")
+    disk.foreign += 22
+    disk.sample(15 * SECOND)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None, "4 GiB are critical, and only what fails waits"
+    assert (run.state, set(outcomes(run)) <= {f"app:{number}" for number in range(9)}) == (RunState.DONE, True)
+    assert "the last run failed" in disk.deck.executor.held_up()
 
 
 def test_inodes_are_freed_to_their_target_too(disk: FullDisk) -> None:
