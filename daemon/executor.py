@@ -22,6 +22,7 @@ from daemon.runs import Run, RunState
 from daemon.schedules import Schedules
 from policies import relief, words
 from policies.bounds import within
+from policies.gauges import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from daemon.recheck import Recheck
     from daemon.rulebook import Rulebook
     from daemon.runs import Runs
-    from policies.gauges import Level
     from policies.policy import Removal
 
 log = logging.getLogger(__name__)
@@ -92,10 +92,16 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """A filesystem is left alone until this monotonic time, unless it comes to a worse level."""
+    """A filesystem is left alone until this monotonic time, unless it comes to a worse level than a run left it at."""
 
     until: float
     level: Level | None
+
+    def holds(self, now: float, level: Level | None) -> bool:
+        """Tell whether it is still left alone at this time and level; none to the act level are all the same."""
+        if now >= self.until:
+            return False
+        return level is None or self.level is None or level.rank <= max(self.level.rank, Level.ACT.rank)
 
 
 class Executor:
@@ -350,10 +356,7 @@ class Executor:
 
     def _is_resting(self, mountpoint: str) -> bool:
         rest = self._rests.get(mountpoint)
-        if rest is None or self._clock.monotonic() >= rest.until:
-            return False
-        level = self._recheck.level(mountpoint)
-        return level is None or rest.level is None or level.rank <= rest.level.rank
+        return rest is not None and rest.holds(self._clock.monotonic(), self._recheck.level(mountpoint))
 
     def _is_due(self, policy: str, book: Rulebook) -> bool:
         return book.mode_of(policy) == "enforce" and self._schedules.due(policy)

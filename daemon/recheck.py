@@ -101,12 +101,12 @@ class Recheck:
         return replace(facts, images=images, protection=self._book().protection)
 
     def level(self, mountpoint: str) -> Level | None:
-        """Give the level of a filesystem as of the last cycle; None where it is not known."""
+        """Give the level of a filesystem now; None where it is not known."""
         snapshot, policy = self._snapshot(), self._book().pressure
         if snapshot is None or policy is None:
             return None
         found = (each for each in snapshot.facts.filesystems if each.mountpoint == mountpoint)
-        return next((policy.level(each, snapshot.facts) for each in found), None)
+        return next((policy.level(self._measured(each), snapshot.facts) for each in found), None)
 
     def close(self) -> None:
         """Let go of the connection; the next look makes a new one."""

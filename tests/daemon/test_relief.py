@@ -82,6 +82,18 @@ def test_after_a_run_the_disk_has_a_rest_unless_it_comes_to_a_worse_level(disk: 
     assert disk.by_itself(31 * SECOND) is not None
 
 
+def test_a_disk_that_was_relieved_and_is_critical_again_has_no_rest(disk: FullDisk) -> None:
+    fill(disk)
+    disk.foreign += 6
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert run.words.endswith("20.0 GiB left: the target is reached")
+    disk.foreign += 16
+    disk.sample(15 * SECOND)
+    assert disk.by_itself(15 * SECOND) is not None, "4 GiB are left, of 20 half a minute ago"
+
+
 def test_what_is_shared_counts_once_its_last_sharer_is_left(disk: FullDisk) -> None:
     disk.add("1", "a:1", layers={"base": 7, "a": 1})
     left = disk.add("2", "b:1", layers={"base": 7, "b": 1})
@@ -271,11 +283,13 @@ def test_at_the_critical_level_less_patience_is_due_but_only_there(disk: FullDis
     assert run.words.endswith("nothing more may go")
 
 
-def test_the_level_of_the_last_cycle_is_known(disk: FullDisk) -> None:
+def test_the_level_of_now_is_known(disk: FullDisk) -> None:
     fill(disk)
     assert disk.deck.recheck.level("/") is None
     disk.sample(AFTER_GRACE)
     assert disk.deck.recheck.level("/") is Level.ACT
+    disk.foreign += 6
+    assert disk.deck.recheck.level("/") is Level.CRITICAL
     assert disk.deck.recheck.level("/elsewhere") is None
 
 
