@@ -102,12 +102,13 @@ def observed(removals: Sequence[Removal]) -> tuple[Kept, ...]:
 def _why_later(removal: Removal, own: Bounds, count: int, size: int) -> str | None:
     if own.max_removals and count >= own.max_removals:
         return f"next run: one removes {own.max_removals} at most (max_removals)"
-    if not own.max_bytes:
-        return None
-    if removal.size_bytes is None and own.in_order:
+    if not own.max_bytes or (removal.size_bytes is None and own.in_order):
         return None
     if removal.size_bytes is None:
         return "size unknown: max_bytes counts sizes, and its own is not known yet"
+    if removal.size_bytes > own.max_bytes:
+        most = words.size(own.max_bytes)
+        return f"too large: {words.size(removal.size_bytes)}, and no run removes more than {most} (max_bytes)"
     if size + removal.size_bytes > own.max_bytes:
         return f"next run: one removes {words.size(own.max_bytes)} at most (max_bytes)"
     return None
