@@ -424,9 +424,10 @@ class Executor:
         self.figures.reliefs[relieved.mountpoint, relieved.end.value] += 1
         return (state, why or f"on {words.plain(relieved.mountpoint)}: {relief.in_words(relieved)}")
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> bool:
+        """Let so many seconds pass; False once the thread is to end."""
         self._worker.beat()
-        self._worker.stopping.wait(seconds)
+        return not self._worker.stopping.wait(seconds)
 
     def _step(self, run: int, position: int, removal: Removal) -> Answer:
         self._worker.beat()

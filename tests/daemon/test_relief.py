@@ -26,6 +26,7 @@ from tests.daemon.watchpost import MINUTE, SECOND
 from tests.policies.build import GIB
 
 if TYPE_CHECKING:
+    from collectors.facts import Filesystem
     from daemon.plans import Plan
 
 AFTER_GRACE = 16 * MINUTE
@@ -116,10 +117,11 @@ def test_what_docker_deletes_late_is_awaited_where_it_may_be_enough(disk: FullDi
     shown = plan(disk)
     waits: list[float] = []
 
-    def wait(seconds: float) -> None:
+    def wait(seconds: float) -> bool:
         waits.append(seconds)
         disk.deck.clock.advance(seconds * SECOND)
         disk.foreign -= late if len(waits) == 1 else 0
+        return True
 
     relieving = Relieving(
         list(enumerate(shown.removals)),
@@ -136,6 +138,31 @@ def test_what_docker_deletes_late_is_awaited_where_it_may_be_enough(disk: FullDi
     outcome = relieving.outcome()
     assert (outcome.removed, outcome.end) == (removed, ReliefEnd.TARGET)
     assert len(waits) == 1, "nothing else is on its way once two looks agree, and what is enough is not awaited"
+
+
+def test_whoever_is_to_end_does_not_wait_for_what_docker_deletes_late(disk: FullDisk) -> None:
+    fill(disk)
+    shown = plan(disk)
+    measured: list[str] = []
+
+    def measure(mountpoint: str) -> Filesystem | None:
+        measured.append(mountpoint)
+        assert len(measured) < 100, "no time passes while the thread is to end"
+        return disk.now()
+
+    relieving = Relieving(
+        list(enumerate(shown.removals)),
+        recheck=disk.deck.recheck,
+        measure=measure,
+        book=lambda: disk.deck.post.watch.book,
+        clock=disk.deck.clock,
+        wait=lambda _: False,
+        settles=SETTLES,
+    )
+    next(relieving)
+    relieving.note(Answer(Outcome.REMOVED))
+    next(relieving)
+    assert relieving.outcome().removed == 1
 
 
 def test_a_file_that_is_not_dockers_costs_no_more_than_three_images(disk: FullDisk) -> None:
