@@ -298,6 +298,19 @@ def test_a_disk_that_cannot_be_read_any_more_ends_the_run(disk: FullDisk) -> Non
     assert disk.deck.engine.non_get() == []
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_nothing_goes_for_a_disk_that_cannot_be_measured(disk: FullDisk, after: int) -> None:
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    disk.deck.measure = lambda _: disk.now() if len(disk.deck.engine.deleted) < after else None
+    run = disk.by_itself(15 * SECOND)
+    assert len(disk.deck.engine.deleted) == after
+    assert run is not None
+    assert run.words == (
+        "on /: 0 B freed as far as it was measured, what is left is not known: it cannot be read any more"
+    )
+
+
 def test_at_the_critical_level_less_patience_is_due_but_only_there(disk: FullDisk) -> None:
     fill(disk)
     disk.deck.adopt(policies={"disk_pressure": DiskPressure(min_age=1000 * DAY)})
