@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -53,11 +54,21 @@ def _ask_about(policy: Policy, facts: Facts, bounds: Bounds) -> Iterator[Verdict
     things |= {each.ref: each for each in facts.images}
     things |= {each.ref: each for each in facts.networks}
     things |= {each.ref: each for each in facts.volumes}
+    owed: Counter[str] = Counter()
+    """What is left out of each filesystem's expected gain: as much of what was spare is needed in its place."""
     for verdict in policy.decide(facts):
-        reason = None
-        if isinstance(verdict, Removal) and (thing := things.get(verdict.object)) is not None:
-            reason = why_left_out(thing, bounds.include, bounds.exclude)
-        yield Kept(object=verdict.object, reason=reason) if isinstance(verdict, Removal) and reason else verdict
+        if not isinstance(verdict, Removal):
+            yield verdict
+            continue
+        thing, size = things.get(verdict.object), verdict.size_bytes or 0
+        if thing is not None and (reason := why_left_out(thing, bounds.include, bounds.exclude)):
+            owed[verdict.filesystem] += 0 if verdict.spare else size
+            yield Kept(object=verdict.object, reason=reason)
+        elif verdict.spare and owed[verdict.filesystem] > 0:
+            owed[verdict.filesystem] -= size
+            yield replace(verdict, spare=False)
+        else:
+            yield verdict
 
 
 def too_many(selected: int, population: int, bounds: Bounds) -> str | None:

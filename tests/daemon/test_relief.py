@@ -20,6 +20,7 @@ from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level
 from policies.relieved import Reliefs
+from policies.selection import parse
 from tests.daemon.deck import DAY, Deck, outcomes
 from tests.daemon.full_disk import PRESSURE, FullDisk
 from tests.daemon.watchpost import MINUTE, SECOND
@@ -212,6 +213,15 @@ def test_a_plan_shows_what_is_expected_to_suffice_and_an_approval_takes_no_more(
         ("app:1", "disk_pressure"),
     ]
     assert outcomes(disk.deck.apply(shown)) == {"app:0": Outcome.REMOVED, "app:1": Outcome.REMOVED}
+
+
+def test_a_plan_counts_on_nothing_that_its_policy_is_to_leave_alone(disk: FullDisk) -> None:
+    fill(disk)
+    left_out = Bounds(in_order=True, exclude=(parse("app:0"), parse("app:2")))
+    disk.deck.adopt(mode="approve", bounds={"disk_pressure": left_out})
+    shown = plan(disk)
+    assert [each.object.name for each in shown.removals] == ["app:1", "app:3"]
+    assert disk.deck.apply(shown).words.endswith("the target is reached")
 
 
 def test_an_approval_that_comes_when_the_disk_has_room_again_removes_nothing(disk: FullDisk) -> None:
