@@ -239,6 +239,34 @@ def test_what_any_container_in_any_state_refers_to_is_in_use() -> None:
     assert guard.why_protected(image("tools:2")) == "in use: container job"
 
 
+def test_an_image_that_is_mounted_by_the_beginning_of_its_id_is_in_use() -> None:
+    tools = image("tools:2")
+    mounts = exited("job", ago=DAY, mounted_images=(tools.id.removeprefix("sha256:")[:5],))
+    guard = Guard.of(facts(containers=[mounts], images=[tools, image("other:1")]))
+    assert guard.why_protected(tools) == "in use: container job"
+    assert guard.why_protected(image("other:1")) is None
+
+
+@pytest.mark.parametrize(
+    ("bearers", "may"),
+    [
+        ([image("tools:2", name="new", last_tagged_at=NOW - HOUR)], True),
+        ([image("tools:2", name="new", last_tagged_at=NOW - 3 * DAY)], False),
+        ([image("tools:2", name="new", last_tagged_at=None)], True),
+        ([], True),
+    ],
+    ids=["tagged since", "tagged before", "nobody knows when", "nobody bears it"],
+)
+def test_an_image_that_a_container_may_mount_by_a_name_that_moved_on_is_in_use(bearers: list[Image], may: bool) -> None:  # noqa: FBT001
+    old = image(name="old", last_tagged_at=NOW - 5 * DAY)
+    later = image(name="later", last_tagged_at=NOW - HOUR)
+    user = container("web", created_at=NOW - 2 * DAY, mounted_images=("tools:2",))
+    guard = Guard.of(facts(containers=[user], images=[*bearers, old, later]))
+    reason = "in use: container web may mount it, by a name that has moved on since"
+    assert guard.why_protected(old) == (reason if may else None)
+    assert guard.why_protected(later) is None, "it came after the container"
+
+
 @pytest.mark.parametrize("spelled", ["vpn", object_id("vpn"), object_id("vpn")[:4]], ids=["name", "id", "short id"])
 @pytest.mark.parametrize("state", [ContainerState.RUNNING, ContainerState.EXITED])
 def test_a_container_on_which_another_one_leans_is_in_use(spelled: str, state: ContainerState) -> None:
