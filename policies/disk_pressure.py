@@ -224,7 +224,8 @@ class DiskPressure:
                 Level.ACT: act,
                 Level.CRITICAL: min(total * self.critical_percent / 100, float(self.critical_bytes)),
             },
-            clear_from=warn * (self.warn_percent + self.clear_points) / self.warn_percent,
+            # A like share of a size, but no more than the points: what a large image raised may start low.
+            clear_from=warn + min(warn / self.warn_percent, total / 100) * self.clear_points,
             target=act + min(total * self.target_points / 100, float(self.target_bytes)),
             words=f"{words.size(left)} ({_percent(left, total)}) left",
         )

@@ -157,6 +157,16 @@ def test_room_for_pulling_the_largest_image_raises_the_act_level_up_to_a_quarter
     assert POLICY.level(wide, facts(filesystems=[wide], images=[huge])) is Level.OK
 
 
+def test_an_alert_that_a_large_image_raised_clears_where_a_cleanup_ends() -> None:
+    policy = DiskPressure(warn_percent=2, act_percent=1, critical_percent=0.5)
+    disk = filesystem(size=100 * GIB, available=33 * GIB)
+    world = facts(filesystems=[disk], images=[image("a:1", size_bytes=20 * GIB)])
+    assert not policy.missing(disk, world)
+    [condition] = policy.decide(world)
+    assert isinstance(condition, Condition)
+    assert condition.state is OK
+
+
 def test_images_on_another_filesystem_raise_nothing() -> None:
     disk = filesystem(size=400 * GIB, available=45 * GIB, mountpoint="/data", roles=("data-root",))
     os = filesystem(mountpoint="/", device=2, roles=("containerd-root", "os-root"))
