@@ -44,19 +44,22 @@ PLAIN: Final = Bounds()
 
 def ask(policy: Policy, facts: Facts, bounds: Bounds) -> Iterable[Verdict]:
     """Give the verdicts of a policy, of which no removal is of an object that it is not to touch."""
-    if not (bounds.include or bounds.exclude):
-        return policy.decide(facts)
-    return _ask_about(policy, facts, bounds)
+    return touching(policy.decide(facts), facts, bounds)
 
 
-def _ask_about(policy: Policy, facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
+def touching(verdicts: Iterable[Verdict], facts: Facts, bounds: Bounds) -> Iterable[Verdict]:
+    """Give these verdicts; a removal of an object that is left out becomes the reason why that stays."""
+    return _touching(verdicts, facts, bounds) if bounds.include or bounds.exclude else verdicts
+
+
+def _touching(verdicts: Iterable[Verdict], facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
     things: dict[ObjectRef, Selectable] = {each.ref: each for each in facts.containers}
     things |= {each.ref: each for each in facts.images}
     things |= {each.ref: each for each in facts.networks}
     things |= {each.ref: each for each in facts.volumes}
     owed: Counter[str] = Counter()
     """What is left out of each filesystem's expected gain: as much of what was spare is needed in its place."""
-    for verdict in policy.decide(facts):
+    for verdict in verdicts:
         if not isinstance(verdict, Removal):
             yield verdict
             continue

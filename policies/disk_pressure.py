@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from collectors.facts import SourceName, SubjectKind
 from policies import disk_words, growth, knobs, places, relief, words
+from policies.bounds import PLAIN, Bounds, touching
 from policies.gauges import Gauge, Level, Missing
-from policies.policy import Condition, Severity
+from policies.policy import Condition, Removal, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from collectors.facts import Facts, Filesystem
-    from policies.policy import Removal
 
 _GIB = 1024**3
 _ALL = 100.0
@@ -70,6 +70,8 @@ class DiskPressure:
     """So much of the build cache stays, or a tenth of the disk where that is less."""
     include_local_builds: bool = False
     """Also images that no registry is known to have: nobody could pull them again."""
+    bounds: Bounds = field(default=PLAIN, metadata={"knob": False})
+    """What bounds it, for its words alone: whoever asks it for removals bounds them."""
 
     def __post_init__(self) -> None:
         self._check_relief()
@@ -156,7 +158,8 @@ class DiskPressure:
         )
 
     def _gain(self, filesystem: Filesystem, facts: Facts) -> str:
-        going = [each for each in relief.candidates(self.want(filesystem, facts), facts) if not each.spare]
+        candidates = touching(relief.candidates(self.want(filesystem, facts), facts), facts, self.bounds)
+        going = [each for each in candidates if isinstance(each, Removal) and not each.spare]
         if not going:
             return ""
         size = sum(each.size_bytes or 0 for each in going)
