@@ -331,6 +331,7 @@ def test_shipkeeper_does_not_remove_itself() -> None:
         ({"image": "docker.io/moby/buildkit@sha256:abc"}, "protected: BuildKit"),
         ({"labels": {"io.x-k8s.kind.cluster": "dev"}}, "protected: a node of a kind cluster"),
         ({"labels": {"k3d.cluster": "dev"}}, "protected: a part of a k3d cluster"),
+        ({"labels": {"io.kubernetes.pod.uid": "1-2"}}, "protected: a part of a pod, which its kubelet removes"),
         ({"labels": {"com.docker.swarm.task.id": "x"}}, "protected: a part of a swarm service"),
     ],
 )
