@@ -166,7 +166,8 @@ class DiskPressure:
         images = sum(each.object.kind is SubjectKind.IMAGE for each in going)
         of = [words.count(images, "unused image")] if images else []
         of += ["what no build has used lately of the build cache"] if len(going) > images else []
-        return f"A cleanup would {f'free {words.size(size)}:' if size else 'remove'} {', '.join(of)}."
+        least = "at least " if any(each.size_bytes is None for each in going) else ""
+        return f"A cleanup would {f'free {least}{words.size(size)}:' if size else 'remove'} {', '.join(of)}."
 
     @staticmethod
     def concerns(filesystem: Filesystem) -> bool:

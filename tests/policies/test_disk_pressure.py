@@ -178,6 +178,16 @@ def test_an_alert_promises_nothing_that_the_cleanup_is_to_leave_alone() -> None:
     ]
 
 
+def test_an_alert_says_at_least_where_not_all_was_measured() -> None:
+    disk = filesystem(size=100 * GIB, available=10 * GIB)
+    images = [
+        image(f"{name}:1", unique_bytes=size, digests=(f"{name}@sha256:1",)) for name, size in (("a", GIB), ("b", None))
+    ]
+    [condition] = POLICY.decide(facts(filesystems=[disk], images=images))
+    assert isinstance(condition, Condition)
+    assert condition.details == ("A cleanup would free at least 1.0 GiB: 2 unused images.",)
+
+
 def test_an_alert_that_a_large_image_raised_clears_where_a_cleanup_ends() -> None:
     policy = DiskPressure(warn_percent=2, act_percent=1, critical_percent=0.5)
     disk = filesystem(size=100 * GIB, available=33 * GIB)
