@@ -17,11 +17,12 @@ from collectors.engine_errors import (
     EngineUnavailable,
 )
 from collectors.engine_events import EVENT_TYPES, Event, EventStream
-from collectors.engine_http import Endpoint, Transport, decoded
+from collectors.engine_http import Endpoint, Transport
 from collectors.engine_logs import READ_LIMIT, read_log_tail
 from collectors.engine_parse import ContainerSummary, FileChange, Versions
 from collectors.facts import EngineState
 from collectors.json_fields import Fields
+from collectors.long_lists import read_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -162,8 +163,12 @@ class EngineApi:
 
     def changes(self, container_id: str, at_most: int) -> tuple[FileChange, ...]:
         """Give the first paths that a container changed in its own layer; none when it is not there."""
-        response = self._transport.get(self._versioned(f"/containers/{_escaped(container_id)}/changes"))
-        return () if response is None else engine_parse.file_changes(decoded("changes", response), at_most)
+        path = self._versioned(f"/containers/{_escaped(container_id)}/changes")
+        response = self._transport.get(path, stream=True)
+        if response is None:
+            return ()
+        # A million paths would take half a gigabyte.
+        return engine_parse.file_changes(read_list(response, f"GET {path}", self._transport.endpoint.host), at_most)
 
     def container_size(self, container_id: str) -> int | None:
         """Measure the writable layer in bytes; `None` when it is not there. The engine walks the whole layer."""

@@ -32,6 +32,7 @@ _LONGEST_STOP: Final = 86_400
 _SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 _NO_TAG: Final = "<none>:<none>"
 _NO_DIGEST: Final = "<none>@<none>"
+_OF_CONTAINER: Final = "container:"
 _CHANGES: Final = {0: "modified", 1: "added", 2: "deleted"}
 
 
@@ -50,6 +51,7 @@ class ContainerSummary:
     volumes: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     mounted_images: tuple[str, ...] = ()
+    leans_on: tuple[str, ...] = ()
 
 
 def container_summaries(answer: object) -> tuple[ContainerSummary, ...]:
@@ -72,6 +74,7 @@ def _summary(item: Fields) -> ContainerSummary:
         volumes=_mounted(item, "volume"),
         networks=_networks(item),
         mounted_images=_mounted(item, "image"),
+        leans_on=_leans_on(item.child("HostConfig")),
     )
 
 
@@ -108,6 +111,7 @@ def container(answer: object) -> Container:
         volumes=_mounted(item, "volume"),
         networks=_networks(item),
         mounted_images=tuple(each.text("Source") for each in host.children("Mounts") if each.text("Type") == "image"),
+        leans_on=_leans_on(host),
         memory_limit_bytes=max(host.number("Memory"), 0) or None,
         runtime=host.text("Runtime"),
         privileged=host.flag("Privileged"),
@@ -120,6 +124,15 @@ def _mounted(item: Fields, kind: str) -> tuple[str, ...]:
     """Give the names of the volumes, or the references of the images, that a container mounts."""
     mounts = item.children("Mounts")
     return tuple(sorted({each.text("Name") for each in mounts if each.text("Type") == kind} - {""}))
+
+
+def _leans_on(host: Fields) -> tuple[str, ...]:
+    """Give the other containers that one cannot start without, or not as it was; a list tells of the network alone."""
+    spaces = (host.text(name) for name in ("NetworkMode", "IpcMode", "PidMode"))
+    joined = (space.removeprefix(_OF_CONTAINER) for space in spaces if space.startswith(_OF_CONTAINER))
+    lent = (each.partition(":")[0] for each in host.texts("VolumesFrom"))
+    linked = (each.partition(":")[0].removeprefix("/") for each in host.texts("Links"))
+    return tuple(sorted({*joined, *lent, *linked} - {""}))
 
 
 def _networks(item: Fields) -> tuple[str, ...]:

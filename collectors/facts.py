@@ -195,6 +195,8 @@ class Container:
     """The names and ids of the networks that it is to join, whether it runs or not."""
     mounted_images: tuple[str, ...] = ()
     """The references of the images that it mounts."""
+    leans_on: tuple[str, ...] = ()
+    """Names and ids of the containers whose namespaces or volumes it uses, or to which it is linked."""
     memory_limit_bytes: int | None = None
     """`None` when unlimited."""
     runtime: str = ""
@@ -501,6 +503,8 @@ class Engine:
     live_restore: bool = False
     swarm: bool = False
     """It is a node of a swarm, whose services refer to images, volumes and networks that no container shows."""
+    described: bool = True
+    """False where a proxy keeps from us what the engine says of itself: it may be a node of a swarm."""
     podman: bool = False
 
     @property

@@ -179,5 +179,6 @@ def from_summary(summary: ContainerSummary) -> Container:
         volumes=summary.volumes,
         networks=summary.networks,
         mounted_images=summary.mounted_images,
+        leans_on=summary.leans_on,
         inspected=False,
     )

@@ -145,7 +145,7 @@ def _laid_over(defaults: Mapping[str, object], table: object) -> object:
 
 def _defaults(policy: type[Policy]) -> dict[str, object]:
     """Give the knobs of a policy; every one has a default, since without a file everything runs on defaults."""
-    return {field.name: field.default for field in fields(cast("Any", policy))}
+    return {field.name: field.default for field in fields(cast("Any", policy)) if field.metadata.get("knob", True)}
 
 
 def _key(name: str, default: object) -> tuple[Any, Any]:

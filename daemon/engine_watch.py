@@ -26,6 +26,8 @@ Connect: TypeAlias = Callable[[], "EngineApi"]
 INTERVAL: Final = timedelta(seconds=5)
 EAGER: Final = timedelta(seconds=1)
 """Between pings while it is undecided whether the engine is down."""
+RENEWED_EVERY: Final = timedelta(minutes=5)
+"""What the engine says of itself is asked anew: a host joins a swarm without a restart."""
 _AWAY: Final = frozenset({EngineState.STOPPED, EngineState.CRASHED})
 _TIMED: Final = timedelta(minutes=5)
 _FEWEST_TIMED: Final = 20
@@ -49,6 +51,8 @@ class EngineWatch:
         self._wake = wake
         self._judge = EngineJudge(clock.now())
         self._api: EngineApi | None = None
+        self._asked = clock.monotonic()
+        """When the engine was last asked what it says of itself."""
         self._reached = False
         self._outages = 0
         self._answers: deque[tuple[float, float]] = deque(maxlen=400)
@@ -156,6 +160,7 @@ class EngineWatch:
             else:
                 self._timed_ping(self._api)
                 self._judge.answered()
+                self._renew(self._api)
         except EngineUnavailable as error:
             return Outage(error.state, error.why, error.cure)
         except EngineProtocolError as error:
@@ -172,6 +177,17 @@ class EngineWatch:
             now = self._clock.monotonic()
             self._answers.append((now, now - begun))
 
+    def _renew(self, api: EngineApi) -> None:
+        """Ask anew what the engine says of itself; one that is slow to tell is no engine that is away."""
+        if self._clock.monotonic() - self._asked < RENEWED_EVERY.total_seconds():
+            return
+        self._worker.beat()
+        self._asked = self._clock.monotonic()
+        try:
+            self._judge.greeted(api.engine(self._clock.now()))
+        except EngineError as error:
+            log.debug("the engine does not say anew what it is: %s", error)
+
     def _greet(self, api: EngineApi) -> None:
         now = self._clock.now()
         features = api.forbidden_features()
@@ -179,12 +195,13 @@ class EngineWatch:
         try:
             engine = api.engine(now)
         except EngineForbidden:  # among the features already: we go on without what only /info tells
-            engine = Engine(state=EngineState.UP, since=now, version=api.version, podman=api.podman)
+            engine = Engine(state=EngineState.UP, since=now, version=api.version, podman=api.podman, described=False)
         for feature, why in features.items():
             if feature not in self._features:
                 log.warning("%s switched off: %s", feature, why)
         self._features = MappingProxyType(features)
         self._judge.greeted(engine)
+        self._asked = self._clock.monotonic()
         self._reached = True
 
     def _publish(self, before: Engine) -> None:

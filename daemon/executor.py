@@ -22,6 +22,7 @@ from daemon.runs import Run, RunState
 from daemon.schedules import Schedules
 from policies import relief, words
 from policies.bounds import within
+from policies.gauges import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from daemon.recheck import Recheck
     from daemon.rulebook import Rulebook
     from daemon.runs import Runs
-    from policies.gauges import Level
     from policies.policy import Removal
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ OBSERVING: Final = (
     "nothing is removed in observe mode\n"
     '  cure: set mode = "approve" at the top of the configuration, reload the daemon (SIGHUP), and ask for a new plan'
 )
+_AGED: Final = "aged"
+"""All that goes for its age; what a full disk is to be spared waits for itself alone."""
 RUN_BACKOFF: Final = (timedelta(minutes=1), timedelta(hours=1))
 OBJECT_BACKOFF: Final = (timedelta(minutes=10), timedelta(hours=6))
 STUCK_AFTER: Final = timedelta(minutes=10)
@@ -90,10 +92,16 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """A filesystem is left alone until this monotonic time, unless it comes to a worse level."""
+    """A filesystem is left alone until this monotonic time, unless it comes to a worse level than a run left it at."""
 
     until: float
     level: Level | None
+
+    def holds(self, now: float, level: Level | None) -> bool:
+        """Tell whether it is still left alone at this time and level; none to the act level are all the same."""
+        if now >= self.until:
+            return False
+        return level is None or self.level is None or level.rank <= max(self.level.rank, Level.ACT.rank)
 
 
 class Executor:
@@ -187,7 +195,7 @@ class Executor:
             return f"the mode is {self._mode()}"
         if why := self._why_not():
             return why
-        if left := self._run_backoff.left("", self._clock.monotonic()):
+        if left := self._run_backoff.left(_AGED, self._clock.monotonic()):
             return f"the last run failed: the next one comes in {words.duration(timedelta(seconds=left))}"
         return self._grace.holds()
 
@@ -300,6 +308,8 @@ class Executor:
             raise  # its run stays open in the store: the next start calls it interrupted
         except Exception:
             # Told where the thread's loop catches it; here the run must not stay open.
+            for part in (_AGED, relief.NAME):
+                self._judge(part, RunState.FAILED)
             self._end(order, RunState.FAILED, "an error of Shipkeeper itself; its log tells more")
             raise
         finally:
@@ -318,10 +328,11 @@ class Executor:
         if not offered:  # nothing new since the last round: that ends no pause
             return None
         self._object_backoff.forget_all_but({removal.object.id for removal in offered})
-        if self.held_up():
+        now = self._clock.monotonic()
+        offered = [each for each in offered if not self._run_backoff.left(_part(each), now)]
+        if not offered or self._mode() != "enforce" or self._why_not() or self._grace.holds():
             return None
         self._offered = ()
-        now = self._clock.monotonic()
         book = self._book()
         due = {name for name in {each.policy for each in offered} if self._is_due(name, book)}
         rested = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
@@ -347,10 +358,7 @@ class Executor:
 
     def _is_resting(self, mountpoint: str) -> bool:
         rest = self._rests.get(mountpoint)
-        if rest is None or self._clock.monotonic() >= rest.until:
-            return False
-        level = self._recheck.level(mountpoint)
-        return level is None or rest.level is None or level.rank <= rest.level.rank
+        return rest is not None and rest.holds(self._clock.monotonic(), self._recheck.level(mountpoint))
 
     def _is_due(self, policy: str, book: Rulebook) -> bool:
         return book.mode_of(policy) == "enforce" and self._schedules.due(policy)
@@ -361,12 +369,17 @@ class Executor:
         what = words.count(len(plan.removals), "object")
         log.info("run %d of plan %s, asked for by %s: %s", order.run, plan.plan_id, words.plain(order.asked_by), what)
         turns = list(enumerate(plan.removals))
-        state, why = self._work(order, iter([turn for turn in turns if turn[1].policy != relief.NAME]), outcomes)
-        pressing = [turn for turn in turns if turn[1].policy == relief.NAME]
+        aged = [turn for turn in turns if _part(turn[1]) != relief.NAME]
+        pressing = [turn for turn in turns if _part(turn[1]) == relief.NAME]
+        state, why = self._work(order, iter(aged), outcomes)
+        if aged:
+            self._judge(_AGED, state)
         for mountpoint in dict.fromkeys(removal.filesystem for _, removal in pressing):
-            if state is RunState.DONE:
+            if state in {RunState.DONE, RunState.FAILED}:  # a full disk does not wait for what fails elsewhere
                 here = [turn for turn in pressing if turn[1].filesystem == mountpoint]
-                state, why = self._relieve(order, here, outcomes)
+                end, said = self._relieve(order, here, outcomes)
+                self._judge(relief.NAME, end)
+                state, why = (state, f"{why}; {said}") if state is RunState.FAILED else (end, said)
         self._end(order, state, why)
         log.info("run %d %s: %s%s", order.run, state, counted(outcomes), f" · {why}" if why else "")
 
@@ -413,9 +426,10 @@ class Executor:
         self.figures.reliefs[relieved.mountpoint, relieved.end.value] += 1
         return (state, why or f"on {words.plain(relieved.mountpoint)}: {relief.in_words(relieved)}")
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> bool:
+        """Let so many seconds pass; False once the thread is to end."""
         self._worker.beat()
-        self._worker.stopping.wait(seconds)
+        return not self._worker.stopping.wait(seconds)
 
     def _step(self, run: int, position: int, removal: Removal) -> Answer:
         self._worker.beat()
@@ -492,12 +506,15 @@ class Executor:
             return self._acting.why_not
         return self._grace.holds() if order.automatic else ""
 
+    def _judge(self, part: str, state: RunState) -> None:
+        """Let one part of what is to go wait for longer each time that it fails."""
+        if state is RunState.FAILED:
+            self._run_backoff.failed(part, self._clock.monotonic())
+        elif state is RunState.DONE:
+            self._run_backoff.over(part)
+
     def _end(self, order: _Order, state: RunState, why: str) -> None:
         self._recheck.close()
-        if state is RunState.FAILED:
-            self._run_backoff.failed("", self._clock.monotonic())
-        elif state is RunState.DONE:
-            self._run_backoff.over("")
         self._runs.end(order.run, state, why)
         fault = f"run {order.run}: {why}" if state is RunState.FAILED else ""
         self.figures.ended(BY_ITSELF if order.automatic else "person", state, self._clock.now(), fault)
@@ -517,6 +534,11 @@ class Executor:
 
     def _give_up(self) -> bool:
         return self._give_up_at is not None and self._clock.monotonic() >= self._give_up_at
+
+
+def _part(removal: Removal) -> str:
+    """Give the part of a run that a removal belongs to: one fails without the other."""
+    return relief.NAME if removal.policy == relief.NAME else _AGED
 
 
 def _halfway(planned: Removal, left: Removal, answer: Answer) -> Answer:

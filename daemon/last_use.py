@@ -168,7 +168,7 @@ class LastUse:
 def _in_containers(facts: Facts) -> set[str]:
     """Give the ids of the images that a container refers to, in whatever state."""
     users = Users.of(facts)
-    return {image.id for image in facts.images if users.container_of(image)}
+    return {image.id for image in facts.images if users.container_of(image) or users.may_be_mounted_by(image)}
 
 
 def _with_ancestors(ids: Iterable[str], images: Mapping[str, Image]) -> set[str]:

@@ -101,12 +101,13 @@ class Recheck:
         return replace(facts, images=images, protection=self._book().protection)
 
     def level(self, mountpoint: str) -> Level | None:
-        """Give the level of a filesystem as of the last cycle; None where it is not known."""
+        """Give the level of a filesystem now; None where it is not known."""
         snapshot, policy = self._snapshot(), self._book().pressure
         if snapshot is None or policy is None:
             return None
-        found = (each for each in snapshot.facts.filesystems if each.mountpoint == mountpoint)
-        return next((policy.level(each, snapshot.facts) for each in found), None)
+        known = next((each for each in snapshot.facts.filesystems if each.mountpoint == mountpoint), None)
+        now = self._measured(known) if known else None
+        return policy.level(now, snapshot.facts) if now else None
 
     def close(self) -> None:
         """Let go of the connection; the next look makes a new one."""
@@ -135,13 +136,16 @@ class Recheck:
             facts,
             containers=_containers(facts, api.containers()),
             filesystems=tuple(
-                self._measured(each) if each.mountpoint in facts.pressed else each for each in facts.filesystems
+                now
+                for each in facts.filesystems
+                if (now := self._measured(each) if each.mountpoint in facts.pressed else each) is not None
             ),
         )
 
-    def _measured(self, known: Filesystem) -> Filesystem:
+    def _measured(self, known: Filesystem) -> Filesystem | None:
+        """Give a filesystem as it is now; None where that cannot be read: what it was says nothing of what it lacks."""
         now = self._measure(known.mountpoint)
-        return replace(now, roles=known.roles, mountpoint=known.mountpoint) if now else known
+        return replace(now, roles=known.roles, mountpoint=known.mountpoint) if now else None
 
 
 def _with_container(facts: Facts, api: EngineApi, id_: str) -> Facts | None:

@@ -49,10 +49,14 @@ class Relieving:
         measure: Callable[[str], Filesystem | None],
         book: Callable[[], Rulebook],
         clock: Clock,
-        wait: Callable[[float], None],
+        wait: Callable[[float], bool],
         settles: timedelta,
     ) -> None:
-        """Take the places and removals of one filesystem, at least one; `wait` lets so many seconds pass."""
+        """
+        Take the places and removals of one filesystem, at least one.
+
+        `wait` lets so many seconds pass, and tells whether there is time for more.
+        """
         self._planned = list(planned)
         self._mountpoint = planned[0][1].filesystem
         self._recheck = recheck
@@ -156,7 +160,8 @@ class Relieving:
             if not (short or rises) or self._clock.monotonic() >= until:
                 return gain
             last = gain
-            self._wait(_SLICE_SECONDS)
+            if not self._wait(_SLICE_SECONDS):
+                return gain
 
     def _is_near(self, gain: Gain) -> bool:
         """Tell whether the target is so near that the rest of this gain may reach it: else one too many would go."""

@@ -97,7 +97,8 @@ class Rulebook:
         }
         bounds = settings.bounds()
         if isinstance(pressure := policies.get(relief.NAME), DiskPressure):
-            policies["reliefs"] = Reliefs(pressure=pressure, bounds=bounds.get(relief.NAME, PLAIN))
+            bounded = replace(pressure, bounds=bounds.get(relief.NAME, PLAIN))
+            policies[relief.NAME], policies["reliefs"] = bounded, Reliefs(pressure=bounded, bounds=bounded.bounds)
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
         return cls(
             mode=settings.mode,

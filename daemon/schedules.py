@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from daemon.clock import wall_ahead
@@ -14,6 +15,8 @@ from daemon.clock import wall_ahead
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from apscheduler.triggers.base import BaseTrigger
 
     from daemon.clock import Clock
 
@@ -35,15 +38,21 @@ class _Next:
     ahead: float
 
 
-def trigger(schedule: str) -> CronTrigger:
+def trigger(schedule: str) -> BaseTrigger:
     """Read five fields of cron; ValueError with the cure for anything else."""
     fields = schedule.split()
     if len(fields) != _FIELDS:
         raise ValueError('needs the five fields of cron, for example "0 3 * * *" for three at night')
     try:
         # To APScheduler a week begins with Monday as 0; in every crontab with Sunday.
-        fields[4] = ",".join(day for part in fields[4].lower().split(",") for day in _days(part))
-        return CronTrigger.from_crontab(" ".join(fields))
+        weekdays = ",".join(day for part in fields[4].lower().split(",") for day in _days(part))
+        if fields[2].startswith("*") or fields[4].startswith("*"):
+            return CronTrigger.from_crontab(" ".join((*fields[:4], weekdays)))
+        # Days of the month and of the week: in every crontab either will do, APScheduler wants both.
+        either = ((fields[2], "*"), ("*", weekdays))
+        return OrTrigger(
+            [CronTrigger.from_crontab(" ".join((*fields[:2], day, fields[3], weekday))) for day, weekday in either]
+        )
     except ValueError as error:
         raise ValueError(f"is no schedule of cron: {error}") from error
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -43,21 +44,34 @@ PLAIN: Final = Bounds()
 
 def ask(policy: Policy, facts: Facts, bounds: Bounds) -> Iterable[Verdict]:
     """Give the verdicts of a policy, of which no removal is of an object that it is not to touch."""
-    if not (bounds.include or bounds.exclude):
-        return policy.decide(facts)
-    return _ask_about(policy, facts, bounds)
+    return touching(policy.decide(facts), facts, bounds)
 
 
-def _ask_about(policy: Policy, facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
+def touching(verdicts: Iterable[Verdict], facts: Facts, bounds: Bounds) -> Iterable[Verdict]:
+    """Give these verdicts; a removal of an object that is left out becomes the reason why that stays."""
+    return _touching(verdicts, facts, bounds) if bounds.include or bounds.exclude else verdicts
+
+
+def _touching(verdicts: Iterable[Verdict], facts: Facts, bounds: Bounds) -> Iterator[Verdict]:
     things: dict[ObjectRef, Selectable] = {each.ref: each for each in facts.containers}
     things |= {each.ref: each for each in facts.images}
     things |= {each.ref: each for each in facts.networks}
     things |= {each.ref: each for each in facts.volumes}
-    for verdict in policy.decide(facts):
-        reason = None
-        if isinstance(verdict, Removal) and (thing := things.get(verdict.object)) is not None:
-            reason = why_left_out(thing, bounds.include, bounds.exclude)
-        yield Kept(object=verdict.object, reason=reason) if isinstance(verdict, Removal) and reason else verdict
+    owed: Counter[str] = Counter()
+    """What is left out of each filesystem's expected gain: as much of what was spare is needed in its place."""
+    for verdict in verdicts:
+        if not isinstance(verdict, Removal):
+            yield verdict
+            continue
+        thing, size = things.get(verdict.object), verdict.size_bytes or 0
+        if thing is not None and (reason := why_left_out(thing, bounds.include, bounds.exclude)):
+            owed[verdict.filesystem] += 0 if verdict.spare else size
+            yield Kept(object=verdict.object, reason=reason)
+        elif verdict.spare and owed[verdict.filesystem] > 0:
+            owed[verdict.filesystem] -= size
+            yield replace(verdict, spare=False)
+        else:
+            yield verdict
 
 
 def too_many(selected: int, population: int, bounds: Bounds) -> str | None:
@@ -102,12 +116,13 @@ def observed(removals: Sequence[Removal]) -> tuple[Kept, ...]:
 def _why_later(removal: Removal, own: Bounds, count: int, size: int) -> str | None:
     if own.max_removals and count >= own.max_removals:
         return f"next run: one removes {own.max_removals} at most (max_removals)"
-    if not own.max_bytes:
-        return None
-    if removal.size_bytes is None and own.in_order:
+    if not own.max_bytes or (removal.size_bytes is None and own.in_order):
         return None
     if removal.size_bytes is None:
         return "size unknown: max_bytes counts sizes, and its own is not known yet"
+    if removal.size_bytes > own.max_bytes:
+        most = words.size(own.max_bytes)
+        return f"too large: {words.size(removal.size_bytes)}, and no run removes more than {most} (max_bytes)"
     if size + removal.size_bytes > own.max_bytes:
         return f"next run: one removes {words.size(own.max_bytes)} at most (max_bytes)"
     return None

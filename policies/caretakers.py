@@ -16,6 +16,8 @@ _CLUSTERS = {
     "io.x-k8s.kind.cluster": "a node of a kind cluster",
     "k3d.cluster": "a part of a k3d cluster",
     "name.minikube.sigs.k8s.io": "a part of a minikube cluster",
+    # Without its init containers, which end long before the pod does, a pod may be begun anew.
+    "io.kubernetes.pod.uid": "a part of a pod, which its kubelet removes by itself",
 }
 _SWARM = ("com.docker.swarm.task.id", "com.docker.swarm.service.id", "com.docker.stack.namespace")
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collectors.facts import Container, Facts
 
 _RUNNING = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
+_STOPPED = frozenset({ContainerState.CREATED, ContainerState.EXITED})
+"""What can be started again; one whose removal has begun cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class ExitedContainers:
         """Give the ids of the stopped containers that stay as the last ones of their compose service."""
         services: defaultdict[tuple[str, str], list[Container]] = defaultdict(list)
         for container in facts.containers:
-            if container.compose_service and container.state not in _RUNNING and not one_off(container.labels):
+            if container.compose_service and container.state in _STOPPED and not one_off(container.labels):
                 services[container.compose_project, container.compose_service].append(container)
         keep = self.keep_last_per_compose_service
         return frozenset(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from collectors.facts import SourceName, SubjectKind
 from policies import disk_words, growth, knobs, places, relief, words
+from policies.bounds import PLAIN, Bounds, touching
 from policies.gauges import Gauge, Level, Missing
-from policies.policy import Condition, Severity
+from policies.policy import Condition, Removal, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from collectors.facts import Facts, Filesystem
-    from policies.policy import Removal
 
 _GIB = 1024**3
 _ALL = 100.0
@@ -70,6 +70,8 @@ class DiskPressure:
     """So much of the build cache stays, or a tenth of the disk where that is less."""
     include_local_builds: bool = False
     """Also images that no registry is known to have: nobody could pull them again."""
+    bounds: Bounds = field(default=PLAIN, metadata={"knob": False})
+    """What bounds it, for its words alone: whoever asks it for removals bounds them."""
 
     def __post_init__(self) -> None:
         self._check_relief()
@@ -156,14 +158,16 @@ class DiskPressure:
         )
 
     def _gain(self, filesystem: Filesystem, facts: Facts) -> str:
-        going = [each for each in relief.candidates(self.want(filesystem, facts), facts) if not each.spare]
+        candidates = touching(relief.candidates(self.want(filesystem, facts), facts), facts, self.bounds)
+        going = [each for each in candidates if isinstance(each, Removal) and not each.spare]
         if not going:
             return ""
         size = sum(each.size_bytes or 0 for each in going)
         images = sum(each.object.kind is SubjectKind.IMAGE for each in going)
         of = [words.count(images, "unused image")] if images else []
         of += ["what no build has used lately of the build cache"] if len(going) > images else []
-        return f"A cleanup would {f'free {words.size(size)}:' if size else 'remove'} {', '.join(of)}."
+        least = "at least " if any(each.size_bytes is None for each in going) else ""
+        return f"A cleanup would {f'free {least}{words.size(size)}:' if size else 'remove'} {', '.join(of)}."
 
     @staticmethod
     def concerns(filesystem: Filesystem) -> bool:
@@ -224,7 +228,8 @@ class DiskPressure:
                 Level.ACT: act,
                 Level.CRITICAL: min(total * self.critical_percent / 100, float(self.critical_bytes)),
             },
-            clear_from=warn * (self.warn_percent + self.clear_points) / self.warn_percent,
+            # A like share of a size, but no more than the points: what a large image raised may start low.
+            clear_from=warn + min(warn / self.warn_percent, total / 100) * self.clear_points,
             target=act + min(total * self.target_points / 100, float(self.target_bytes)),
             words=f"{words.size(left)} ({_percent(left, total)}) left",
         )

@@ -53,7 +53,13 @@ class Guard:
 
     def _answer(self, thing: Container | Image) -> str | None:
         if isinstance(thing, Container):
-            return _in_use(thing) or _unread(thing) or self._on_gpu(thing) or self._container(thing)
+            return (
+                _in_use(thing)
+                or _unread(thing)
+                or self.users.of_container(thing)
+                or self._on_gpu(thing)
+                or self._container(thing)
+            )
         return self.users.of_image(thing) or self._image(thing)
 
     def why_volume(self, name: str, labels: Mapping[str, str], idle: timedelta | None) -> str | None:
@@ -111,7 +117,7 @@ class Guard:
             return reason
         if container.restart_policy.name in {"always", "unless-stopped"}:
             return f"protected: a service that somebody stopped (restart policy {container.restart_policy.name})"
-        return None
+        return self._by_podman()
 
     def _image(self, image: Image) -> str | None:
         idle = ages.unused_for(image, self.facts.now)
@@ -119,6 +125,7 @@ class Guard:
         return (
             self._by_owner("images", image.labels, idle, names)
             or caretakers.of("", image.labels, (*image.tags, *image.digests))
+            or self._by_podman()
             or self._by_swarm()
         )
 
@@ -129,7 +136,7 @@ class Guard:
         project = labels.get(COMPOSE_PROJECT, "")
         if project in self.users.projects:
             return f"in use: compose project {project} has a container, {self.users.projects[project]}"
-        return caretakers.of(name, labels) or self._by_swarm()
+        return caretakers.of(name, labels) or self._by_podman() or self._by_swarm()
 
     def _by_owner(
         self, kind: _Kind, labels: Mapping[str, str], idle: timedelta | None, names: Iterable[str]
@@ -140,7 +147,12 @@ class Guard:
         glob = _match(getattr(self.facts.protection, kind), names)
         return f'protected: [protect] {kind} names "{glob}"' if glob else None
 
+    def _by_podman(self) -> str | None:
+        return "protected: this is Podman, which is only observed" if self.facts.engine.podman else None
+
     def _by_swarm(self) -> str | None:
+        if not self.facts.engine.described:
+            return "protected: whether this host is a node of a swarm cannot be read (GET /info)"
         swarm = self.facts.engine.swarm
         return "protected: this host is a node of a swarm, whose services may refer to it" if swarm else None
 

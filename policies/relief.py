@@ -72,10 +72,10 @@ class Gain:
 def in_words(relieved: Relieved) -> str:
     """Say what a run came to: `41.3 GiB freed, 52.7 GiB left: the target is reached`."""
     inodes = f" and {relieved.freed_inodes:,} inodes" if relieved.freed_inodes > 0 else ""
-    return (
-        f"{words.size(max(relieved.freed_bytes, 0))}{inodes} freed, {words.size(relieved.left_bytes)} left: "
-        f"{_ENDS[relieved.end]}"
-    )
+    freed = f"{words.size(max(relieved.freed_bytes, 0))}{inodes} freed"
+    if relieved.left_bytes is None:
+        return f"{freed} as far as it was measured, what is left is not known: {_ENDS[relieved.end]}"
+    return f"{freed}, {words.size(relieved.left_bytes)} left: {_ENDS[relieved.end]}"
 
 
 def staying(want: Want, facts: Facts) -> Mapping[str, int]:

@@ -263,6 +263,8 @@ def test_what_a_container_changed_is_listed_up_to_a_number(engine: ScriptedEngin
     ]
     assert len(api.changes(web.id, 2)) == 2
     assert api.changes("c" * 64, 10) == ()
+    engine.changes[web.id] = [{"Path": "/" + "x" * 4000, "Kind": 1}] * 3000
+    assert 2000 < len(api.changes(web.id, 10_000)) < 2200, "8 MiB are read of it"
 
 
 @pytest.mark.parametrize("status", [404, 409, 501])

@@ -226,6 +226,17 @@ def test_what_a_container_refers_to_is_read_from_its_inspect_and_from_the_list()
     assert read.mounted_images == ("tools:2",)
 
 
+def test_on_which_containers_one_leans_is_read_from_its_inspect_and_of_the_network_from_the_list() -> None:
+    network = {"NetworkMode": f"container:{'a' * 64}"}
+    spaces = {"PidMode": "container:pid", "IpcMode": "container:", "VolumesFrom": ["data:ro", "abc123"]}
+    read = engine_parse.container(inspect(HostConfig=network | spaces | {"Links": ["/db:/web/store"]}))
+    assert read.leans_on == ("a" * 64, "abc123", "data", "db", "pid")
+    listed = ScriptedContainer(id="c" * 64, name="web").listed(ScriptedContainer("c", "web").created_at)
+    assert engine_parse.container_summaries([listed | {"HostConfig": network}])[0].leans_on == ("a" * 64,)
+    plain = engine_parse.container(inspect(HostConfig={"NetworkMode": "host", "IpcMode": "private", "Links": None}))
+    assert plain.leans_on == ()
+
+
 @pytest.mark.parametrize(("state", "swarm"), [("", False), ("inactive", False), ("active", True), ("locked", True)])
 def test_a_node_of_a_swarm_is_told_apart(state: str, swarm: bool) -> None:  # noqa: FBT001
     said = engine_parse.Versions(engine="28", api="1.51", api_minimum="", podman=False)

@@ -13,7 +13,7 @@ from collectors.engine_api import EngineApi
 from collectors.engine_errors import EngineUnavailable
 from collectors.engine_http import Endpoint
 from collectors.facts import EngineState
-from daemon.engine_watch import EngineWatch
+from daemon.engine_watch import RENEWED_EVERY, EngineWatch
 from daemon.unit_state import UnitState
 from tests.fakes.clock import FakeClock
 from tests.fakes.crew import a_crew
@@ -176,12 +176,27 @@ def test_what_a_proxy_forbids_is_switched_off_with_one_line(post: Post, caplog: 
     assert set(post.watch.features) == {"images", "info"}
     assert post.watch.engine.state is EngineState.UP
     assert post.watch.engine.version == "28.5.2"
+    assert not post.watch.engine.described
     post.watch.report_lost()
     post.look()
     assert [record.getMessage() for record in caplog.records if "switched off" in record.getMessage()] == [
         "info switched off: Docker or a proxy before it forbids GET /v1.51/info (403)",
         "images switched off: Docker or a proxy before it forbids GET /v1.51/images/json (403)",
     ]
+
+
+def test_a_host_that_joins_a_swarm_is_a_node_of_it_without_a_restart(post: Post) -> None:
+    post.look()
+    since = post.watch.engine.since
+    post.engine.info["Swarm"] = {"LocalNodeState": "active"}
+    post.engine.hung_paths.add("/info")
+    post.clock.advance(RENEWED_EVERY)
+    assert post.look() is EngineState.UP, "it answers pings"
+    assert not post.watch.engine.swarm
+    post.engine.hung_paths.clear()
+    post.clock.advance(RENEWED_EVERY)
+    post.look()
+    assert (post.watch.engine.swarm, post.watch.engine.since) == (True, since)
 
 
 def test_an_engine_upgraded_between_two_pings_is_greeted_anew(post: Post) -> None:

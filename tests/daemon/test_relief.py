@@ -16,15 +16,18 @@ from daemon.proposals import verdicts
 from daemon.relieving import SETTLES, Relieving
 from daemon.runs import RunState
 from policies.bounds import Bounds
+from policies.containers import ExitedContainers
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level
 from policies.relieved import Reliefs
+from policies.selection import parse
 from tests.daemon.deck import DAY, Deck, outcomes
 from tests.daemon.full_disk import PRESSURE, FullDisk
 from tests.daemon.watchpost import MINUTE, SECOND
 from tests.policies.build import GIB
 
 if TYPE_CHECKING:
+    from collectors.facts import Filesystem
     from daemon.plans import Plan
 
 AFTER_GRACE = 16 * MINUTE
@@ -81,6 +84,18 @@ def test_after_a_run_the_disk_has_a_rest_unless_it_comes_to_a_worse_level(disk: 
     assert disk.by_itself(31 * SECOND) is not None
 
 
+def test_a_disk_that_was_relieved_and_is_critical_again_has_no_rest(disk: FullDisk) -> None:
+    fill(disk)
+    disk.foreign += 6
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert run.words.endswith("20.0 GiB left: the target is reached")
+    disk.foreign += 16
+    disk.sample(15 * SECOND)
+    assert disk.by_itself(15 * SECOND) is not None, "4 GiB are left, of 20 half a minute ago"
+
+
 def test_what_is_shared_counts_once_its_last_sharer_is_left(disk: FullDisk) -> None:
     disk.add("1", "a:1", layers={"base": 7, "a": 1})
     left = disk.add("2", "b:1", layers={"base": 7, "b": 1})
@@ -103,10 +118,11 @@ def test_what_docker_deletes_late_is_awaited_where_it_may_be_enough(disk: FullDi
     shown = plan(disk)
     waits: list[float] = []
 
-    def wait(seconds: float) -> None:
+    def wait(seconds: float) -> bool:
         waits.append(seconds)
         disk.deck.clock.advance(seconds * SECOND)
         disk.foreign -= late if len(waits) == 1 else 0
+        return True
 
     relieving = Relieving(
         list(enumerate(shown.removals)),
@@ -123,6 +139,31 @@ def test_what_docker_deletes_late_is_awaited_where_it_may_be_enough(disk: FullDi
     outcome = relieving.outcome()
     assert (outcome.removed, outcome.end) == (removed, ReliefEnd.TARGET)
     assert len(waits) == 1, "nothing else is on its way once two looks agree, and what is enough is not awaited"
+
+
+def test_whoever_is_to_end_does_not_wait_for_what_docker_deletes_late(disk: FullDisk) -> None:
+    fill(disk)
+    shown = plan(disk)
+    measured: list[str] = []
+
+    def measure(mountpoint: str) -> Filesystem | None:
+        measured.append(mountpoint)
+        assert len(measured) < 100, "no time passes while the thread is to end"
+        return disk.now()
+
+    relieving = Relieving(
+        list(enumerate(shown.removals)),
+        recheck=disk.deck.recheck,
+        measure=measure,
+        book=lambda: disk.deck.post.watch.book,
+        clock=disk.deck.clock,
+        wait=lambda _: False,
+        settles=SETTLES,
+    )
+    next(relieving)
+    relieving.note(Answer(Outcome.REMOVED))
+    next(relieving)
+    assert relieving.outcome().removed == 1
 
 
 def test_a_file_that_is_not_dockers_costs_no_more_than_three_images(disk: FullDisk) -> None:
@@ -174,6 +215,15 @@ def test_a_plan_shows_what_is_expected_to_suffice_and_an_approval_takes_no_more(
     assert outcomes(disk.deck.apply(shown)) == {"app:0": Outcome.REMOVED, "app:1": Outcome.REMOVED}
 
 
+def test_a_plan_counts_on_nothing_that_its_policy_is_to_leave_alone(disk: FullDisk) -> None:
+    fill(disk)
+    left_out = Bounds(in_order=True, exclude=(parse("app:0"), parse("app:2")))
+    disk.deck.adopt(mode="approve", bounds={"disk_pressure": left_out})
+    shown = plan(disk)
+    assert [each.object.name for each in shown.removals] == ["app:1", "app:3"]
+    assert disk.deck.apply(shown).words.endswith("the target is reached")
+
+
 def test_an_approval_that_comes_when_the_disk_has_room_again_removes_nothing(disk: FullDisk) -> None:
     fill(disk)
     disk.deck.adopt(mode="approve")
@@ -209,6 +259,25 @@ def test_what_goes_for_its_age_anyway_goes_first(disk: FullDisk) -> None:
     assert run.words.endswith("the target is reached")
 
 
+def test_a_full_disk_does_not_wait_for_what_docker_cannot_remove(disk: FullDisk) -> None:
+    for number in range(20):
+        disk.deck.engine.add(f"service-{number}")
+        disk.deck.engine.statuses[f"/containers/{disk.deck.job(f'stuck-{number}').id}"] = 500
+    disk.deck.adopt(policies={"containers": ExitedContainers(), **PRESSURE})
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None
+    assert (run.state, {outcomes(run)[f"app:{number}"] for number in (0, 1)}) == (RunState.FAILED, {Outcome.REMOVED})
+    assert run.words.startswith("3 objects in a row failed; on /: 16.0 GiB freed")
+    disk.foreign += 22
+    disk.sample(15 * SECOND)
+    run = disk.by_itself(15 * SECOND)
+    assert run is not None, "4 GiB are critical, and only what fails waits"
+    assert (run.state, set(outcomes(run)) <= {f"app:{number}" for number in range(9)}) == (RunState.DONE, True)
+    assert "the last run failed" in disk.deck.executor.held_up()
+
+
 def test_inodes_are_freed_to_their_target_too(disk: FullDisk) -> None:
     fill(disk)
     disk.foreign -= 20
@@ -239,6 +308,19 @@ def test_a_disk_that_cannot_be_read_any_more_ends_the_run(disk: FullDisk) -> Non
     assert disk.deck.engine.non_get() == []
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_nothing_goes_for_a_disk_that_cannot_be_measured(disk: FullDisk, after: int) -> None:
+    fill(disk)
+    disk.sample(AFTER_GRACE)
+    disk.deck.measure = lambda _: disk.now() if len(disk.deck.engine.deleted) < after else None
+    run = disk.by_itself(15 * SECOND)
+    assert len(disk.deck.engine.deleted) == after
+    assert run is not None
+    assert run.words == (
+        "on /: 0 B freed as far as it was measured, what is left is not known: it cannot be read any more"
+    )
+
+
 def test_at_the_critical_level_less_patience_is_due_but_only_there(disk: FullDisk) -> None:
     fill(disk)
     disk.deck.adopt(policies={"disk_pressure": DiskPressure(min_age=1000 * DAY)})
@@ -251,11 +333,13 @@ def test_at_the_critical_level_less_patience_is_due_but_only_there(disk: FullDis
     assert run.words.endswith("nothing more may go")
 
 
-def test_the_level_of_the_last_cycle_is_known(disk: FullDisk) -> None:
+def test_the_level_of_now_is_known(disk: FullDisk) -> None:
     fill(disk)
     assert disk.deck.recheck.level("/") is None
     disk.sample(AFTER_GRACE)
     assert disk.deck.recheck.level("/") is Level.ACT
+    disk.foreign += 6
+    assert disk.deck.recheck.level("/") is Level.CRITICAL
     assert disk.deck.recheck.level("/elsewhere") is None
 
 

@@ -166,3 +166,10 @@ def test_an_alert_that_no_policy_speaks_of_any_more_has_no_rule(desk: Desk) -> N
     assert "disk-low" in Rulebook.of(desk.settings).rules
     assert desk.read("[policies.disk_pressure]\nenabled = false\n")
     assert "disk-low" not in Rulebook.of(desk.settings).rules
+
+
+def test_the_alert_of_a_full_disk_knows_what_its_cleanup_leaves_alone(desk: Desk) -> None:
+    assert desk.read('[policies.disk_pressure]\nexclude = ["app:*"]\n')
+    pressure = Rulebook.of(desk.settings).pressure
+    assert pressure is not None
+    assert [rule.text for rule in pressure.bounds.exclude] == ["app:*"]

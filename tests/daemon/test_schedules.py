@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.schedules import LATEST, Schedules, trigger
+from daemon.schedules import LATEST, Schedules, next_time, trigger
 
 if TYPE_CHECKING:
     from tests.fakes.clock import FakeClock
@@ -69,6 +69,26 @@ def test_another_schedule_is_counted_from_now_on(clock: FakeClock) -> None:
     clock.advance(HOUR)
     schedules.look({"p": "30 3 * * *"})
     assert not schedules.due("p")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "days"),
+    [
+        ("0 3 1 * mon", [1, 7, 14]),
+        ("0 3 1 * *", [1, 1, 1]),
+        ("0 3 * * mon", [7, 14, 21]),
+        ("0 3 */2 * mon", [7, 21, 11]),
+    ],
+)
+def test_days_of_the_month_and_of_the_week_are_either_as_in_every_crontab(schedule: str, days: list[int]) -> None:
+    at = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    found = []
+    for _ in days:
+        after = next_time(schedule, at)
+        assert after is not None
+        found.append(after.day)
+        at = after
+    assert found == days
 
 
 NUMBERS = {"0": 6, "7": 6, "1": 0, "5-6": 4, "sun": 6, "*/7": 6, "*/2": 1, "6-7": 5, "SAT,MON": 0, "tue-fri/2": 1}

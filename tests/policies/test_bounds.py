@@ -45,6 +45,13 @@ def test_a_run_stays_below_its_bytes_and_takes_nothing_whose_size_is_unknown() -
     }
 
 
+@pytest.mark.parametrize("in_order", [False, True])
+def test_what_is_larger_than_any_run_may_be_is_not_put_off_to_the_next_one(*, in_order: bool) -> None:
+    taken, waiting = within([removal("a", size=5 * GIB)], {"p": Bounds(max_bytes=4 * GIB, in_order=in_order)})
+    assert taken == ()
+    assert waiting[0].reason == "too large: 5.0 GiB, and no run removes more than 4.0 GiB (max_bytes)"
+
+
 def test_every_policy_has_bounds_of_its_own_and_zero_bounds_nothing() -> None:
     removals = [removal(f"{policy}{n}", policy=policy) for policy in "pq" for n in range(200)]
     taken, _ = within(removals, {"p": Bounds(max_removals=0), "q": Bounds(max_removals=1)})

@@ -106,6 +106,14 @@ def test_the_newest_stopped_container_of_a_compose_service_stays() -> None:
     assert sorted(removed(POLICY, world)) == ["etl-0", "etl-2"]
 
 
+@pytest.mark.parametrize("state", [ContainerState.DEAD, ContainerState.REMOVING])
+def test_one_whose_removal_has_begun_is_not_the_newest_of_its_service(state: ContainerState) -> None:
+    half = exited("half", ago=5 * DAY, labels=compose("nlp", "etl"), state=state)
+    world = facts(containers=[*etl_runs(ages=[10 * DAY]).containers, half])
+    assert kept(POLICY, world)["etl-0"] == "newest of its service: nlp/etl"
+    assert list(removed(POLICY, world)) == (["half"] if state is ContainerState.DEAD else [])
+
+
 def test_a_one_off_run_neither_counts_as_its_service_nor_stays_as_the_newest() -> None:
     one_off = exited("run-x", ago=8 * DAY, labels=compose("nlp", "etl") | {COMPOSE_ONEOFF: "True"})
     world = facts(containers=[*etl_runs(ages=[10 * DAY]).containers, one_off])

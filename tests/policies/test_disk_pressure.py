@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.bounds import Bounds
 from policies.disk_pressure import DiskPressure
 from policies.gauges import Level, Missing
 from policies.policy import Condition, ConditionState, Severity
+from policies.selection import parse
 from tests.policies.build import GIB, MIB, facts, filesystem, image
 
 if TYPE_CHECKING:
@@ -155,6 +157,45 @@ def test_room_for_pulling_the_largest_image_raises_the_act_level_up_to_a_quarter
     assert POLICY.level(disk, facts(filesystems=[disk], images=[small, large])) is Level.ACT
     wide = filesystem(size=400 * GIB, available=101 * GIB)
     assert POLICY.level(wide, facts(filesystems=[wide], images=[huge])) is Level.OK
+
+
+def test_an_alert_promises_nothing_that_the_cleanup_is_to_leave_alone() -> None:
+    disk = filesystem(size=100 * GIB, available=10 * GIB)
+    images = [
+        image(f"{name}:1", size_bytes=GIB, unique_bytes=GIB, digests=(f"{name}@sha256:1",)) for name in ("app", "base")
+    ]
+    world = facts(filesystems=[disk], images=images)
+    said = []
+    for left_out in ((), ("app",), ("app", "base")):
+        policy = DiskPressure(bounds=Bounds(exclude=tuple(map(parse, left_out))))
+        [condition] = policy.decide(world)
+        assert isinstance(condition, Condition)
+        said.append(condition.details)
+    assert said == [
+        ("A cleanup would free 2.0 GiB: 2 unused images.",),
+        ("A cleanup would free 1.0 GiB: 1 unused image.",),
+        (),
+    ]
+
+
+def test_an_alert_says_at_least_where_not_all_was_measured() -> None:
+    disk = filesystem(size=100 * GIB, available=10 * GIB)
+    images = [
+        image(f"{name}:1", unique_bytes=size, digests=(f"{name}@sha256:1",)) for name, size in (("a", GIB), ("b", None))
+    ]
+    [condition] = POLICY.decide(facts(filesystems=[disk], images=images))
+    assert isinstance(condition, Condition)
+    assert condition.details == ("A cleanup would free at least 1.0 GiB: 2 unused images.",)
+
+
+def test_an_alert_that_a_large_image_raised_clears_where_a_cleanup_ends() -> None:
+    policy = DiskPressure(warn_percent=2, act_percent=1, critical_percent=0.5)
+    disk = filesystem(size=100 * GIB, available=33 * GIB)
+    world = facts(filesystems=[disk], images=[image("a:1", size_bytes=20 * GIB)])
+    assert not policy.missing(disk, world)
+    [condition] = policy.decide(world)
+    assert isinstance(condition, Condition)
+    assert condition.state is OK
 
 
 def test_images_on_another_filesystem_raise_nothing() -> None:

@@ -19,7 +19,7 @@ from collectors.facts import (
     Unknown,
 )
 from policies.protection import Guard
-from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image
+from tests.policies.build import DAY, HOUR, NOW, compose, container, exited, facts, image, object_id
 from tests.policies.build_gpu import ALL_GPUS, faulty, gpu, gpus, reserved, use
 
 if TYPE_CHECKING:
@@ -239,6 +239,44 @@ def test_what_any_container_in_any_state_refers_to_is_in_use() -> None:
     assert guard.why_protected(image("tools:2")) == "in use: container job"
 
 
+def test_an_image_that_is_mounted_by_the_beginning_of_its_id_is_in_use() -> None:
+    tools = image("tools:2")
+    mounts = exited("job", ago=DAY, mounted_images=(tools.id.removeprefix("sha256:")[:5],))
+    guard = Guard.of(facts(containers=[mounts], images=[tools, image("other:1")]))
+    assert guard.why_protected(tools) == "in use: container job"
+    assert guard.why_protected(image("other:1")) is None
+
+
+@pytest.mark.parametrize(
+    ("bearers", "may"),
+    [
+        ([image("tools:2", name="new", last_tagged_at=NOW - HOUR)], True),
+        ([image("tools:2", name="new", last_tagged_at=NOW - 3 * DAY)], False),
+        ([image("tools:2", name="new", last_tagged_at=None)], True),
+        ([], True),
+    ],
+    ids=["tagged since", "tagged before", "nobody knows when", "nobody bears it"],
+)
+def test_an_image_that_a_container_may_mount_by_a_name_that_moved_on_is_in_use(bearers: list[Image], may: bool) -> None:  # noqa: FBT001
+    old = image(name="old", last_tagged_at=NOW - 5 * DAY)
+    later = image(name="later", last_tagged_at=NOW - HOUR)
+    user = container("web", created_at=NOW - 2 * DAY, mounted_images=("tools:2",))
+    guard = Guard.of(facts(containers=[user], images=[*bearers, old, later]))
+    reason = "in use: container web may mount it, by a name that has moved on since"
+    assert guard.why_protected(old) == (reason if may else None)
+    assert guard.why_protected(later) is None, "it came after the container"
+
+
+@pytest.mark.parametrize("spelled", ["vpn", object_id("vpn"), object_id("vpn")[:4]], ids=["name", "id", "short id"])
+@pytest.mark.parametrize("state", [ContainerState.RUNNING, ContainerState.EXITED])
+def test_a_container_on_which_another_one_leans_is_in_use(spelled: str, state: ContainerState) -> None:
+    vpn, other = exited("vpn", ago=30 * DAY, code=1), exited("other", ago=30 * DAY)
+    app = exited("app", ago=30 * DAY, state=state, leans_on=(spelled,))
+    guard = Guard.of(facts(containers=[vpn, app, other]))
+    assert guard.why_protected(vpn) == "in use: container app leans on it"
+    assert guard.why_protected(other) is None
+
+
 def test_volumes_and_networks_that_nothing_refers_to_are_not_protected() -> None:
     guard = Guard.of(facts(containers=[exited(ago=DAY)]))
     assert guard.why_volume("data", {}, DAY) is None
@@ -293,6 +331,7 @@ def test_shipkeeper_does_not_remove_itself() -> None:
         ({"image": "docker.io/moby/buildkit@sha256:abc"}, "protected: BuildKit"),
         ({"labels": {"io.x-k8s.kind.cluster": "dev"}}, "protected: a node of a kind cluster"),
         ({"labels": {"k3d.cluster": "dev"}}, "protected: a part of a k3d cluster"),
+        ({"labels": {"io.kubernetes.pod.uid": "1-2"}}, "protected: a part of a pod, which its kubelet removes"),
         ({"labels": {"com.docker.swarm.task.id": "x"}}, "protected: a part of a swarm service"),
     ],
 )
@@ -315,6 +354,24 @@ def test_on_a_node_of_a_swarm_what_services_may_refer_to_is_protected() -> None:
     assert guard.why_volume("v", {}, DAY) == reason
     assert guard.why_network("i", "n", {}, DAY) == reason
     assert why(exited(ago=DAY)) is None
+
+
+def test_what_a_swarm_may_refer_to_is_protected_where_nobody_can_tell_whether_there_is_one() -> None:
+    guard = Guard.of(facts(engine=Engine(state=EngineState.UP, since=NOW, described=False)))
+    reason = "protected: whether this host is a node of a swarm cannot be read (GET /info)"
+    assert guard.why_protected(image("app:1")) == reason
+    assert guard.why_volume("v", {}, DAY) == reason
+    assert guard.why_network("i", "n", {}, DAY) == reason
+
+
+def test_of_podman_nothing_is_removed() -> None:
+    ended = exited(ago=DAY)
+    guard = Guard.of(facts(containers=[ended], engine=Engine(state=EngineState.UP, since=NOW, podman=True)))
+    reason = "protected: this is Podman, which is only observed"
+    assert guard.why_protected(ended) == reason
+    assert guard.why_protected(image("other:1")) == reason
+    assert guard.why_volume("v", {}, DAY) == reason
+    assert guard.why_network("i", "n", {}, DAY) == reason
 
 
 @pytest.mark.parametrize(
