@@ -56,6 +56,7 @@ CONTAINERS = st.fixed_dictionaries(
         "network": NETWORKS,
         "volume": VOLUMES,
         "mounted": TAGS,
+        "joins": NAMES,
         "restart": st.sampled_from(["no", "no", "always", "unless-stopped", "on-failure"]),
     },
 )

@@ -190,7 +190,8 @@ class TidyHost:
         container.image, container.image_id = (
             (more["image"], image["Id"]) if image else ("gone:1", f"sha256:{'f' * 64}")
         )
-        container.inspect_extra = _references(more)
+        joined = self._named(more.get("joins", ""))
+        container.inspect_extra = _references(more, joined.id if joined else "")
         self.since[container.id] = self._mono() - ago.total_seconds()
         self._touch_references(container)
         self._tell("create", container)
@@ -300,6 +301,8 @@ class TidyHost:
             return "it is a service"
         project = container.labels.get(COMPOSE_PROJECT)
         peers = [each for each in self.engine.containers.values() if each is not container]
+        if any(f"container:{container.id}" == each.inspect_extra["HostConfig"]["NetworkMode"] for each in peers):
+            return "another one is in its network"
         if project and any(each.labels.get(COMPOSE_PROJECT) == project and each.state in ALIVE for each in peers):
             return "its project runs"
         if project and not any(each.labels.get(COMPOSE_PROJECT) == project for each in peers):
@@ -541,7 +544,7 @@ def _writer(host: TidyHost) -> type[DockerWriter]:
     return Meanwhile
 
 
-def _references(more: dict[str, Any]) -> Json:
+def _references(more: dict[str, Any], joined: str) -> Json:
     """Say in Docker's words what a container refers to."""
     mounts: list[Json] = []
     if more.get("volume"):
@@ -553,7 +556,7 @@ def _references(more: dict[str, Any]) -> Json:
         "NetworkSettings": {"Networks": networks},
         "HostConfig": {
             "RestartPolicy": {"Name": more.get("restart", "no"), "MaximumRetryCount": 0},
-            "NetworkMode": "none",
+            "NetworkMode": f"container:{joined}" if joined else "none",
             "Memory": 0,
             "Mounts": images,
         },

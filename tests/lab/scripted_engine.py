@@ -105,6 +105,8 @@ class ScriptedContainer:
 
     def listed(self, now: datetime) -> Json:
         """Give its entry in the list."""
+        host = self.inspect_extra.get("HostConfig", {})
+        told = {"HostConfig": {"NetworkMode": host["NetworkMode"]}} if "NetworkMode" in host else {}
         return {
             "Id": self.id,
             "Names": [f"/{self.name}"],
@@ -114,6 +116,7 @@ class ScriptedContainer:
             "State": self.state,
             "Status": self.status(now),
             "Created": int(self.created_at.timestamp()),
+            **told,
         } | {key: self.inspect_extra[key] for key in ("Mounts", "NetworkSettings") if key in self.inspect_extra}
 
     def inspected(self) -> Json:
