@@ -41,6 +41,8 @@ _PATHS: Final = {
 }
 _NO_ROOM: Final = "no space left on device"
 """The words of ENOSPC, which an engine passes on."""
+_JOINED: Final = b"has active endpoints"
+"""Of a network in use Docker says that it is forbidden to remove it."""
 _RESERVED_SPACE: Final = (1, 48)
 """Since then the floor is called `reserved-space`: an unknown name is dropped in silence, and then nothing stays."""
 
@@ -205,6 +207,8 @@ def _answer(status: int, reason: str, body: bytes) -> Answer:
         case 404:
             return Answer(Outcome.GONE)
         case 409:
+            return Answer(Outcome.IN_USE, _said(body, reason))
+        case 403 if _JOINED in body:
             return Answer(Outcome.IN_USE, _said(body, reason))
         case _ if 200 <= status < 300:  # noqa: PLR2004  the range of success
             return Answer(Outcome.REMOVED, _reclaimed(body))

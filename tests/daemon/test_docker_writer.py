@@ -83,6 +83,15 @@ def test_what_runs_is_in_use_in_dockers_own_words(engine: ScriptedEngine, waitin
     assert answer.words.endswith("container is running")
 
 
+def test_a_network_that_somebody_joined_is_in_use_though_docker_says_forbidden(
+    engine: ScriptedEngine, waiting: Waiting
+) -> None:
+    engine.networks = [{"Id": "n" * 64, "Name": "shop", "Containers": {"c" * 64: {}}}]
+    answer = waiting.remove(ObjectRef(SubjectKind.NETWORK, "n" * 64, "shop"))
+    assert answer.outcome is Outcome.IN_USE
+    assert answer.words.endswith("network shop has active endpoints")
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [

@@ -402,7 +402,9 @@ class ScriptedEngine:
         found = next((each for each in listed if each[key] == id_), None)
         if found is None:
             return 404, {"message": f"no such thing: {id_}"}
-        if found.get("Containers") or (kind == "volumes" and id_ in self.mounted):
+        if found.get("Containers"):
+            return 403, {"message": f"error while removing network: network {found['Name']} has active endpoints"}
+        if kind == "volumes" and id_ in self.mounted:
             return 409, {"message": f"{id_} is in use"}
         listed.remove(found)
         return 204, None
