@@ -28,7 +28,11 @@ _TOLD: Final = "digest_told"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyWeek:
-    """One policy's week: objects that it chose, and those of them that were removed."""
+    """
+    One policy's week: objects that it chose, and those of them that were removed.
+
+    The build cache is one object, however often it is pruned.
+    """
 
     policy: str
     chosen: int
@@ -64,6 +68,8 @@ def in_words(week: PolicyWeek) -> str:
     if not week.removed:
         return chosen
     freed = f", {words.size(max(week.freed_bytes, 0))} measured" if week.freed_bytes is not None else ""
+    if week.removed == week.chosen:
+        return f"removed {words.count(week.removed, 'object')}{freed}"
     return f"{chosen}; removed {week.removed}{freed}"
 
 
@@ -92,12 +98,16 @@ class Digests:
         """Sum up the last week of every policy that chose something, by name."""
         since = (self._clock.now() - WEEK).timestamp()
         chosen = self._store.read(
-            "SELECT policy, COUNT(*) AS number, SUM(size_bytes) AS size, COUNT(*) - COUNT(size_bytes) AS unmeasured"
-            " FROM chosen WHERE last_at >= ? GROUP BY policy ORDER BY policy",
-            (since,),
+            # What goes by itself may be gone before it is noted here.
+            "WITH each AS (SELECT policy, object_id, size_bytes FROM chosen WHERE last_at >= ?"
+            " UNION ALL SELECT policy, object_id, size_bytes FROM steps WHERE outcome = ? AND at >= ?),"
+            " objects AS (SELECT policy, object_id, MAX(size_bytes) AS size FROM each GROUP BY policy, object_id)"
+            " SELECT policy, COUNT(*) AS number, SUM(size) AS size, COUNT(*) - COUNT(size) AS unmeasured"
+            " FROM objects GROUP BY policy ORDER BY policy",
+            (since, Outcome.REMOVED, since),
         )
         gone = self._store.read(
-            "SELECT policy, COUNT(*) AS number, SUM(freed_bytes) AS freed FROM steps"
+            "SELECT policy, COUNT(DISTINCT object_id) AS number, SUM(freed_bytes) AS freed FROM steps"
             " WHERE outcome = ? AND at >= ? GROUP BY policy",
             (Outcome.REMOVED, since),
         )

@@ -162,7 +162,7 @@ def week(digest: Digest, host: str) -> Message:
     """Say what the policies would have removed in the last week."""
     return Message(
         mark=_MARKS[Severity.INFO],
-        title="what a cleanup would have removed in the last week",
+        title="what a cleanup would have removed in the last week, and did",
         host=words.plain(host),
         lines=tuple(words.plain(line) for line in digest.lines()),
         what_to_do="docs/policies.md",

@@ -50,6 +50,17 @@ def test_what_was_removed_is_counted_with_what_was_measured(deck: Deck) -> None:
     assert (found.chosen, found.removed, found.freed_bytes) == (1, 1, 0)
 
 
+def test_what_went_before_it_was_noted_counts_and_what_went_again_and_again_counts_once(deck: Deck) -> None:
+    job, _ = deck.job("job"), deck.job("other")
+    deck.look(MINUTE)
+    deck.apply(deck.plan())
+    [quick] = digests(deck).weeks()
+    assert (quick.policy, quick.chosen, quick.removed) == ("containers", 2, 2)
+    deck.post.store.write(lambda connection: connection.execute("UPDATE steps SET object_id = ?", (job.id,)))
+    [cache] = digests(deck).weeks()  # whose one object is pruned every day
+    assert (cache.chosen, cache.removed, in_words(cache)) == (1, 1, "removed 1 object, 0 B measured")
+
+
 def test_while_docker_cannot_be_read_nothing_is_noted(deck: Deck) -> None:
     deck.job("job")
     deck.engine.statuses["/containers/json"] = 500
@@ -89,10 +100,10 @@ def test_it_goes_out_as_a_message_of_its_own(deck: Deck) -> None:
     assert batch is not None
     assert batch.digest == Digest(day=7, weeks=weeks)
     message = week(batch.digest, "gpu-host-2")
-    assert message.headline == "🔵 what a cleanup would have removed in the last week · gpu-host-2"
+    assert message.headline == "🔵 what a cleanup would have removed in the last week, and did · gpu-host-2"
     assert message.lines == (
         "containers: would have removed 14 objects, size unknown",
-        "images_unused: would have removed 1 object, 38.0 GiB; removed 1, 0 B measured",
+        "images_unused: removed 1 object, 0 B measured",
     )
 
 
