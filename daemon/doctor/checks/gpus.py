@@ -50,9 +50,10 @@ def gpu_driver(host: Host) -> Iterator[Finding]:
         yield unseen(gpus.devices.why) if isinstance(gpus.devices, Unseen) else ok(_NONE_HERE)
     elif not gpus.driver and (isinstance(gpus.devices, Unseen) or not gpus.devices):
         what = f"{words.count(gpus.on_pci_bus, 'NVIDIA GPU')} on the bus, and no driver of NVIDIA's is loaded"
-        cure = (
+        cure: tuple[str, ...] = (
             "sudo modprobe nvidia",
-            "sudo apt-get install nvidia-driver   # if there is no such module; then reboot",
+            "sudo apt-get install nvidia-driver   # if there is no such module; on Ubuntu: sudo ubuntu-drivers install",
+            "# then reboot",
         )
         yield Finding(Level.WARNING, what, cure)
     elif isinstance(gpus.devices, Unseen):

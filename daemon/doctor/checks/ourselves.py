@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 UNIT: Final = "shipkeeper.service"
 _OTHERS: Final = 0o007
 _RESTART: Final = f"sudo systemctl restart {UNIT}"
+_DOCKERS_PROXY: Final = "docker-proxy"
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
 _TOO_EARLY: Final = 2026
 """The year this was written: no clock that is right shows an earlier one."""
@@ -152,7 +153,10 @@ def port(host: Host) -> Iterator[Finding]:
 
 def _taken(host: Host, listen: str) -> Iterator[Finding]:
     holder = host.ourselves.port_holder
-    if host.ourselves.status is None and holder is not None:
+    if host.ourselves.status is None and holder is not None and _DOCKERS_PROXY in holder:
+        what = f"the port of {listen} is published by a container: by Shipkeeper itself, if it runs in one"
+        yield Finding(Level.NOTE, what, (f"docker ps --filter publish={listen.rpartition(':')[2]}",))
+    elif host.ourselves.status is None and holder is not None:
         who = f"sudo ss -ltnp 'sport = :{listen.rpartition(':')[2]}'"
         elsewhere = '# or [web] listen = "127.0.0.1:9818" in the configuration'
         what = f"the port of {listen} is taken by {holder or 'a process that only root can see'}"

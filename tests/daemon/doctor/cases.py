@@ -726,6 +726,13 @@ CASES = (
     ),
     Case(
         "port",
+        _NOTE,
+        "is published by a container: by Shipkeeper itself, if it runs in one",
+        "docker ps --filter publish=9817",
+        with_ours(status=None, port_holder="pid 4712 (docker-proxy)"),
+    ),
+    Case(
+        "port",
         _WARNING,
         "everyone who reaches 0.0.0.0:9817 may read the metrics",
         "config_file",
