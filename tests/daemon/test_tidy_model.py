@@ -236,7 +236,7 @@ class Host(RuleBasedStateMachine):
 
     def _run(self, act: Callable[[], Run | None]) -> Run | None:
         """Let a run go on to its end, and see that it did what it says."""
-        host, before = self.host, self.host.objects()
+        host, before, sent = self.host, self.host.objects(), len(self.host.engine.deleted)
         last = host.deck.runs.last()
         run = None
         try:
@@ -258,8 +258,8 @@ class Host(RuleBasedStateMachine):
             for each in runs:
                 self.tally.update(f"{step.removal.object.kind} {step.outcome}" for step in each.steps)
                 self._see_that_it_ended(each, gone)
-            # What went without a request of ours was somebody else's doing.
-            ours = {id_ for id_ in gone if any(id_ in path for path in host.engine.deleted)}
+            # What went without a request of ours was somebody else's doing. A volume's name may be one removed before.
+            ours = {id_ for id_ in gone if any(id_ in path for path in host.engine.deleted[sent:])}
             assert ours <= {step.removal.object.id for each in runs for step in each.steps if step.outcome in OURS}
         return run
 
