@@ -337,13 +337,13 @@ class Executor:
         due = {name for name in {each.policy for each in offered} if self._is_due(name, book)}
         rested = [each for each in offered if not self._object_backoff.left(each.object.id, now)]
         eligible, _ = within(self._without_resting(each for each in rested if each.policy in due), book.bounds)
-        self._schedules.done(due)
-        if not eligible:
-            return None
         try:
-            self.submit(make_plan(eligible, "enforce", self._clock.now()), BY_ITSELF)
+            if eligible:
+                self.submit(make_plan(eligible, "enforce", self._clock.now()), BY_ITSELF)
         except ShipkeeperError as refusal:  # a person was faster, or the engine went away just now
             log.info("no cleanup now: %s", refusal)
+        else:
+            self._schedules.done(due)
         return self._order
 
     def _without_resting(self, removals: Iterable[Removal]) -> list[Removal]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from daemon.errors import ShipkeeperError
 from daemon.outcome import Outcome
 from daemon.runs import RunState
 from policies.bounds import Bounds
@@ -62,6 +63,20 @@ def test_a_policy_acts_at_the_times_of_its_schedule_alone(deck: Deck) -> None:
     assert deck.by_itself(6 * MINUTE) is None, "it had its turn"
     assert deck.by_itself(95 * HOUR) is None
     assert deck.by_itself(HOUR) is not None
+
+
+def test_a_policy_whose_run_was_refused_has_its_turn_later(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
+    deck.adopt(bounds={"containers": Bounds(schedule="0 3 * * *")})
+    jobs(deck, 1)
+    assert deck.by_itself(AFTER_GRACE) is None
+    with monkeypatch.context() as person:
+        person.setattr(deck.executor, "submit", _taken)
+        assert deck.by_itself(11 * HOUR) is None
+    assert outcomes(deck.by_itself(MINUTE)) == {"job-0": Outcome.REMOVED}
+
+
+def _taken(*_: object) -> int:
+    raise ShipkeeperError("a person was faster")
 
 
 def test_an_approved_plan_does_not_wait_for_the_schedule(deck: Deck) -> None:
