@@ -249,8 +249,7 @@ class Observer:
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:
         sample, containers = self._eyes.sampler.latest, self._eyes.inventory.containers
         told = sample.oom_kills if sample else {}
-        # A run that began after the sample is not the one whose kills that counted.
-        counts = {id_: count for id_, count in told.items() if sample and _ran(containers.get(id_), sample.at)}
+        counts = {id_: count for id_, count in told.items() if sample and sample.saw(containers.get(id_))}
         for container_id in self._eyes.ledger.awaiting_oom | {e.id for e in events if e.action == "oom"}:
             container = containers.get(container_id)
             count = self._eyes.oom_count(container) if container else None
@@ -399,11 +398,6 @@ def _as_shown(container: Container, quotes: bool, default_runtime: str) -> Conta
 def _end(container: Container) -> str:
     """Give the identity of a container's end: one that ran again meanwhile has another."""
     return f"{container.id}@{container.finished_at.isoformat() if container.finished_at else ''}"
-
-
-def _ran(container: Container | None, at: datetime) -> bool:
-    """Tell whether what runs now, or ran last, had begun by then."""
-    return container is not None and container.started_at is not None and container.started_at <= at
 
 
 def _account(death: Death) -> str:
