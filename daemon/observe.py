@@ -169,7 +169,8 @@ class Observer:
             # The ledger tells each only once: they wait here until a look ends without an error of our own.
             self._deaths, self._kills = (*self._deaths, *deaths), (*self._kills, *kills)
         containers = self._containers(quotes=book.log_lines > 0)
-        gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
+        current = isinstance(self._eyes.lookout.docker, Known)
+        gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below, current=current)
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)

@@ -541,6 +541,31 @@ def charged(post: WatchPost, family: str) -> float:
     return sum(value for _, value in post.watch.snapshot.counters.get(family, ()))
 
 
+@pytest.mark.parametrize(("uses", "least", "most"), [(False, 0, 120), (True, 500, 720)])
+def test_while_docker_cannot_be_asked_only_use_that_is_seen_is_charged(
+    post: WatchPost,
+    uses: bool,  # noqa: FBT001  a parameter
+    least: float,
+    most: float,
+) -> None:
+    wants = {"DeviceRequests": [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]}
+    trainer = post.engine.add("trainer", inspect_extra={"HostConfig": wants})
+    write_processes(post.folder / "proc", {7: in_container([trainer.id])})
+    gpu = a_gpu(0, a_process(7, GIB, 0.5)) if uses else a_gpu(0)
+
+    def sampled(times: int) -> None:
+        for _ in range(times):
+            post.gpus.show(gpu)
+            post.cycle(15 * SECOND)
+
+    sampled(8)
+    post.engine.stop()
+    post.view.set(EngineState.CRASHED, "Docker is down")
+    post.die(trainer, 137, told=False)
+    sampled(40)
+    assert least <= charged(post, GPU_ALLOCATED) <= most
+
+
 def test_what_is_charged_for_gpus_goes_on_through_a_restart_and_a_recreation_and_never_back(
     post: WatchPost,
 ) -> None:
