@@ -78,7 +78,9 @@ _FIGURES = (
         "spec_cpu_quota", "gauge", "CPU quota in microseconds a period; absent without one.", "limits.cpu_quota_us"
     ),
     _Figure("spec_cpu_period", "gauge", "Period of the CPU quota in microseconds.", "limits.cpu_period_us"),
-    _Figure("spec_cpu_shares", "gauge", "Share of the CPU time, 1024 by default.", "limits.cpu_shares"),
+    _Figure(
+        "spec_cpu_shares", "gauge", "Share of the CPU time against others, as cgroup v1 counts it.", "limits.cpu_shares"
+    ),
     _Figure("memory_usage_bytes", "gauge", "Memory charged, file cache included.", "memory_bytes"),
     _Figure(
         "memory_working_set_bytes", "gauge", "Memory charged without inactive file cache.", "memory_working_set_bytes"
