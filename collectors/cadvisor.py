@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from collectors.facts import Container, HealthStatus
+from collectors.facts import Container, ContainerState, HealthStatus
 from collectors.families import Family, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from collectors.container_columns import Figures
     from collectors.container_labels import Blocks
@@ -19,6 +19,7 @@ SHOWN_FOR_SECONDS = 600
 """So long `container_last_seen` stands still after an end: rules for "container killed" wait for just that."""
 
 _MOST_ENDED = 1000
+_RUNS = frozenset({ContainerState.RUNNING, ContainerState.PAUSED})
 _P = "container_"
 
 
@@ -77,7 +78,9 @@ _FIGURES = (
         "spec_cpu_quota", "gauge", "CPU quota in microseconds a period; absent without one.", "limits.cpu_quota_us"
     ),
     _Figure("spec_cpu_period", "gauge", "Period of the CPU quota in microseconds.", "limits.cpu_period_us"),
-    _Figure("spec_cpu_shares", "gauge", "Share of the CPU time, 1024 by default.", "limits.cpu_shares"),
+    _Figure(
+        "spec_cpu_shares", "gauge", "Share of the CPU time against others, as cgroup v1 counts it.", "limits.cpu_shares"
+    ),
     _Figure("memory_usage_bytes", "gauge", "Memory charged, file cache included.", "memory_bytes"),
     _Figure(
         "memory_working_set_bytes", "gauge", "Memory charged without inactive file cache.", "memory_working_set_bytes"
@@ -136,6 +139,7 @@ class Shown:
     running: Mapping[Blocks, str]
     """Those that have a process, with their labels as cAdvisor gives them."""
     ended: Sequence[Blocks]
+    """The others; one that could not be inspected may run all the same."""
     figures: Figures
     oom_kills: Sequence[float | None]
     """Of each running one by its name, since it was first seen."""
@@ -168,6 +172,8 @@ class CadvisorLayer:
     def _last_seen(self, shown: Shown) -> Family:
         now = shown.now
         seen = {each.container.id: (block, now) for each, block in shown.running.items()}
+        unread = {id_: (block, now) for id_, block in self._running_unread(shown.ended)}
+        seen |= unread
         gone = {id_: known for id_, known in self._seen.items() if id_ not in seen}
         for blocks in shown.ended:
             container = blocks.container
@@ -183,10 +189,18 @@ class CadvisorLayer:
             f"{_P}last_seen",
             "gauge",
             "When the container was last seen running; stands still for 10 minutes after its end.",
-            list(stopped.values()),
+            [*unread.values(), *stopped.values()],
             blocks=list(shown.running.values()),
             column=at_once * len(shown.running),
         )
+
+    def _running_unread(self, without_process: Iterable[Blocks]) -> Iterator[tuple[str, str]]:
+        """Give those of which Docker's list says that they run, while their process cannot be told."""
+        for blocks in without_process:
+            container = blocks.container
+            if not container.inspected and container.state in _RUNS:
+                block, _ = self._seen.get(container.id) or (blocks.cadvisor(f"docker/{container.id}"), 0.0)
+                yield container.id, block
 
 
 def machine_families(machine: Machine) -> Iterator[Family]:

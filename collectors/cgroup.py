@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from collectors import cgroup_files as files
 from collectors.cgroup_groups import BlockDevices, GroupV1, GroupV2, read_file
+from collectors.reading import MemoryMarks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from collectors.cgroup_files import Traffic
     from collectors.facts import Container
-    from collectors.reading import Limits, MemoryMarks, Reading
+    from collectors.reading import Limits, Reading
 
 _MOST_PROCESSES = 256
 """Of one container; who has more is no single culprit."""
@@ -26,6 +27,7 @@ They are half of all files, and change by hand or never.
 """
 
 _NO_TRAFFIC: Mapping[str, Traffic] = {}
+_NO_MARKS = MemoryMarks()
 
 
 class _Found:
@@ -82,7 +84,13 @@ class CgroupReader:
     def marks(self, container: Container) -> MemoryMarks | None:
         """Read what befell its memory; `None` when its cgroup is not there (any more)."""
         found = self._find(container)
-        return found.group.marks() if found else None
+        if found is None:
+            return None
+        marks = found.group.marks()
+        if marks == _NO_MARKS and not found.group.exists():
+            self._found.pop(container.id, None)
+            return None
+        return marks
 
     def working_set(self, container: Container) -> int | None:
         """Read just what `memory_working_set_bytes` of a whole reading is; `None` if that cannot be read."""

@@ -83,7 +83,7 @@ class Blocks:
             image_id=container.image_id,
             compose_project=project,
             compose_service=service,
-            restart_policy=container.restart_policy.name,
+            restart_policy=container.restart_policy.name if container.inspected else "",
             runtime=container.runtime,
             expect=expected if expected in _EXPECTED else "",
             **owner_labels(container.labels, [name for name in allowed if name not in _SHOWN_BY_US], "label_"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _P: Final = "DCGM_FI_DEV_"
 _MIB: Final = 1 << 20
+_COMPUTE_SLICES: Final = re.compile(r"^[0-9]+c\.")
+"""With which the profile of a compute instance begins that has a part of its GPU instance only: `1c.3g.20gb`."""
 
 
 class _Figure(NamedTuple):
@@ -132,7 +135,11 @@ def _memory(devices: Sequence[tuple[str, Gpu]]) -> Iterator[Family]:
     for block, gpu in devices:
         if gpu.readings is not None and not gpu.instances:  # as there: of a split one the parts instead
             parts.append((block, gpu.readings))
-        parts += [(_of_instance(block, mig.profile, mig.gpu_instance_id), mig) for mig in gpu.instances]
+        # Several compute instances may share the memory of one GPU instance: it is shown once, under its own profile.
+        instances = {mig.gpu_instance_id: mig for mig in gpu.instances}
+        parts += [
+            (_of_instance(block, _COMPUTE_SLICES.sub("", mig.profile), id_), mig) for id_, mig in instances.items()
+        ]
     for name, text, field in _MEMORY:
         samples = [
             (block, value) for block, part in parts if (value := _mebibytes(getattr(part, field, None))) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -82,6 +83,8 @@ class _Probe:
                         self.look = _look(self.place.if_forbidden)
             except OSError as error:
                 self.error = f"{path}: {error.strerror}"
+            except RuntimeError:  # how Python before 3.13 says it
+                self.error = f"{path}: {os.strerror(errno.ELOOP)}"
             return
         if self.place.optional:
             self.error = ""

@@ -132,6 +132,7 @@ def _volumes(_: Fields, volumes: Sequence[Fields], at: datetime) -> KindUsage:
                 unused=idle,
                 name=volume.text("Name"),
                 references=_figure(volume.child("UsageData"), "RefCount"),
+                created_at=volume.time("CreatedAt"),
             )
             for volume, size, idle in zip(ours, sizes, unused, strict=True)
             if size is not None

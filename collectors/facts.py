@@ -341,6 +341,8 @@ class VolumeUsage:
     name: str = ""
     references: int | None = None
     """How many containers mount it; `None` where it is not known."""
+    created_at: datetime | None = None
+    """By which it is told from another one of its name; `None` where Docker does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class GpuProcess:
     """Share of the multiprocessors' time since the last sample, 0 to 1; `None` where unsupported (MIG)."""
     gpu_instance_id: int | None = None
     """The MIG GPU instance it runs in."""
+    compute_instance_id: int | None = None
+    """The compute instance within that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

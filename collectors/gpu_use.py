@@ -81,9 +81,9 @@ def _sorted_out(
 
 def _distinct(processes: Iterable[GpuProcess]) -> Iterable[GpuProcess]:
     """Give each process once: one that computes and draws stands in two lists, with the same memory in both."""
-    found: dict[tuple[int, int | None], GpuProcess] = {}
+    found: dict[tuple[int, int | None, int | None], GpuProcess] = {}
     for process in processes:
-        key = process.pid, process.gpu_instance_id
+        key = process.pid, process.gpu_instance_id, process.compute_instance_id
         known = found.get(key)
         if known is None or (known.memory_bytes or 0) < (process.memory_bytes or 0):
             found[key] = process
@@ -91,9 +91,13 @@ def _distinct(processes: Iterable[GpuProcess]) -> Iterable[GpuProcess]:
 
 
 def _mig(gpu: Gpu, process: GpuProcess) -> str:
-    """Give the MIG device of a process; of a GPU instance that is split further, the first one."""
-    found = (mig.uuid for mig in gpu.instances if mig.gpu_instance_id == process.gpu_instance_id)
-    return next(found, "")
+    """Give the MIG device of a process, empty where it may be one or another."""
+    within = [mig for mig in gpu.instances if mig.gpu_instance_id == process.gpu_instance_id]
+    # A GPU instance that is split further is several devices; a driver that does not tell which can mean the only one.
+    found = [mig.uuid for mig in within if mig.compute_instance_id == process.compute_instance_id]
+    if process.compute_instance_id is None and len(within) == 1:
+        found = [within[0].uuid]
+    return next(iter(found), "")
 
 
 def _unknown(place: Place) -> GpuUse:

@@ -25,10 +25,11 @@ def log_bytes(container: Container, data_root: str) -> int | None:
 
     0 for a driver that writes no files. Raises OSError when the files cannot be looked at, or are too many.
     """
-    path = Path(container.log_path) if container.log_path else Path(data_root) / "containers" / container.id / "-"
-    prefixes = (path.name, _CACHE) if container.log_path else (_CACHE,)
+    # Where a json-file log lies, though only an inspect tells that it is one.
+    usual = Path(data_root) / "containers" / container.id / f"{container.id}-json.log"
+    path = Path(container.log_path) if container.log_path else usual
     try:
-        return sum(_sizes(path.parent, prefixes))
+        return sum(_sizes(path.parent, (path.name, _CACHE)))
     except FileNotFoundError:
         if path.parent.parent.is_dir():
             return None

@@ -107,23 +107,25 @@ def instances(handle: Any) -> list[dict[str, object]] | None:
 
 def processes(handle: Any, sm: dict[int, int] | None, driver: str) -> list[list[object]] | None:
     """
-    Give the processes as pid, kind, bytes, percent of the multiprocessors, MIG instance; None where nobody lists them.
+    Give the processes, None where nobody lists them.
 
+    Each is pid, kind, bytes, percent of the multiprocessors, and under MIG its GPU and its compute instance.
     `sm` is what `sm_percent` gave: whoever is not in it was idle.
     """
     if _lists_wrongly(driver):
         return None
-    found: dict[tuple[int, int], list[object]] = {}
+    found: dict[tuple[int, ...], list[object]] = {}
     listed = False
     for kind, records in _PROCESSES:
         answer = ask(records.ask, handle)
         listed = listed or answer is not None
-        for pid, memory, instance, _ in answer or ():
-            if (pid, instance) not in found:
+        for pid, memory, *place in answer or ():
+            key = pid, *place
+            if key not in found:
                 size = None if memory == _NO_SIZE else memory
                 used = None if sm is None else sm.get(pid, 0)
-                place = None if instance == _NO_INSTANCE else instance
-                found[pid, instance] = [pid, kind, size, used, place]
+                parts = [None if part == _NO_INSTANCE else part for part in place]
+                found[key] = [pid, kind, size, used, *parts]
     return list(found.values()) if listed else None
 
 

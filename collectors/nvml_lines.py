@@ -107,13 +107,16 @@ def _instance(value: Mapping[str, Any]) -> MigInstance:
 
 
 @lru_cache(maxsize=4096, typed=True)  # most are in the next sample as they were; typed, for 1 is no True here
-def _process(pid: object, kind: str, memory: object, percent: object, instance: object) -> GpuProcess:
+def _process(  # noqa: PLR0913, PLR0917  as they stand in the line
+    pid: object, kind: str, memory: object, percent: object, instance: object, compute: object
+) -> GpuProcess:
     return GpuProcess(
         pid=_int(pid),
         kind=_KINDS[kind],
         memory_bytes=None if memory is None else _int(memory),
         sm_ratio=None if percent is None else _int(percent) / _PERCENT,
         gpu_instance_id=None if instance is None else _int(instance),
+        compute_instance_id=None if compute is None else _int(compute),
     )
 
 

@@ -24,12 +24,13 @@ from daemon.web.exposition import NamedCollector, NotReadableError
 from policies.xids import XID_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from collectors.cgroup import CgroupReader
     from collectors.engine_calls import EngineCalls
-    from collectors.facts import Facts
+    from collectors.facts import Container, Facts
     from collectors.families import Family
+    from collectors.reading import MemoryMarks
     from daemon.alerts.pusher import Pusher
     from daemon.alerts.sender import Sender
     from daemon.alerts.silences import Silences
@@ -123,13 +124,14 @@ class Exports:
             self._configuration.settings.metrics,
         )
         known = snapshot if snapshot and snapshot.docker_known else None
+        containers = known.facts.containers if known else ()
         return View(
-            containers=known.facts.containers if known else (),
+            containers=containers,
             known=known is not None,
             labels=settings.labels,
             cadvisor=settings.cadvisor,
             now=self._clock.now().timestamp(),
-            marks=sample.marks if sample else {},
+            marks=_of_this_run(sample, containers) if sample else {},
             stats=sample.readings if sample else {},
             oom_kills=dict(known.counters.get(OOM_KILLS, ())) if known else {},
             looping=self._looping(known.facts) if known else None,
@@ -199,3 +201,7 @@ class Exports:
             silences=len(self._silences.in_force()),
             now=self._steady.now(),
         )
+
+
+def _of_this_run(sample: Sample, containers: Iterable[Container]) -> Mapping[str, MemoryMarks]:
+    return {each.id: marks for each in containers if (marks := sample.marks.get(each.id)) and sample.saw(each)}

@@ -89,16 +89,20 @@ class GpuAccount:
         """When each was last seen to work, or seen at all, by the monotonic clock."""
         self._charged: frozenset[_Run] = frozenset()
         self._idle_below = 0.0
+        self._current = True
         self._blind = False
         """Whether it was said that processes cannot be matched."""
 
-    def look(self, containers: Sequence[Container], *, complete: bool, idle_below: float) -> GpuLook:
+    def look(
+        self, containers: Sequence[Container], *, complete: bool, idle_below: float, current: bool = True
+    ) -> GpuLook:
         """
         Give the GPUs and who has them; `complete` is False before every container has been seen once.
 
-        Whoever uses less than `idle_below` of the multiprocessors' time is idle.
+        `current` is False while Docker cannot be asked: then only whoever is seen on a GPU is charged, for one that
+        asked for it may have ended. Whoever uses less than `idle_below` of the multiprocessors' time is idle.
         """
-        self._idle_below = idle_below
+        self._idle_below, self._current = idle_below, current
         recent, source = self._eyes.recent, self._eyes.source
         if not recent and isinstance(source, Known):
             recent = self._eyes.recent  # the first one may have come between the two
@@ -132,7 +136,8 @@ class GpuAccount:
             named = self._named if at == fresh[-1][0] or self._named is None else {**(before or {}), **self._named}
             runs = _runs(share(sample, named, containers), containers)
             self._note_work(runs)
-            yield from self._charges(sample, runs, {container.id: container for container in containers}, passed)
+            had = [(run, use) for run, use in runs if self._current or use.processes]
+            yield from self._charges(sample, had, {container.id: container for container in containers}, passed)
 
     def _read(self, samples: Sequence[GpuSample]) -> Mapping[int, Named] | None:
         """Read where the processes of these samples are; `None` if that cannot be known."""

@@ -115,6 +115,8 @@ class Ledger:
         self._held: dict[str, _End] = {}
         self._oom_events: dict[str, datetime] = {}
         self._oom_counts: dict[str, tuple[datetime | None, int]] = {}
+        self._survived: dict[str, datetime | None] = {}
+        """By container, when the run began in which it lived on after a memory kill."""
         self._spoofed: set[str] = set()
         self._unread: set[str] = set()
 
@@ -204,13 +206,15 @@ class Ledger:
             if mark := self._marks.get(event.id):
                 self._marks[event.id] = replace(mark, told=mark.told + 1, newest_told=finished_at)
             ended = matches and shown is not None and shown.state not in ALIVE
+            code = container.exit_code if ended else self._exit_code_of(event, container)
+            intent = self._intent(container, event.at)
             death = death_of(
                 container,
                 finished_at,
-                exit_code=container.exit_code if ended else self._exit_code_of(event, container),
-                oom=ended and container.oom_killed,
+                exit_code=code,
+                oom=ended and self._by_memory(container, finished_at, code, intent),
                 uptime=uptime_before(finished_at, (shown, look.before.get(event.id))),
-                intent=self._intent(container, event.at),
+                intent=intent,
             )
             yield _End(death, container)
 
@@ -271,11 +275,13 @@ class Ledger:
                 at = container.finished_at - timedelta(microseconds=back)
                 newest = back == 0
                 self._unclaimed[container.id].append(at)
+                code = inferred_exit_code(container) if newest else None
+                ended = newest and container.state not in ALIVE
                 death = death_of(
                     container,
                     at,
-                    exit_code=inferred_exit_code(container) if newest else None,
-                    oom=newest and container.oom_killed and container.state not in ALIVE,
+                    exit_code=code,
+                    oom=ended and self._by_memory(container, at, code, intent),
                     uptime=uptime_before(at, (container, look.before.get(container.id))) if newest else None,
                     intent=intent,
                     inferred=True,
@@ -296,6 +302,19 @@ class Ledger:
         asked = any(-EVENT_DELAY <= at - when <= reach for when in kills)
         return Intent.API if asked else Intent.NONE
 
+    def _by_memory(self, shown: Container | None, at: datetime, exit_code: int | None, intent: Intent) -> bool:
+        """Tell whether Docker's flag is about this end: one that a survived kill set stays until the next start."""
+        if shown is None or not shown.oom_killed:
+            return False
+        if self._killed_at(shown.id, at) or (exit_code == KILLED_EXIT_CODE and intent is Intent.NONE):
+            return True
+        return shown.id not in self._survived or self._survived[shown.id] != shown.started_at
+
+    def _killed_at(self, container_id: str, at: datetime) -> bool:
+        """Tell whether an event named a memory kill about then."""
+        told_at = self._oom_events.get(container_id)
+        return told_at is not None and abs(told_at - at) <= EVENT_DELAY
+
     def _settle(self, ends: Iterable[_End], look: Look) -> Iterator[Death]:
         """Hold what is unexplained back until the event that explains it could have come; let the others through."""
         for end in ends:
@@ -307,9 +326,9 @@ class Ledger:
             death = replace(end.death, intent=self._intent(end.container, end.death.finished_at))
             explained = not replace(end, death=death).unexplained
             shown = look.after.get(death.container_id)
-            flagged = shown is not None and shown.oom_killed and shown.finished_at == death.finished_at
-            told_at = self._oom_events.get(death.container_id)
-            named = told_at is not None and abs(told_at - death.finished_at) <= EVENT_DELAY
+            its = shown is not None and shown.finished_at == death.finished_at
+            flagged = its and self._by_memory(shown, death.finished_at, death.exit_code, death.intent)
+            named = self._killed_at(death.container_id, death.finished_at)
             # A wall clock that stepped back must not hold a death for ever: hence abs().
             if explained or flagged or named or abs(look.now - death.finished_at) >= SETTLING:
                 del self._held[key]
@@ -332,6 +351,8 @@ class Ledger:
                 killed = count - last
             elif told_at is not None:
                 killed = count or 1
+            if count or killed:
+                self._survived[container_id] = container.started_at
             if killed > 0 and not explained:
                 yield OomKill(
                     container_id=container_id,
@@ -363,6 +384,7 @@ class Ledger:
         )
         self._last_end = {key: at for key, at in self._last_end.items() if lately(at)}
         self._oom_counts = {key: count for key, count in self._oom_counts.items() if key in look.after}
+        self._survived = {key: run for key, run in self._survived.items() if key in look.after}
         self._spoofed = {key for key in self._spoofed if key in look.after or key in self._last_end}
         self._unread = {key for key in self._unread if key in look.after and key not in self._marks}
 

@@ -169,7 +169,8 @@ class Observer:
             # The ledger tells each only once: they wait here until a look ends without an error of our own.
             self._deaths, self._kills = (*self._deaths, *deaths), (*self._kills, *kills)
         containers = self._containers(quotes=book.log_lines > 0)
-        gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
+        current = isinstance(self._eyes.lookout.docker, Known)
+        gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below, current=current)
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
             self._note_uses(sight, facts)
@@ -247,10 +248,11 @@ class Observer:
             self._health.forget_all_but(frozenset(each.subject.key for each in present.values()))
 
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:
-        sample = self._eyes.sampler.latest
-        counts = dict(sample.oom_kills) if sample else {}
+        sample, containers = self._eyes.sampler.latest, self._eyes.inventory.containers
+        told = sample.oom_kills if sample else {}
+        counts = {id_: count for id_, count in told.items() if sample and sample.saw(containers.get(id_))}
         for container_id in self._eyes.ledger.awaiting_oom | {e.id for e in events if e.action == "oom"}:
-            container = self._eyes.inventory.containers.get(container_id)
+            container = containers.get(container_id)
             count = self._eyes.oom_count(container) if container else None
             if count is not None:
                 counts[container_id] = count

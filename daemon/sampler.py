@@ -60,6 +60,14 @@ class Sample:
         """By container id: processes killed for memory in the life of its cgroup."""
         return {key: marks.oom_kills for key, marks in self.marks.items() if marks.oom_kills is not None}
 
+    def saw(self, container: Container | None) -> bool:
+        """
+        Tell whether it was taken after this run of a container had begun: else it is about the run before.
+
+        For an engine on this machine: the times of another one are by another clock.
+        """
+        return container is not None and container.started_at is not None and container.started_at <= self.at
+
 
 class Sources:
     """What a sample is read from."""

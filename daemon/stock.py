@@ -65,11 +65,11 @@ def _logs(logs: LogSizes | None, now: datetime) -> Source:
 
 
 def _measured(volumes: Iterable[Volume], usage: KindUsage | None) -> tuple[Volume, ...]:
-    """Add to volumes what their disk usage told."""
+    """Add to volumes what their disk usage told; it may tell of another one that had the name before."""
     told = {each.name: each for each in usage.volumes} if usage else {}
     return tuple(
-        replace(volume, size_bytes=told[volume.name].size_bytes, references=told[volume.name].references)
-        if volume.name in told
+        replace(volume, size_bytes=found.size_bytes, references=found.references)
+        if (found := told.get(volume.name)) and found.created_at in {None, volume.created_at}
         else volume
         for volume in volumes
     )

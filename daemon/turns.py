@@ -53,15 +53,24 @@ class Turns:
         self._lives: dict[str, _Life] = dict(readable(rows, _load))
         self._quiet = not rows  # on the very first look nothing is news
         self._shown: dict[str, Container] = {}
+        self._unread: set[str] = set()
+        """Those that were there at the last look, and could never be inspected."""
         self._changed: set[str] = set()
         self._gone: set[str] = set()
 
     def look(self, containers: Iterable[Container]) -> tuple[Turn, ...]:
-        """Give what turned; takes all containers there are, and forgets the others."""
-        shown = {container.id: container for container in containers if container.inspected}
+        """
+        Give what turned; takes all containers there are, and forgets the others.
+
+        One that cannot be inspected for a while stays as it was; what it had been through when it was first met so is
+        no news.
+        """
+        present = {container.id: container for container in containers}
+        shown = {id_: container for id_, container in present.items() if container.inspected}
         before, self._shown = self._shown, shown
         turns = [self._turn(each) for each in shown.values() if before.get(each.id) is not each]
-        for id_ in self._lives.keys() - shown.keys():
+        self._unread = {id_ for id_ in present if id_ not in shown and id_ not in self._lives}
+        for id_ in self._lives.keys() - present.keys():
             del self._lives[id_]
             self._changed.discard(id_)
             self._gone.add(id_)
@@ -76,7 +85,8 @@ class Turns:
         self._changed.add(container.id)
         self._gone.discard(container.id)
         if old is None:
-            old = _Life() if not self._quiet else replace(new, health=None)
+            quiet = self._quiet or container.id in self._unread
+            old = replace(new, health=None) if quiet else _Life()
         policy, starts = _restarts(old, new)
         health = new.health if old.health is not None and new.health != old.health else None
         if not (policy or starts or health):

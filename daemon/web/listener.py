@@ -135,9 +135,10 @@ class Listener:
 
     async def _exchange(self, raw: HTTPServerRequest) -> None:
         try:
+            request = _request(raw)  # whatever is wrong with it is to come out before it has a turn
             async with asyncio.timeout(self._deadline):
                 await self._free.acquire()
-            await _send(raw, await self._worked_out(_request(raw)))
+            await _send(raw, await self._worked_out(request))
         except (StreamClosedError, TimeoutError):
             log.debug("%s: a client left before its answer", self._name)
 
@@ -156,7 +157,11 @@ class Listener:
                 loop.call_soon_threadsafe(settle, response)
 
         # Not an executor: its threads are joined when the interpreter ends, and an answer may hang for ever.
-        threading.Thread(target=work, name=f"{self._name}-answer", daemon=True).start()
+        try:
+            threading.Thread(target=work, name=f"{self._name}-answer", daemon=True).start()
+        except RuntimeError as error:  # no more threads are to be had just now
+            log.error("%s: %r %r failed: %s", self._name, request.method, request.path, error)  # noqa: TRY400  it says all
+            settle(_INTERNAL_ERROR)
         return await answered
 
     def _respond(self, request: Request) -> Response:
@@ -213,7 +218,9 @@ def _peer(raw: HTTPServerRequest) -> Peer | None:
     connection = raw.connection
     if not isinstance(connection, HTTP1Connection):
         return None
-    client = connection.stream.socket
+    client: socket.socket | None = connection.stream.socket
+    if client is None:
+        raise StreamClosedError  # cut, or gone by itself, since it asked
     if client.family != socket.AF_UNIX:
         return None
     return Peer.of(client)

@@ -70,6 +70,15 @@ def _client_auth(value: str) -> str:
     return value
 
 
+def _header(value: str) -> str:
+    # In YAML a text of several lines ends with a line break, which others make a blank, too.
+    line = " ".join(value.split())
+    if not (line.isascii() and line.isprintable()):
+        raise ValueError("holds a character that no header can hold")
+    return line
+
+
+_HeaderText = Annotated[str, AfterValidator(_header)]
 _Version = Literal["TLS12", "TLS13"]
 
 
@@ -117,11 +126,11 @@ class TlsServer(Section):
 class _Headers(Section):
     """`http_server_config.headers`: the ones that the format knows."""
 
-    content_security_policy: Annotated[str, Field(alias="Content-Security-Policy")] = ""
-    strict_transport_security: Annotated[str, Field(alias="Strict-Transport-Security")] = ""
+    content_security_policy: Annotated[_HeaderText, Field(alias="Content-Security-Policy")] = ""
+    strict_transport_security: Annotated[_HeaderText, Field(alias="Strict-Transport-Security")] = ""
     content_type_options: Annotated[Literal["", "nosniff"], Field(alias="X-Content-Type-Options")] = ""
     frame_options: Annotated[Literal["", "deny", "sameorigin"], Field(alias="X-Frame-Options")] = ""
-    xss_protection: Annotated[str, Field(alias="X-XSS-Protection")] = ""
+    xss_protection: Annotated[_HeaderText, Field(alias="X-XSS-Protection")] = ""
 
 
 class _HttpServer(Section):

@@ -177,3 +177,14 @@ def test_switched_off_it_says_nothing(host: Scraped) -> None:
     host.see(WEB)
     host.view = replace(host.view, cadvisor=False, machine=Machine(cpus=4))
     assert not [name for name in host.scrape() if not name.startswith("shipkeeper_")]
+
+
+@pytest.mark.parametrize("state", [ContainerState.RUNNING, ContainerState.PAUSED])
+def test_one_that_runs_and_cannot_be_inspected_did_not_end(host: Scraped, state: ContainerState) -> None:
+    host.see(WEB)
+    host.scrape()
+    unread = replace(WEB, pid=0, state=state, inspected=False, started_at=None)
+    host.see(unread, at=NOW + 300)
+    assert host.scrape()["container_last_seen"] == {BLOCK: NOW + 300}
+    host.see(at=NOW + 360)
+    assert host.scrape()["container_last_seen"] == {BLOCK: NOW + 300}

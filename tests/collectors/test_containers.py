@@ -53,6 +53,13 @@ def test_a_container_whose_cgroup_is_gone_has_a_state_and_no_figures(tree: Cgrou
     assert of(tree, web, "state") == {'{id="000000000001",name="web-1",state="running"}': 1}
 
 
+def test_the_restart_policy_of_one_that_cannot_be_inspected_is_left_open(tree: CgroupTree) -> None:
+    [read] = of(tree, a_container(), "info")
+    assert 'restart_policy="no"' in read
+    [unread] = of(tree, a_container(inspected=False), "info")
+    assert 'restart_policy=""' in unread
+
+
 def test_a_cgroup_that_vanishes_between_two_scrapes_costs_its_figures(tree: CgroupTree) -> None:
     web = a_container()
     directory = tree.add_v2(f"docker/{web.id}")

@@ -179,3 +179,10 @@ def test_where_we_may_not_look_the_place_named_instead_counts(small: Path) -> No
     assert measured.errors == {}
     measured = Filesystems(lambda: [Place("volumes", shut, (small,))]).measure()
     assert measured == Measurement((), {"volumes": f"{shut}: Permission denied"})
+
+
+def test_a_link_to_itself_is_an_error_of_its_role(tmp_path: Path) -> None:
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    measured = Filesystems(lambda: [Place("data-root", path)]).measure()
+    assert (measured.filesystems, measured.errors) == ((), {"data-root": f"{path}: Too many levels of symbolic links"})

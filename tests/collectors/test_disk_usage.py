@@ -105,6 +105,12 @@ def test_volumes_are_told_one_by_one_where_docker_does(answer: Json) -> None:
     assert read(SUMMARY, DiskKind.VOLUMES).volumes == ()
 
 
+def test_a_volume_is_told_with_its_time() -> None:
+    measured = {"Name": "a", "Driver": "local", "UsageData": {"Size": 5, "RefCount": 1}}
+    answer = {"Volumes": [measured | {"CreatedAt": NOW.isoformat()}]}
+    assert [each.created_at for each in read(answer, DiskKind.VOLUMES).volumes] == [NOW]
+
+
 def test_a_null_list_is_an_empty_one_and_an_absent_one_tells_nothing() -> None:
     nothing = dict.fromkeys(["Images", "Containers", "Volumes", "BuildCache"])
     assert {figures(each) for each in parse(nothing | {"LayersSize": 0}, TYPES, NOW).values()} == {(0, 0, 0, 0)}

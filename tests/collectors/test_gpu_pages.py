@@ -22,7 +22,7 @@ from collectors.gpu_use import share
 from policies.xids import XID_WORDS
 from tests.fakes.clock import NOW
 from tests.fakes.gpu_hosts import GpuHost, a_split_one, eight_gpus, gpu_page, one_lost_of_two
-from tests.fakes.gpus import a_gpu, a_process, a_sample
+from tests.fakes.gpus import a_gpu, a_process, a_sample, a_split_gpu
 from tests.policies.build import container
 
 if TYPE_CHECKING:
@@ -90,6 +90,20 @@ def forget_everything() -> None:
         for each in vars(module).values():
             if hasattr(each, "cache_clear"):
                 each.cache_clear()
+
+
+def test_no_series_stands_twice_where_compute_instances_share_a_gpu_instance() -> None:
+    split = a_split_gpu(0)
+    first = replace(split.instances[0], profile="1c.3g.40gb")
+    second = replace(first, uuid="MIG-another", compute_instance_id=1)
+    page = text(GpuHost(Gpus(devices=(replace(split, instances=(first, second, split.instances[1])),)), ()))
+    series = [line.rpartition(" ")[0] for line in page.splitlines() if not line.startswith("#")]
+    assert len(set(series)) == len(series)
+    used = [line for line in series if line.startswith("DCGM_FI_DEV_FB_USED")]
+    assert [line.partition("GPU_I_PROFILE=")[2] for line in used] == [
+        '"3g.40gb",GPU_I_ID="1"}',
+        '"3g.40gb",GPU_I_ID="2"}',
+    ]
 
 
 def test_no_series_names_a_process() -> None:

@@ -83,6 +83,33 @@ def test_of_a_split_gpu_each_part_has_its_own_users() -> None:
     }
 
 
+def test_compute_instances_of_one_gpu_instance_have_users_of_their_own() -> None:
+    split = a_split_gpu(
+        0, a_process(1, GIB, None, instance=1, compute=0), a_process(2, 2 * GIB, None, instance=1, compute=1)
+    )
+    first = split.instances[0]
+    second = dataclasses.replace(first, uuid="MIG-another", compute_instance_id=1)
+    split = dataclasses.replace(split, instances=(first, second))
+    asks = container("trainer", pid=100, gpu_requests=(dataclasses.replace(ALL, all=False, ids=("0:1",)),))
+    found = shares(split, owners={1: (GUEST.id,), 2: (TRAINER.id,)}, containers=(asks, GUEST))
+    assert {(use.mig_uuid, use.requested, use.memory_bytes) for use in found.use} == {
+        (first.uuid, False, GIB),
+        (second.uuid, True, 2 * GIB),
+    }
+
+
+def test_which_compute_instance_a_process_is_in_is_not_guessed() -> None:
+    split = a_split_gpu(0, a_process(1, GIB, None, instance=1), a_process(2, GIB, None, instance=2))
+    first, alone = split.instances
+    second = dataclasses.replace(first, uuid="MIG-another", compute_instance_id=1)
+    found = shares(
+        dataclasses.replace(split, instances=(first, second, alone)),
+        owners={1: (GUEST.id,), 2: (GUEST.id,)},
+        containers=(GUEST,),
+    )
+    assert {use.mig_uuid for use in found.use} == {"", alone.uuid}
+
+
 def test_of_a_lost_gpu_only_the_requests_are_known() -> None:
     found = shares(a_lost_gpu(0), owners={})
     trainer = by_name(found)["trainer"]

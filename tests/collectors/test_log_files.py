@@ -48,6 +48,12 @@ def test_the_copy_that_docker_keeps_of_a_log_sent_elsewhere_counts(folder: Path)
     assert measured(folder) == BLOCK
 
 
+def test_a_json_log_counts_though_docker_cannot_inspect_its_container(folder: Path) -> None:
+    (folder / f"{WEB.id}-json.log").write_bytes(bytes(2 * BLOCK))
+    container = a_container(inspected=False)
+    assert log_bytes(container, str(folder.parent.parent)) == 2 * BLOCK
+
+
 def test_a_driver_without_files_takes_nothing(folder: Path) -> None:
     assert measured(folder) == 0
 

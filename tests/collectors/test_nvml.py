@@ -273,7 +273,7 @@ def test_a_split_gpu_tells_its_instances_with_their_memory(tmp_path: Path) -> No
             FakeMig("MIG-aaaa", 7, "NVIDIA A100-SXM4-40GB MIG 1g.5gb", total=4864 * MIB, used=1000 * MIB),
             FakeMig("MIG-bbbb", 2, "NVIDIA A100-SXM4-40GB MIG 3g.20gb", 1, total=19968 * MIB),
         ],
-        processes=[FakeProcess(11, 900 * MIB, instance=7)],
+        processes=[FakeProcess(11, 900 * MIB, instance=7), FakeProcess(12, instance=2, compute_instance=1)],
     )
     [gpu] = one_listing(FakeNvml(tmp_path, split)).gpus
     assert gpu.mig
@@ -298,7 +298,22 @@ def test_a_split_gpu_tells_its_instances_with_their_memory(tmp_path: Path) -> No
         ),
     )
     assert gpu.processes == (
-        GpuProcess(pid=11, kind=GpuProcessKind.COMPUTE, memory_bytes=900 * MIB, sm_ratio=None, gpu_instance_id=7),
+        GpuProcess(
+            pid=11,
+            kind=GpuProcessKind.COMPUTE,
+            memory_bytes=900 * MIB,
+            sm_ratio=None,
+            gpu_instance_id=7,
+            compute_instance_id=0,
+        ),
+        GpuProcess(
+            pid=12,
+            kind=GpuProcessKind.COMPUTE,
+            memory_bytes=100 * MIB,
+            sm_ratio=None,
+            gpu_instance_id=2,
+            compute_instance_id=1,
+        ),
     )
     assert readings_of(gpu).utilization_ratio is None
     assert readings_of(gpu).remapped_rows == {}

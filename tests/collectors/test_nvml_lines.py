@@ -36,7 +36,7 @@ def test_a_refusal_is_read() -> None:
 
 
 def test_a_gpu_that_failed_on_the_way_shows_nothing_of_what_was_read_before() -> None:
-    said = read_line(told(fault="lost", processes=[[1, "compute", 5, 0, None]]))
+    said = read_line(told(fault="lost", processes=[[1, "compute", 5, 0, None, None]]))
     assert isinstance(said, Listing)
     assert said.gpus == (Gpu(uuid="GPU-1", index=0, fault=GpuFault.LOST),)
 
@@ -44,10 +44,11 @@ def test_a_gpu_that_failed_on_the_way_shows_nothing_of_what_was_read_before() ->
 def test_a_process_is_what_this_line_says_of_it() -> None:
     process = GpuProcess(pid=1, kind=GpuProcessKind.COMPUTE, memory_bytes=5, sm_ratio=0.0)
     lines = {
-        (1, "compute", 5, 0, None): process,
-        (1, "compute", 5, 1, None): replace(process, sm_ratio=0.01),
-        (1, "compute", 6, 0, None): replace(process, memory_bytes=6),
-        (1, "mps", 5, 0, 0): replace(process, kind=GpuProcessKind.MPS, gpu_instance_id=0),
+        (1, "compute", 5, 0, None, None): process,
+        (1, "compute", 5, 1, None, None): replace(process, sm_ratio=0.01),
+        (1, "compute", 6, 0, None, None): replace(process, memory_bytes=6),
+        (1, "mps", 5, 0, 0, None): replace(process, kind=GpuProcessKind.MPS, gpu_instance_id=0),
+        (1, "compute", 5, 0, 0, 1): replace(process, gpu_instance_id=0, compute_instance_id=1),
     }
     for line, meant in [*lines.items(), *lines.items()]:
         said = read_line(told(processes=[line]))
@@ -55,9 +56,11 @@ def test_a_process_is_what_this_line_says_of_it() -> None:
         assert said.gpus[0].processes == (meant,)
 
 
-@pytest.mark.parametrize("odd", [[True, "compute", 5, 1, None], [1.0, "compute", 5, 1, None], [1, [], 5, 1, None]])
+@pytest.mark.parametrize(
+    "odd", [[True, "compute", 5, 1, None, None], [1.0, "compute", 5, 1, None, None], [1, [], 5, 1, None, None]]
+)
 def test_what_only_equals_a_process_that_was_told_is_an_error(odd: list[object]) -> None:
-    read_line(told(processes=[[1, "compute", 5, 1, None]]))
+    read_line(told(processes=[[1, "compute", 5, 1, None, None]]))
     with pytest.raises(LineError):
         read_line(told(processes=[odd]))
 
@@ -83,8 +86,8 @@ def test_an_action_that_only_a_newer_driver_knows_is_not_told() -> None:
         pytest.param(told(readings={"utilisation": 1}), id="an unknown reading"),
         pytest.param(told(readings={"power_watts": "70"}), id="a reading in words"),
         pytest.param(told(readings={"ecc_errors": {"corrected": 1}}), id="ECC errors without their kinds"),
-        pytest.param(told(processes=[[1, "compute", 5, 0]]), id="a process too short"),
-        pytest.param(told(processes=[[1, "idle", 5, 0, None]]), id="a process of an unknown sort"),
+        pytest.param(told(processes=[[1, "compute", 5, 0, None]]), id="a process too short"),
+        pytest.param(told(processes=[[1, "idle", 5, 0, None, None]]), id="a process of an unknown sort"),
         pytest.param(told(instances=[{"uuid": "MIG-1"}]), id="an instance without its figures"),
     ],
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collectors.cgroup import CgroupReader
+from collectors.reading import MemoryMarks
 from daemon.app import App
 from daemon.engine_judge import FAILURES
 from daemon.loading import load
@@ -70,6 +72,22 @@ def test_filesystems_that_were_not_measured_for_long_are_down_and_absent(
     assert b"shipkeeper_filesystem" not in app.exposition.document()
     measured = value(app, 'shipkeeper_collector_last_success_timestamp_seconds{collector="filesystems"}')
     assert clock.now().timestamp() - measured == 46
+
+
+def test_what_befell_the_memory_of_the_run_before_is_not_shown_of_this_one(
+    app: App, engine: ScriptedEngine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CgroupReader, "marks", lambda *_: MemoryMarks(peak_bytes=7))
+    web = engine.add("web")
+    app.once()
+    app.sampler.sample_now()
+    assert value(app, "shipkeeper_container_memory_peak_bytes") == 7
+    clock.advance(2 * INTERVAL)  # whoever hears no events compares so often
+    web.started_at = engine.now = clock.now()
+    app.watch.cycle()
+    assert b"memory_peak_bytes" not in app.exposition.document()
+    app.sampler.sample_now()
+    assert value(app, "shipkeeper_container_memory_peak_bytes") == 7
 
 
 def test_an_engine_that_goes_down_makes_no_container_look_killed(app: App, engine: ScriptedEngine) -> None:

@@ -381,6 +381,35 @@ def test_a_memory_kill_that_a_sample_counts_before_its_event_comes_is_told_once(
     assert kill.count == 1
 
 
+def test_a_memory_kill_that_was_survived_is_not_what_ended_the_container_later() -> None:
+    watchman = Watchman(running())
+    watchman.look(1, running(), oom_counts={ID: 0})
+    _, [kill] = watchman.look(15, running(), oom_counts={ID: 1})
+    assert kill.count == 1
+    events = [event("kill", 3598, signal="15"), event("die", 3599.01, exitCode="0")]
+    [death] = watchman.deaths(3600, exited(0, 3599, oom_killed=True), events=events)
+    assert (death.oom, death.intent) == (False, Intent.API)
+
+
+def test_one_survived_before_we_came_aboard_is_not_either() -> None:
+    watchman = Watchman(running())
+    watchman.look(1, running(), oom_counts={ID: 1})
+    [death] = watchman.deaths(60, exited(1, 50, oom_killed=True), complete=True)
+    assert (death.oom, death.inferred) == (False, True)
+
+
+def test_one_that_a_later_kill_follows_is_believed_to_have_ended_it() -> None:
+    watchman = Watchman(running())
+    watchman.look(1, running(), oom_counts={ID: 1})
+    [death] = watchman.deaths(60, exited(137, 59, oom_killed=True), events=[event("die", 59, exitCode="137")])
+    assert death.oom
+    watchman = Watchman(running())
+    watchman.look(1, running(), oom_counts={ID: 1})
+    events = [event("oom", 58), event("die", 59, exitCode="1")]
+    [death] = watchman.deaths(60, exited(1, 59, oom_killed=True), events=events)
+    assert death.oom
+
+
 def test_memory_kills_from_before_we_came_aboard_are_no_news() -> None:
     watchman = Watchman(running())
     assert watchman.look(1, running(), oom_counts={ID: 7})[1] == ()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -128,3 +129,12 @@ def test_a_sample_holds_what_containers_use_and_who_is_large_in_those_near_their
     sample = host.sampler().sample_now()
     assert sample.memory == {WEB.id: 80 << 20}
     assert sample.largest == {WEB.id: ("python", 1 << 20)}
+
+
+def test_what_befell_the_memory_of_one_that_has_just_ended_stays_as_it_was_last_seen(host: Host) -> None:
+    sampler = host.sampler()
+    before = sampler.sample_now().last_marks[WEB.id]
+    shutil.rmtree(host.cgroup)  # and its end has not been told yet
+    sample = sampler.sample_now()
+    assert sample.last_marks == {WEB.id: before}
+    assert sample.marks == {}

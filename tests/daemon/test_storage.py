@@ -19,11 +19,14 @@ from tests.fakes.engine_view import FakeEngineView
 from tests.policies.build import container, record
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tests.lab.scripted_engine import ScriptedEngine
 
 NETWORK = {"Id": "n" * 64, "Name": "shop", "Scope": "local", "Driver": "bridge"}
 VOLUME = {"Name": "data", "Driver": "local", "Scope": "local", "Mountpoint": "/v/data/_data"}
 NO_USAGE = DiskUsage(usages={}, errors={})
+MADE = NOW - timedelta(minutes=5)
 
 
 class Lane:
@@ -110,6 +113,22 @@ def test_the_stock_adds_what_volumes_take(lane: Lane) -> None:
     stock = take_stock(lane.lane, DiskUsage(usages={DiskKind.VOLUMES: usage}, errors={}), None, NOW)
     [volume] = stock.volumes
     assert (volume.size_bytes, volume.references, volume.dangling) == (5, 2, True)
+
+
+@pytest.mark.parametrize(("measured", "size"), [(MADE, 5), (MADE - timedelta(hours=1), None), (None, 5)])
+def test_what_a_volume_took_is_not_said_of_another_of_its_name(
+    lane: Lane, measured: datetime | None, size: int | None
+) -> None:
+    lane.engine.volumes = [VOLUME | {"CreatedAt": MADE.isoformat()}]
+    lane.lane.read()
+    told = VolumeUsage(
+        path="/v/data/_data", size_bytes=5, unused=False, name="data", references=size, created_at=measured
+    )
+    usage = KindUsage(
+        kind=DiskKind.VOLUMES, at=NOW, size_bytes=5, reclaimable_bytes=0, count=1, active=1, volumes=(told,)
+    )
+    [volume] = take_stock(lane.lane, DiskUsage(usages={DiskKind.VOLUMES: usage}, errors={}), None, NOW).volumes
+    assert (volume.size_bytes, volume.references) == (size, size)
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,16 @@ def test_a_container_that_is_gone_is_forgotten(store: Store, turns: Turns) -> No
 
 def test_a_container_that_cannot_be_inspected_tells_nothing(turns: Turns) -> None:
     assert turns.look([replace(WEB, inspected=False, restart_count=0, started_at=None)]) == ()
+
+
+def test_what_a_container_was_through_before_it_could_not_be_inspected_is_no_news_after(turns: Turns) -> None:
+    told(turns, restart_count=7)
+    assert told(turns, inspected=False, started_at=None) is None
+    assert told(turns, restart_count=8, started_at=LATER) == (1, 0, None)
+
+
+def test_what_could_not_be_inspected_at_first_brings_no_news_of_its_past(store: Store) -> None:
+    turns = Turns(store)
+    assert turns.look([replace(WEB, inspected=False, started_at=None)]) == ()
+    assert told(turns, restart_count=7) is None
+    assert told(turns, restart_count=8, started_at=LATER) == (1, 0, None)

@@ -17,7 +17,7 @@ from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, E
 from daemon import history
 from daemon.alerts import outbox
 from daemon.alerts.state import Phase
-from daemon.counters import DEATHS, GPU_ALLOCATED, GPU_SM
+from daemon.counters import DEATHS, GPU_ALLOCATED, GPU_SM, OOM_KILLS
 from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, WatchPost
 from tests.fakes.clock import NOW
 from tests.fakes.gpus import a_gpu, a_process, in_container, write_processes
@@ -59,6 +59,11 @@ def deaths_counted(post: WatchPost, name: str) -> float:
     return sum(value for block, value in post.watch.snapshot.counters[DEATHS] if f'name="{name}"' in block)
 
 
+def kills_counted(post: WatchPost, name: str) -> float:
+    assert post.watch.snapshot is not None
+    return sum(value for block, value in post.watch.snapshot.counters[OOM_KILLS] if f'name="{name}"' in block)
+
+
 class Poison:
     """A policy with a bug."""
 
@@ -84,6 +89,23 @@ def test_a_crash_is_told_once_stored_once_and_counted_once(post: WatchPost) -> N
     assert [death.exit_code for death in post.stored_deaths()] == [3]
     assert deaths_counted(post, "web") == 1
     assert post.notified == 1
+
+
+def test_memory_kills_of_an_earlier_run_are_none_of_the_next(post: WatchPost) -> None:
+    web = post.engine.add("web")
+    for count in (0, 2):
+        post.disks.oom_kills = {web.id: count}
+        post.cycle(15 * SECOND)
+    assert kills_counted(post, "web") == 2
+    post.stop(web)
+    post.clock.advance(2 * SECOND)  # no sample is due yet
+    web.state, web.started_at = "running", post.clock.now()
+    post.emit("start", web)
+    post.watch.cycle()
+    assert kills_counted(post, "web") == 2
+    post.disks.oom_kills = {web.id: 1}
+    post.cycle(13 * SECOND)
+    assert kills_counted(post, "web") == 3
 
 
 def test_while_docker_is_down_its_alerts_are_unknown_disks_are_still_told_of_and_nothing_is_planned(
@@ -517,6 +539,31 @@ def charged(post: WatchPost, family: str) -> float:
     """Give the seconds that the page shows for the only container."""
     assert post.watch.snapshot is not None
     return sum(value for _, value in post.watch.snapshot.counters.get(family, ()))
+
+
+@pytest.mark.parametrize(("uses", "least", "most"), [(False, 0, 120), (True, 500, 720)])
+def test_while_docker_cannot_be_asked_only_use_that_is_seen_is_charged(
+    post: WatchPost,
+    uses: bool,  # noqa: FBT001  a parameter
+    least: float,
+    most: float,
+) -> None:
+    wants = {"DeviceRequests": [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]}
+    trainer = post.engine.add("trainer", inspect_extra={"HostConfig": wants})
+    write_processes(post.folder / "proc", {7: in_container([trainer.id])})
+    gpu = a_gpu(0, a_process(7, GIB, 0.5)) if uses else a_gpu(0)
+
+    def sampled(times: int) -> None:
+        for _ in range(times):
+            post.gpus.show(gpu)
+            post.cycle(15 * SECOND)
+
+    sampled(8)
+    post.engine.stop()
+    post.view.set(EngineState.CRASHED, "Docker is down")
+    post.die(trainer, 137, told=False)
+    sampled(40)
+    assert least <= charged(post, GPU_ALLOCATED) <= most
 
 
 def test_what_is_charged_for_gpus_goes_on_through_a_restart_and_a_recreation_and_never_back(

@@ -218,6 +218,39 @@ def test_one_answer_too_many_waits_for_its_turn() -> None:
             assert {status(received(client)) for client in [*busy, waiting]} == {200}
 
 
+def test_who_is_cut_while_waiting_takes_no_turn_along() -> None:
+    asked, release = threading.Semaphore(0), threading.Event()
+
+    def hang(request: Request) -> Response:
+        asked.release()
+        release.wait(PATIENCE)
+        return hello(request)
+
+    with listening(hang) as address, clients(address, MAX_ANSWERS, GET) as busy:
+        for _ in busy:
+            assert asked.acquire(timeout=PATIENCE)
+        with clients(address, MAX_ANSWERS, GET) as waiting, clients(address, MAX_CONNECTIONS):
+            for client in waiting:
+                assert received(client) == b""  # among the oldest, which have to go
+        release.set()
+        assert get(address).endswith(b"hello\n")
+
+
+def test_without_a_thread_for_the_answer_it_is_a_500_and_no_turn_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.endswith("-answer"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with listening(hello) as address:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            assert {status(get(address)) for _ in range(MAX_ANSWERS)} == {500}
+        assert get(address).endswith(b"hello\n")
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a certificate and its key in one file."""

@@ -216,6 +216,12 @@ def test_the_headers_of_the_file_go_with_every_response(site: Site) -> None:
         assert site.ask("alice:sesame").getheader("X-Frame-Options") == "deny"
 
 
+def test_a_header_may_be_written_on_several_lines(site: Site) -> None:
+    policy = "    Content-Security-Policy: |\n      default-src 'none';\n      frame-ancestors 'none'\n"
+    with site.serving(f"http_server_config:\n  headers:\n{policy}"):
+        assert site.ask().getheader("Content-Security-Policy") == "default-src 'none'; frame-ancestors 'none'"
+
+
 # Changes
 
 
@@ -325,6 +331,7 @@ def test_a_password_that_is_no_bcrypt_hash_names_its_user(site: Site, word: str)
         ("tls_server_config:\n  cert_file: nowhere.crt\n  key_file: nowhere.key\n", "nowhere.crt: No such file"),
         ("rate_limit:\n  interval: 1s\n", "rate_limit"),
         ("http_server_config:\n  headers:\n    X-Other: a\n", "X-Other = …  "),
+        ('http_server_config:\n  headers:\n    X-XSS-Protection: "1\\u0001"\n', "no header can hold"),
         ("basic_auth_user:\n  alice: x\n", "no such table"),
         ("- alice\n", "has no keys"),
         ("basic_auth_users: {alice: [\n", "is not YAML: line 2"),

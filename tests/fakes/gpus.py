@@ -72,6 +72,7 @@ def a_process(
         memory_bytes=memory_bytes,
         sm_ratio=sm_ratio,
         gpu_instance_id=changes.get("instance"),
+        compute_instance_id=changes.get("compute"),
     )
 
 

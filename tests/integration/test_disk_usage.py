@@ -100,6 +100,12 @@ def test_figures_are_those_of_dockers_own_client(host: PrivateEngine, api: Engin
     assert (cache.size_bytes, cache.count) == (0, 0)
 
 
+def test_a_volume_is_as_old_in_the_figures_as_in_the_list(api: EngineApi) -> None:
+    created = {each.name: each.created_at for each in api.volumes()}
+    assert None not in created.values()
+    assert {each.name: each.created_at for each in told(api)[DiskKind.VOLUMES].volumes} == created
+
+
 def test_one_unused_image_would_give_back_at_least_what_only_it_holds(api: EngineApi) -> None:
     assert 2 * MIB < (told(api)[DiskKind.IMAGES].reclaimable_bytes or 0) < 8 * MIB
 

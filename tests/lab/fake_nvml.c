@@ -52,7 +52,7 @@ static const char *const text_names[] = {GPU_TEXTS(AS_STRING)};
 #define STEP_US 10000
 
 struct gpu { int present; char text[TEXTS][96]; long long value[VALUES]; };
-struct process { int slot; unsigned pid; char kind; long long bytes; int sm, instance; };
+struct process { int slot; unsigned pid; char kind; long long bytes; int sm, instance, compute; };
 struct mig { int slot, gi, ci; long long total, used; char uuid[96], name[96]; };
 struct field { int slot; unsigned id; int type; long long value; };
 struct xid { long number; int slot; unsigned long long xid; int instance; };
@@ -98,7 +98,7 @@ static void read_line(const char *line) {
     struct xid x;
     struct fault e;
     if (sscanf(line, "gpu %d %63s %95[^\n]", &slot, key, text) == 3 && slot >= 0 && slot < SLOTS) read_gpu(slot, key, text);
-    else if (sscanf(line, "process %d %u %c %lld %d %d", &p.slot, &p.pid, &p.kind, &p.bytes, &p.sm, &p.instance) == 6) *ADD(processes) = p;
+    else if (sscanf(line, "process %d %u %c %lld %d %d %d", &p.slot, &p.pid, &p.kind, &p.bytes, &p.sm, &p.instance, &p.compute) == 7) *ADD(processes) = p;
     else if (sscanf(line, "mig %d %d %d %lld %lld %95s %95[^\n]", &m.slot, &m.gi, &m.ci, &m.total, &m.used, m.uuid, m.name) == 7) *ADD(migs) = m;
     else if (sscanf(line, "field %d %u %d %lld", &f.slot, &f.id, &f.type, &f.value) == 4) *ADD(fields) = f;
     else if (sscanf(line, "xid %ld %d %llu %d", &x.number, &x.slot, &x.xid, &x.instance) == 4) *ADD(xids) = x;
@@ -435,7 +435,7 @@ static nvmlReturn_t processes(nvmlDevice_t device, char kind, unsigned *count, n
         to[*count - 1].pid = process->pid;
         to[*count - 1].usedGpuMemory = process->bytes < 0 ? (unsigned long long)NVML_VALUE_NOT_AVAILABLE : (unsigned long long)process->bytes;
         to[*count - 1].gpuInstanceId = (unsigned)process->instance; /* -1 is NVML's word for none */
-        to[*count - 1].computeInstanceId = process->instance < 0 ? 0xFFFFFFFF : 0;
+        to[*count - 1].computeInstanceId = process->instance < 0 ? 0xFFFFFFFF : (unsigned)process->compute;
     }
     return *count > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
 }

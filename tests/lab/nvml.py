@@ -49,6 +49,8 @@ class FakeProcess:
     """Percent."""
     instance: int | None = None
     """The MIG GPU instance."""
+    compute_instance: int = 0
+    """The compute instance within it."""
 
 
 @dataclass(slots=True)
@@ -243,7 +245,7 @@ def _gpu_lines(slot: int, gpu: FakeGpu) -> Iterator[str]:
             yield f"gpu {slot} {name} {value}"
     for process in gpu.processes:
         told = _number(process.memory), _number(process.sm), _number(process.instance)
-        yield "process {} {} {} {} {} {}".format(slot, process.pid, process.kind, *told)
+        yield "process {} {} {} {} {} {} {}".format(slot, process.pid, process.kind, *told, process.compute_instance)
     for mig in gpu.migs:
         yield f"mig {slot} {mig.instance} {mig.compute_instance} {mig.total} {mig.used} {mig.uuid} {mig.name}"
     for id_, (type_, value) in gpu.fields.items():
