@@ -56,6 +56,7 @@ _FIGURES: Final = (
         "Total energy consumption since boot (in mJ).",
         lambda r: _scaled(r.energy_joules, 1e3),
     ),
+    _Figure("PCIE_REPLAY_COUNTER", "counter", "Total number of PCIe retries.", lambda r: r.pcie_replays),
     _Figure("GPU_UTIL", "gauge", "GPU utilization (in %).", lambda r: _scaled(r.utilization_ratio, 100)),
     _Figure("MEM_COPY_UTIL", "gauge", "Memory utilization (in %).", lambda r: _scaled(r.memory_controller_ratio, 100)),
     _Figure("ENC_UTIL", "gauge", "Encoder utilization (in %).", lambda r: _scaled(r.encoder_ratio, 100)),

@@ -94,6 +94,8 @@ class GpuReadings:
     power_limit_watts: float | None = None
     energy_joules: float | None = None
     """Since the driver was loaded."""
+    pcie_replays: int | None = None
+    """What was sent once more over PCIe, since the GPU was reset."""
     clock_hertz: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     """By clock: sm, memory."""
     throttle_reasons: frozenset[str] | None = None

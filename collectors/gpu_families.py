@@ -50,6 +50,12 @@ _FIGURES: Final = (
     _Figure("power_watts", "gauge", "Power drawn.", "power_watts"),
     _Figure("power_limit_watts", "gauge", "Power limit in force.", "power_limit_watts"),
     _Figure("energy_joules_total", "counter", "Energy used since the driver was loaded.", "energy_joules"),
+    _Figure(
+        "pcie_replays_total",
+        "counter",
+        "Transfers over PCIe that had to be repeated: a bad slot or riser.",
+        "pcie_replays",
+    ),
     _Figure("clock_hertz", "gauge", "Clock frequency.", "clock_hertz", "clock"),
     _Figure(
         "throttled_seconds_total",

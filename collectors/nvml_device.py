@@ -24,6 +24,7 @@ _FIGURES: tuple[tuple[str, Callable[..., Any], tuple[int, ...], float], ...] = (
     ("energy_joules", pynvml.nvmlDeviceGetTotalEnergyConsumption, (), 0.001),
     ("slowdown_celsius", pynvml.nvmlDeviceGetTemperatureThreshold, (pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,), 1),
     ("shutdown_celsius", pynvml.nvmlDeviceGetTemperatureThreshold, (pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN,), 1),
+    ("pcie_replays", pynvml.nvmlDeviceGetPcieReplayCounter, (), 1),
 )
 """What one call tells as one number: our name, the call, and by what its unit becomes ours."""
 

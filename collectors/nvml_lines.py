@@ -185,6 +185,7 @@ _READ: Mapping[str, Callable[[Any], object]] = {
     **dict.fromkeys(("slowdown_celsius", "shutdown_celsius"), _number),
     **dict.fromkeys(("temperature_celsius", "clock_hertz", "throttled_seconds"), _numbers),
     **dict.fromkeys(("remap_pending", "remap_failure", "retired_pages_pending"), _flag),
+    "pcie_replays": _int,
     "remapped_rows": _counts,
     "ecc_errors": _ecc,
 }

@@ -44,6 +44,7 @@ READINGS = GpuReadings(
     power_watts=350.5,
     power_limit_watts=700.0,
     energy_joules=123456.789,
+    pcie_replays=7,
     clock_hertz={"sm": 1.98e9, "memory": 2.619e9},
     throttle_reasons=frozenset({"sw_power_cap"}),
     throttled_seconds={"sw_power_cap": 12.5, "sw_thermal": 0.25, "hw_thermal": 0.5},

@@ -34,7 +34,7 @@
 
 #define GPU_VALUES(X) \
     X(minor) X(fault) X(utilization) X(memory_utilization) X(encoder) X(decoder) X(memory_total) X(memory_used) \
-    X(memory_reserved) X(temperature) X(slowdown) X(shutdown) X(margin) X(power) X(power_limit) X(energy) X(clock_sm) \
+    X(memory_reserved) X(temperature) X(slowdown) X(shutdown) X(margin) X(power) X(power_limit) X(energy) X(pcie_replays) X(clock_sm) \
     X(clock_memory) X(clock_reasons) X(ecc_corrected_volatile) X(ecc_uncorrected_volatile) \
     X(ecc_corrected_aggregate) X(ecc_uncorrected_aggregate) X(remapped_correctable) X(remapped_uncorrectable) \
     X(remap_pending) X(remap_failure) X(retired_pending) X(mig)
@@ -340,6 +340,7 @@ nvmlReturn_t nvmlDeviceGetMarginTemperature(nvmlDevice_t device, nvmlMarginTempe
 
 nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned *to) { WHOLE; GIVE(to, power); return NVML_SUCCESS; }
 nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigned *to) { WHOLE; GIVE(to, power_limit); return NVML_SUCCESS; }
+nvmlReturn_t nvmlDeviceGetPcieReplayCounter(nvmlDevice_t device, unsigned *to) { WHOLE; GIVE(to, pcie_replays); return NVML_SUCCESS; }
 nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *to) { WHOLE; GIVE(to, energy); return NVML_SUCCESS; }
 
 nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t clock, unsigned *to) {

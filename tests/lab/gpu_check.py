@@ -45,6 +45,7 @@ _OURS_ALONE: tuple[tuple[str, Callable[[GpuReadings], object]], ...] = (
     ("slowdown at", lambda r: r.slowdown_celsius),
     ("shutdown at", lambda r: r.shutdown_celsius),
     ("energy, J", lambda r: r.energy_joules),
+    ("PCIe replays", lambda r: r.pcie_replays),
     ("throttled by", lambda r: None if r.throttle_reasons is None else " ".join(sorted(r.throttle_reasons)) or "none"),
     ("throttled, s", lambda r: dict(r.throttled_seconds) or None),
     ("remapped rows", lambda r: dict(r.remapped_rows) or None),

@@ -94,6 +94,7 @@ class FakeGpu:
     power_limit: int | None = 700_000
     energy: int | None = 1_000_000
     """Millijoules."""
+    pcie_replays: int | None = 0
     clock_sm: int | None = 1980
     clock_memory: int | None = 2619
     clock_reasons: int | None = 1
