@@ -225,6 +225,19 @@ class Container:
         return self.labels.get(COMPOSE_SERVICE, "")
 
     @property
+    def probed(self) -> HealthStatus | None:
+        """
+        What its probes say, while it runs; `None` without a health check, or until one was made.
+
+        Docker calls unhealthy what it does not probe: what is stopped or paused, and after a pause until the next one.
+        """
+        health = self.health
+        if health is None or self.state is not ContainerState.RUNNING:
+            return None
+        unasked = health.status is HealthStatus.UNHEALTHY and health.failing_streak == 0
+        return None if unasked else health.status
+
+    @property
     def ref(self) -> ObjectRef:
         """This very object."""
         return ObjectRef(SubjectKind.CONTAINER, self.id, self.name)
