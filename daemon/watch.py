@@ -370,7 +370,8 @@ class Watch:
                 sinks = ways.sinks(notice, outbox.told_of(connection, notice.state))
                 outbox.save(connection, (), [notice], sinks, group_wait, at)
             for end in telling.ends:
-                outbox.save_report(connection, report.of_end(end), ways.by_default, at)
+                for sink, told in ways.of_end(end).items():
+                    outbox.save_report(connection, report.of_end(told), [sink], at)
             chronicle.save_happenings(connection, telling.happened, at)
             self._silences.save_told(connection, wishes.ended)
             if summary:

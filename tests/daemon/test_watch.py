@@ -16,6 +16,8 @@ import pytest
 from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, EngineState, SourceName
 from daemon import history
 from daemon.alerts import outbox
+from daemon.alerts.routing import RoutingRule
+from daemon.alerts.silence import Silence
 from daemon.alerts.state import Phase
 from daemon.counters import DEATHS, GPU_ALLOCATED, GPU_SM
 from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, WatchPost
@@ -400,6 +402,19 @@ def test_what_a_probe_prints_is_told_without_its_secrets(post: WatchPost) -> Non
     web.inspect_extra = {"State": {**web.inspected()["State"], "Health": health}}
     post.cycle()
     assert post.alerts[UNHEALTHY, "web"].reason == "1 probe failed in a row: token=***"
+
+
+def test_where_a_route_leads_people_hear_of_what_still_fires_when_a_silence_is_over(post: WatchPost) -> None:
+    post.watch.adopt(replace(post.watch.book, routes=(RoutingRule(to=("#on-call",), alerts=("disk-*",)),)))
+    begun = post.steady.now()
+    post.silences.begin(Silence(matchers=(), by="ada", why="move", begun=begun, until=begun + 5 * MINUTE))
+    post.disks.filesystems = (filesystem(available=1 * GIB),)
+    post.cycles(7, MINUTE)
+    told = post.store.read("SELECT sink, json_extract(record, '$.title') AS title FROM outbox ORDER BY sink")
+    assert [tuple(row) for row in told] == [
+        ("#on-call", "silence 1 is over: 1 alert still fires"),
+        ("console", "silence 1 is over: 1 alert still fires"),
+    ]
 
 
 def test_a_use_of_an_image_is_remembered_though_we_end_a_moment_later(post: WatchPost) -> None:
