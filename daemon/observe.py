@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from daemon.ledger import Baseline, Ledger
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
+    from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
     from daemon.sampler import Sample, Sampler
     from daemon.sightings import Sightings
@@ -137,7 +138,7 @@ class Observer:
         self._clock = clock
         self._rebooted = rebooted
         self._shown: dict[str, tuple[Container, Container]] = {}
-        self._manner = True, ""
+        self._manner: _Manner | None = None
         self._gpu_holds = GpuHolds()
         self._deaths: tuple[Death, ...] = ()
         self._kills: tuple[OomKill, ...] = ()
@@ -168,7 +169,7 @@ class Observer:
             deaths, kills = self._befallen(sight, book)
             # The ledger tells each only once: they wait here until a look ends without an error of our own.
             self._deaths, self._kills = (*self._deaths, *deaths), (*self._kills, *kills)
-        containers = self._containers(quotes=book.log_lines > 0)
+        containers = self._containers(book)
         gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
         if sight is not None and isinstance(self._eyes.lookout.images, Known):
@@ -321,13 +322,13 @@ class Observer:
             own=self._eyes.own(self._eyes.lookout.no_events_for),
         )
 
-    def _containers(self, *, quotes: bool) -> tuple[Container, ...]:
+    def _containers(self, book: Rulebook) -> tuple[Container, ...]:
         """
         Give the containers by name, as policies may see them.
 
         One that stays the same stays the same object: a scrape renders its labels only once.
         """
-        manner = quotes, self._eyes.engine.engine.default_runtime
+        manner = _Manner(book.log_lines > 0, book.redact, self._eyes.engine.engine.default_runtime)
         sizes, before = self._eyes.sizes(), self._shown if manner == self._manner else {}
         self._shown, self._manner = {}, manner
         for id_, source in self._eyes.inventory.containers.items():
@@ -339,7 +340,7 @@ class Observer:
                 or known[1].stopped_for != stopped_for
             ):
                 seen = replace(source, size_bytes=sizes.get(id_), stopped_for=stopped_for)
-                known = source, _as_shown(seen, *manner)
+                known = source, _as_shown(seen, manner)
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
@@ -385,12 +386,26 @@ class Observer:
         return Known(sample.at), sample.filesystems
 
 
-def _as_shown(container: Container, quotes: bool, default_runtime: str) -> Container:  # noqa: FBT001
-    requests = effective(container.gpu_requests, container.runtime, default_runtime)
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How policies may see containers: whether with what a probe printed, and without which secrets."""
+
+    quotes: bool
+    redact: Redactor
+    default_runtime: str
+
+
+def _as_shown(container: Container, manner: _Manner) -> Container:
+    requests = effective(container.gpu_requests, container.runtime, manner.default_runtime)
     if requests != container.gpu_requests:
         container = replace(container, gpu_requests=requests)
-    if container.health is not None and container.health.last_output and not quotes:
-        container = replace(container, health=replace(container.health, last_output=""))
+    # Before anybody cuts it: half of a secret is not recognised any more.
+    if container.error and (error := manner.redact.text(container.error)) != container.error:
+        container = replace(container, error=error)
+    health = container.health
+    if health is not None and health.last_output:
+        output = manner.redact.text(health.last_output) if manner.quotes else ""
+        container = replace(container, health=replace(health, last_output=output))
     return container
 
 

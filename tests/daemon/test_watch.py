@@ -404,6 +404,20 @@ def test_what_a_probe_prints_is_told_without_its_secrets(post: WatchPost) -> Non
     assert post.alerts[UNHEALTHY, "web"].reason == "1 probe failed in a row: token=***"
 
 
+def test_no_secret_shows_because_a_long_text_is_cut_within_it(post: WatchPost) -> None:
+    address = "postgres://app:hunter2@db"
+    long = "x" * (199 - address.index("@"))
+    web = post.engine.add("web", health="unhealthy")
+    health = {"Status": "unhealthy", "FailingStreak": 1, "Log": [{"ExitCode": 1, "Output": long + address}]}
+    web.inspect_extra = {"State": {**web.inspected()["State"], "Health": health}}
+    bad = post.engine.add("bad", state="exited", exit_code=127)
+    bad.inspect_extra = {"State": {**bad.inspected()["State"], "Error": long + address}}
+    post.cycle()
+    assert "postgres://" in post.alerts[UNHEALTHY, "web"].reason
+    assert "postgres://" in post.alerts["container-start-failed", "bad"].reason
+    assert not [key for key, state in post.alerts.items() if "hunter2" in state.reason]
+
+
 def test_where_a_route_leads_people_hear_of_what_still_fires_when_a_silence_is_over(post: WatchPost) -> None:
     post.watch.adopt(replace(post.watch.book, routes=(RoutingRule(to=("#on-call",), alerts=("disk-*",)),)))
     begun = post.steady.now()
