@@ -42,16 +42,24 @@ class Unsaved:
     def __init__(self) -> None:
         self._deaths: deque[Death] = deque(maxlen=MOST_UNSAVED)
         self._kills: deque[OomKill] = deque(maxlen=MOST_UNSAVED)
+        self._stopped: set[str] = set()
         self._baseline: Baseline | None = None
         self._stored: Baseline | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._deaths or self._kills) or self._baseline != self._stored
+        return bool(self._deaths or self._kills or self._stopped) or self._baseline != self._stored
 
-    def add(self, deaths: Iterable[Death], kills: Iterable[OomKill], baseline: Baseline | None) -> None:
+    def add(
+        self,
+        deaths: Iterable[Death],
+        kills: Iterable[OomKill],
+        baseline: Baseline | None,
+        stopped: Iterable[str] = (),
+    ) -> None:
         """Take over what a look brought; no baseline where Docker could not be read."""
         self._deaths.extend(deaths)
         self._kills.extend(kills)
+        self._stopped.update(stopped)
         self._baseline = baseline or self._baseline
 
     def save(self, connection: sqlite3.Connection, clock: SteadyClock) -> None:
@@ -70,6 +78,12 @@ class Unsaved:
                 for k in self._kills
             ],
         )
+        # What it ended of stays true; that somebody stopped it then is one more thing to know of that end.
+        connection.executemany(
+            "UPDATE deaths SET record = json_set(record, '$.stopped', json('true')) WHERE json_valid(record) AND key ="
+            " (SELECT key FROM deaths WHERE container_id = ? ORDER BY at DESC LIMIT 1)",
+            [(container_id,) for container_id in self._stopped],
+        )
         if self._baseline is not None and self._baseline != self._stored:
             _replace_baseline(connection, self._baseline)
 
@@ -77,6 +91,7 @@ class Unsaved:
         """Note that the transaction of the last `save` was committed."""
         self._deaths.clear()
         self._kills.clear()
+        self._stopped.clear()
         self._stored = self._baseline
 
 
@@ -115,17 +130,23 @@ def deaths_of(store: Store, container_id: str, clock: SteadyClock) -> tuple[Deat
 
 
 def last_intents(store: Store) -> dict[str, Intent]:
-    """Give why each container ended last, by its id, where an event told of it."""
+    """Give why each container lies there, by its id: why it ended last, where an event told, or that it was stopped."""
     rows = store.read("SELECT container_id, record FROM deaths ORDER BY at", ())
     last: dict[str, Intent] = {}
-    for container_id, death in readable(
-        rows, lambda row: (row["container_id"], _load_death(json.loads(row["record"])))
+    for container_id, (death, stopped) in readable(
+        rows, lambda row: (row["container_id"], _load_lying(json.loads(row["record"])))
     ):
-        if death.inferred and death.intent is Intent.NONE:
+        if stopped:
+            last[container_id] = Intent.API
+        elif death.inferred and death.intent is Intent.NONE:
             last.pop(container_id, None)
         else:
             last[container_id] = death.intent
     return last
+
+
+def _load_lying(record: dict[str, Any]) -> tuple[Death, bool]:
+    return _load_death(record), bool(record.get("stopped"))
 
 
 def _dated(death: Death, at: float, clock: SteadyClock) -> Death:

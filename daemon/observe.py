@@ -29,6 +29,7 @@ from collectors.gpu_requests import effective
 from collectors.own_facts import OwnWork
 from daemon.gpu_holds import GpuHolds
 from daemon.health_turns import HealthTurns
+from daemon.late_stops import LateStops
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
 from daemon.memory_trends import MemoryTrends
@@ -86,6 +87,8 @@ class Observation:
     """What containers had of GPUs since the last sample."""
     touched: frozenset[str]
     """The keys of the containers that these news are about; empty if there is none, or if all were compared."""
+    stopped: frozenset[str] = frozenset()
+    """The ids of those that somebody stopped after they had ended by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,8 @@ class Observer:
         self._memory = MemoryTrends(clock)
         self._health = HealthTurns(clock)
         self._ended_by = dict(eyes.ended_by)
+        self._late_stops = LateStops()
+        self._stopped: frozenset[str] = frozenset()
         self._sample: Sample | None = None
         self._uses: tuple[DiskUse, ...] = ()
         self._memory_uses: Mapping[str, MemoryUse] = NO_MEMORY
@@ -177,6 +182,7 @@ class Observer:
         facts = replace(facts, images=self._images(facts.images))
         facts = replace(facts, pressed=self._pressed.look(facts, book.pressure))
         deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
+        stopped, self._stopped = self._stopped, frozenset()
         return Observation(
             facts=facts,
             deaths=deaths,
@@ -185,6 +191,7 @@ class Observer:
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
             charges=gpus.charges,
             touched=self._touched(sight, (*deaths, *kills)),
+            stopped=stopped,
         )
 
     def _touched(self, sight: Sight | None, ends: Iterable[Death | OomKill]) -> frozenset[str]:
@@ -216,7 +223,7 @@ class Observer:
         )
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
-        self._note_lives(deaths, complete=sight.complete)
+        self._note_lives(deaths, sight)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
         eyes.recent.add(deaths, kills)
@@ -233,7 +240,7 @@ class Observer:
         self._memory_uses = self._memory.uses(sample)
         self._uses = self._eyes.uses()
 
-    def _note_lives(self, deaths: Sequence[Death], *, complete: bool) -> None:
+    def _note_lives(self, deaths: Sequence[Death], sight: Sight) -> None:
         """Remember whose health turned, and why each ended last; of an end that no event told of nobody knows."""
         ended_by = dict(self._ended_by)  # another one, for the last facts hold the old
         for death in deaths:
@@ -242,9 +249,15 @@ class Observer:
             else:
                 ended_by[death.container_id] = death.intent
         present = self._eyes.inventory.containers
-        self._ended_by = {id_: intent for id_, intent in ended_by.items() if id_ in present} if complete else ended_by
+        stopped = self._late_stops.look(sight.events, sight.before, present)
+        late = frozenset(id_ for id_ in stopped if ended_by.get(id_, Intent.NONE) is Intent.NONE)
+        ended_by |= dict.fromkeys(late, Intent.API)
+        self._stopped |= late
+        if sight.complete:
+            ended_by = {id_: intent for id_, intent in ended_by.items() if id_ in present}
+        self._ended_by = ended_by
         self._health.look(present.values())
-        if complete:
+        if sight.complete:
             self._health.forget_all_but(frozenset(each.subject.key for each in present.values()))
 
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:

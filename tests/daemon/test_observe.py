@@ -506,6 +506,36 @@ def test_why_a_container_ended_last_is_known_where_an_event_told_it(post: WatchP
     assert crashed.id not in post.look(LATER).facts.ended_by
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["docker stop", "docker kill"])
+def test_who_is_stopped_between_two_restarts_is_stopped_by_somebody(post: WatchPost, *, told: bool) -> None:
+    loop = post.engine.add("loop")
+    post.look()
+    post.die(loop, 1)
+    loop.state = "restarting"
+    assert post.look().facts.ended_by == {loop.id: Intent.NONE}
+    loop.state = "exited"
+    if told:
+        post.emit("stop", loop)
+    else:
+        post.events.lose()
+    found = post.look(SECOND)
+    assert found.facts.ended_by == {loop.id: Intent.API}
+    assert found.stopped == {loop.id}
+    assert post.look(SECOND).stopped == frozenset(), "that is told once"
+
+
+def test_a_restart_that_fails_is_no_stop(post: WatchPost) -> None:
+    loop = post.engine.add("loop")
+    post.look()
+    post.die(loop, 1)
+    loop.state = "restarting"
+    post.look()
+    loop.state = "exited"
+    loop.inspect_extra = {"State": {**loop.inspected()["State"], "Error": "no such device"}}
+    post.events.lose()
+    assert post.look(LATER).facts.ended_by == {loop.id: Intent.NONE}
+
+
 def test_health_that_turns_is_counted_by_identity(post: WatchPost) -> None:
     web = post.engine.add("web", health="healthy")
     post.look()
