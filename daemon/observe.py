@@ -29,7 +29,7 @@ from collectors.gpu_requests import effective
 from collectors.own_facts import OwnWork
 from daemon.gpu_holds import GpuHolds
 from daemon.health_turns import HealthTurns
-from daemon.late_stops import LateStops
+from daemon.late_stops import LateStops, ended_with_engine
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
 from daemon.memory_trends import MemoryTrends
@@ -87,8 +87,8 @@ class Observation:
     """What containers had of GPUs since the last sample."""
     touched: frozenset[str]
     """The keys of the containers that these news are about; empty if there is none, or if all were compared."""
-    stopped: frozenset[str] = frozenset()
-    """The ids of those that somebody stopped after they had ended by themselves."""
+    lying: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)
+    """By container id: why it lies there, where that is another thing than why it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ class Observer:
         self._health = HealthTurns(clock)
         self._ended_by = dict(eyes.ended_by)
         self._late_stops = LateStops()
-        self._stopped: frozenset[str] = frozenset()
+        self._lying: Mapping[str, Intent] = NO_INTENTS
         self._sample: Sample | None = None
         self._uses: tuple[DiskUse, ...] = ()
         self._memory_uses: Mapping[str, MemoryUse] = NO_MEMORY
@@ -166,6 +166,7 @@ class Observer:
 
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
+        seen = self._eyes.lookout.docker
         sight, stock = self._eyes.lookout.look(), self._eyes.stock()
         self._note_sample()
         if sight is not None:
@@ -174,6 +175,7 @@ class Observer:
             deaths, kills = self._befallen(sight, book)
             # The ledger tells each only once: they wait here until a look ends without an error of our own.
             self._deaths, self._kills = (*self._deaths, *deaths), (*self._kills, *kills)
+            self._note_lives(deaths, sight, seen.at if isinstance(seen, Known) else seen.since)
         containers = self._containers(book)
         gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below)
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
@@ -182,7 +184,7 @@ class Observer:
         facts = replace(facts, images=self._images(facts.images))
         facts = replace(facts, pressed=self._pressed.look(facts, book.pressure))
         deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
-        stopped, self._stopped = self._stopped, frozenset()
+        lying, self._lying = self._lying, NO_INTENTS
         return Observation(
             facts=facts,
             deaths=deaths,
@@ -191,7 +193,7 @@ class Observer:
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
             charges=gpus.charges,
             touched=self._touched(sight, (*deaths, *kills)),
-            stopped=stopped,
+            lying=lying,
         )
 
     def _touched(self, sight: Sight | None, ends: Iterable[Death | OomKill]) -> frozenset[str]:
@@ -223,7 +225,6 @@ class Observer:
         )
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
-        self._note_lives(deaths, sight)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
         eyes.recent.add(deaths, kills)
@@ -240,7 +241,7 @@ class Observer:
         self._memory_uses = self._memory.uses(sample)
         self._uses = self._eyes.uses()
 
-    def _note_lives(self, deaths: Sequence[Death], sight: Sight) -> None:
+    def _note_lives(self, deaths: Sequence[Death], sight: Sight, seen_until: datetime) -> None:
         """Remember whose health turned, and why each ended last; of an end that no event told of nobody knows."""
         ended_by = dict(self._ended_by)  # another one, for the last facts hold the old
         for death in deaths:
@@ -250,9 +251,13 @@ class Observer:
                 ended_by[death.container_id] = death.intent
         present = self._eyes.inventory.containers
         stopped = self._late_stops.look(sight.events, sight.before, present)
-        late = frozenset(id_ for id_ in stopped if ended_by.get(id_, Intent.NONE) is Intent.NONE)
-        ended_by |= dict.fromkeys(late, Intent.API)
-        self._stopped |= late
+        late = (id_ for id_ in stopped if ended_by.get(id_, Intent.NONE) is Intent.NONE)
+        lying = dict.fromkeys(late, Intent.API)
+        if sight.engine_restarted:
+            taken = (id_ for id_ in ended_with_engine(present, seen_until) if ended_by.get(id_) is Intent.API)
+            lying |= dict.fromkeys(taken, Intent.ENGINE)
+        ended_by |= lying
+        self._lying = {**self._lying, **lying}
         if sight.complete:
             ended_by = {id_: intent for id_, intent in ended_by.items() if id_ in present}
         self._ended_by = ended_by

@@ -239,7 +239,7 @@ class Watch:
 
     def _take_over(self, observation: Observation, book: Rulebook) -> None:
         """Keep what the observer tells only once, before anything can fail."""
-        self._unsaved.add(observation.deaths, observation.kills, observation.baseline, observation.stopped)
+        self._unsaved.add(observation.deaths, observation.kills, observation.baseline, observation.lying)
         self._counters.meet(observation.facts.containers, self._steady.now().timestamp())
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
         self._counters.charge(observation.charges)

@@ -520,8 +520,26 @@ def test_who_is_stopped_between_two_restarts_is_stopped_by_somebody(post: WatchP
         post.events.lose()
     found = post.look(SECOND)
     assert found.facts.ended_by == {loop.id: Intent.API}
-    assert found.stopped == {loop.id}
-    assert post.look(SECOND).stopped == frozenset(), "that is told once"
+    assert found.lying == {loop.id: Intent.API}
+    assert post.look(SECOND).lying == {}, "that is told once"
+
+
+def test_what_the_engine_stopped_and_did_not_start_again_ended_with_it(post: WatchPost) -> None:
+    taken, before, kept = (post.engine.add(name) for name in ("taken", "before", "kept"))
+    policy = {"Name": "unless-stopped", "MaximumRetryCount": 0}
+    kept.inspect_extra = {"HostConfig": {**kept.inspected()["HostConfig"], "RestartPolicy": policy}}
+    post.look()
+    post.stop(before)
+    post.look(MINUTE)
+    post.stop(taken)
+    post.stop(kept)  # by somebody: the engine would have started it again
+    post.look(SECOND)
+    post.view.set(EngineState.STOPPED, "Docker is stopped")
+    post.look(SECOND)
+    post.view.set(EngineState.UP)
+    found = post.look(HOUR)
+    assert found.facts.ended_by == {taken.id: Intent.ENGINE, before.id: Intent.API, kept.id: Intent.API}
+    assert found.lying == {taken.id: Intent.ENGINE}
 
 
 def test_a_restart_that_fails_is_no_stop(post: WatchPost) -> None:
