@@ -581,6 +581,8 @@ class Facts:
     """How long each container has been unhealthy without a turn, as far as we watched, by its key."""
     health_watched: bool = True
     """True once we have watched for half an hour: before, one without a turn is not yet called stable."""
+    all_filesystems: bool = False
+    """True if every place of the engine was found when `filesystems` were read: another one is not there any more."""
     ended_by: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)
     """By container id: why it ended last, as far as an event told."""
     own: OwnWork = field(default_factory=OwnWork)

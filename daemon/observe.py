@@ -336,6 +336,7 @@ class Observer:
             health_turns=self._health.counts(),
             unhealthy_for=self._health.unhealthy_for(),
             health_watched=self._health.settled,
+            all_filesystems=self._all_filesystems(filesystems),
             ended_by=self._ended_by,
             own=self._eyes.own(self._eyes.lookout.no_events_for),
         )
@@ -396,6 +397,12 @@ class Observer:
             )
             for image in images
         )
+
+    def _all_filesystems(self, filesystems: Iterable[Filesystem]) -> bool:
+        """Tell whether the sample knew of the engine's places, and each of them answered."""
+        sample = self._eyes.sampler.latest
+        told = any("data-root" in each.roles for each in filesystems)
+        return told and sample is not None and not sample.errors
 
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest

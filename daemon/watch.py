@@ -21,6 +21,7 @@ from daemon.pace import Pace
 from daemon.removal_log import RemovalLog
 from daemon.snapshot import Snapshot
 from policies import gpu_words
+from policies.disk_pressure import DiskPressure
 from policies.policy import Condition, ConditionState, Occurrence
 from policies.singly import asked_singly, only
 
@@ -327,6 +328,7 @@ class Watch:
             ran_alerts=decision.judged,
             present=present,
             gpus=_gpus_here(facts),
+            filesystems=_filesystems_here(facts),
             now=facts.now,
             elapsed=elapsed,
             rules=book.rules,
@@ -419,6 +421,13 @@ def _gpus_here(facts: Facts) -> frozenset[str] | None:
     return frozenset(
         {gpu_words.subject(gpu).key for gpu in facts.gpus.devices} | {gpu_words.GPUS.key, gpu_words.NVML.key}
     )
+
+
+def _filesystems_here(facts: Facts) -> frozenset[str] | None:
+    """Give the keys of the filesystems that Docker's data lies on; `None` while some may be left out."""
+    if not (facts.all_filesystems and facts.known(_TIMED)):
+        return None
+    return frozenset(each.subject.key for each in facts.filesystems if DiskPressure.concerns(each))
 
 
 def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:

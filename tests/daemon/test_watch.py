@@ -404,6 +404,28 @@ def test_what_a_probe_prints_is_told_without_its_secrets(post: WatchPost) -> Non
     assert post.alerts[UNHEALTHY, "web"].reason == "1 probe failed in a row: token=***"
 
 
+def test_an_alert_about_a_filesystem_that_is_gone_is_over_once_all_places_were_seen_without_it(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    post = WatchPost(engine, tmp_path)
+    root, old = filesystem(roles=("os-root",)), filesystem(mountpoint="/mnt/old", available=1 * GIB)
+    post.disks.filesystems = (root, old)
+    post.cycles(3, MINUTE)
+    assert post.phase(DISK, "/mnt/old") is Phase.FIRING
+    for unsure in ((), (root,)):
+        post.disks.filesystems = unsure
+        post.cycles(10, MINUTE)
+        assert post.phase(DISK, "/mnt/old") is Phase.FIRING
+    new = filesystem(mountpoint="/mnt/new")
+    post.disks.filesystems = (root, replace(old, roles=("state",)), new)
+    post.cycles(3, MINUTE)
+    assert post.phase(DISK, "/mnt/old") is Phase.CLEARING
+    post.disks.filesystems = (root, new)
+    post.cycles(4, MINUTE)
+    assert post.told() == [(DISK, "fired"), (DISK, "resolved")]
+    post.close()
+
+
 def test_no_secret_shows_because_a_long_text_is_cut_within_it(post: WatchPost) -> None:
     address = "postgres://app:hunter2@db"
     long = "x" * (199 - address.index("@"))
