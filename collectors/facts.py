@@ -227,6 +227,19 @@ class Container:
         return self.labels.get(COMPOSE_SERVICE, "")
 
     @property
+    def probed(self) -> HealthStatus | None:
+        """
+        What its probes say, while it runs; `None` without a health check, or until one was made.
+
+        Docker calls unhealthy what it does not probe: what is stopped or paused, and after a pause until the next one.
+        """
+        health = self.health
+        if health is None or self.state is not ContainerState.RUNNING:
+            return None
+        unasked = health.status is HealthStatus.UNHEALTHY and health.failing_streak == 0
+        return None if unasked else health.status
+
+    @property
     def ref(self) -> ObjectRef:
         """This very object."""
         return ObjectRef(SubjectKind.CONTAINER, self.id, self.name)
@@ -576,6 +589,8 @@ class Facts:
     """How long each container has been unhealthy without a turn, as far as we watched, by its key."""
     health_watched: bool = True
     """True once we have watched for half an hour: before, one without a turn is not yet called stable."""
+    all_filesystems: bool = False
+    """True if every place of the engine was found when `filesystems` were read: another one is not there any more."""
     ended_by: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)
     """By container id: why it ended last, as far as an event told."""
     own: OwnWork = field(default_factory=OwnWork)

@@ -21,7 +21,7 @@ _MOST: Final = 100
 
 class HealthTurns:
     """
-    Counts turns from healthy to unhealthy and back, by identity; the first probes after a start are no turn.
+    Counts turns from healthy to unhealthy and back, by identity; stops, pauses and first probes are none.
 
     In memory only: nothing is called stable before it was watched for the whole window. For the watch thread alone.
     """
@@ -38,7 +38,7 @@ class HealthTurns:
         now, unhealthy = self._clock.monotonic(), self._unhealthy
         self._unhealthy = {}
         for container in containers:
-            status = container.health.status if container.health else None
+            status = container.probed
             if status not in _SETTLED:
                 continue
             key = container.subject.key

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from collectors.facts import Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
+from collectors.facts import NO_INTENTS, Death, Intent, OomKill, RestartPolicy, Subject, SubjectKind
 from collectors.gpu_facts import GpuHold
 from collectors.own_facts import MemoryUse
 from daemon.ledger import Baseline, Mark
@@ -17,7 +17,7 @@ from daemon.records import readable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from daemon.steady import SteadyClock
     from daemon.store import Store
@@ -42,16 +42,24 @@ class Unsaved:
     def __init__(self) -> None:
         self._deaths: deque[Death] = deque(maxlen=MOST_UNSAVED)
         self._kills: deque[OomKill] = deque(maxlen=MOST_UNSAVED)
+        self._lying: dict[str, Intent] = {}
         self._baseline: Baseline | None = None
         self._stored: Baseline | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._deaths or self._kills) or self._baseline != self._stored
+        return bool(self._deaths or self._kills or self._lying) or self._baseline != self._stored
 
-    def add(self, deaths: Iterable[Death], kills: Iterable[OomKill], baseline: Baseline | None) -> None:
+    def add(
+        self,
+        deaths: Iterable[Death],
+        kills: Iterable[OomKill],
+        baseline: Baseline | None,
+        lying: Mapping[str, Intent] = NO_INTENTS,
+    ) -> None:
         """Take over what a look brought; no baseline where Docker could not be read."""
         self._deaths.extend(deaths)
         self._kills.extend(kills)
+        self._lying.update(lying)
         self._baseline = baseline or self._baseline
 
     def save(self, connection: sqlite3.Connection, clock: SteadyClock) -> None:
@@ -70,6 +78,12 @@ class Unsaved:
                 for k in self._kills
             ],
         )
+        # What was told of the end stays as it was; why the container lies there is one more thing to know.
+        connection.executemany(
+            "UPDATE deaths SET record = json_set(record, '$.lies', ?) WHERE json_valid(record) AND key ="
+            " (SELECT key FROM deaths WHERE container_id = ? ORDER BY at DESC LIMIT 1)",
+            [(intent.value, container_id) for container_id, intent in self._lying.items()],
+        )
         if self._baseline is not None and self._baseline != self._stored:
             _replace_baseline(connection, self._baseline)
 
@@ -77,6 +91,7 @@ class Unsaved:
         """Note that the transaction of the last `save` was committed."""
         self._deaths.clear()
         self._kills.clear()
+        self._lying.clear()
         self._stored = self._baseline
 
 
@@ -115,17 +130,23 @@ def deaths_of(store: Store, container_id: str, clock: SteadyClock) -> tuple[Deat
 
 
 def last_intents(store: Store) -> dict[str, Intent]:
-    """Give why each container ended last, by its id, where an event told of it."""
+    """Give why each container lies there, by its id: why it ended last, where an event told of it."""
     rows = store.read("SELECT container_id, record FROM deaths ORDER BY at", ())
     last: dict[str, Intent] = {}
-    for container_id, death in readable(
-        rows, lambda row: (row["container_id"], _load_death(json.loads(row["record"])))
+    for container_id, (death, lies) in readable(
+        rows, lambda row: (row["container_id"], _load_lying(json.loads(row["record"])))
     ):
-        if death.inferred and death.intent is Intent.NONE:
+        if lies:
+            last[container_id] = lies
+        elif death.inferred and death.intent is Intent.NONE:
             last.pop(container_id, None)
         else:
             last[container_id] = death.intent
     return last
+
+
+def _load_lying(record: dict[str, Any]) -> tuple[Death, Intent | None]:
+    return _load_death(record), Intent(record["lies"]) if "lies" in record else None
 
 
 def _dated(death: Death, at: float, clock: SteadyClock) -> Death:

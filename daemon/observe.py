@@ -29,6 +29,7 @@ from collectors.gpu_requests import effective
 from collectors.own_facts import OwnWork
 from daemon.gpu_holds import GpuHolds
 from daemon.health_turns import HealthTurns
+from daemon.late_stops import LateStops, ended_with_engine
 from daemon.ledger import Look
 from daemon.log_tails import LogTails
 from daemon.memory_trends import MemoryTrends
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from daemon.ledger import Baseline, Ledger
     from daemon.lookout import EngineView, Lookout, Sight
     from daemon.recent import Recent
+    from daemon.redact import Redactor
     from daemon.rulebook import Rulebook
     from daemon.sampler import Sample, Sampler
     from daemon.sightings import Sightings
@@ -85,6 +87,8 @@ class Observation:
     """What containers had of GPUs since the last sample."""
     touched: frozenset[str]
     """The keys of the containers that these news are about; empty if there is none, or if all were compared."""
+    lying: Mapping[str, Intent] = field(default_factory=lambda: NO_INTENTS)
+    """By container id: why it lies there, where that is another thing than why it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +141,7 @@ class Observer:
         self._clock = clock
         self._rebooted = rebooted
         self._shown: dict[str, tuple[Container, Container]] = {}
-        self._manner = True, ""
+        self._manner: _Manner | None = None
         self._gpu_holds = GpuHolds()
         self._deaths: tuple[Death, ...] = ()
         self._kills: tuple[OomKill, ...] = ()
@@ -145,6 +149,8 @@ class Observer:
         self._memory = MemoryTrends(clock)
         self._health = HealthTurns(clock)
         self._ended_by = dict(eyes.ended_by)
+        self._late_stops = LateStops()
+        self._lying: Mapping[str, Intent] = NO_INTENTS
         self._sample: Sample | None = None
         self._uses: tuple[DiskUse, ...] = ()
         self._memory_uses: Mapping[str, MemoryUse] = NO_MEMORY
@@ -160,6 +166,7 @@ class Observer:
 
     def observe(self, book: Rulebook) -> Observation:
         """Look at what changed; a source that cannot be read is `Unknown` in the facts, never an error."""
+        seen = self._eyes.lookout.docker
         sight, stock = self._eyes.lookout.look(), self._eyes.stock()
         self._note_sample()
         if sight is not None:
@@ -168,7 +175,8 @@ class Observer:
             deaths, kills = self._befallen(sight, book)
             # The ledger tells each only once: they wait here until a look ends without an error of our own.
             self._deaths, self._kills = (*self._deaths, *deaths), (*self._kills, *kills)
-        containers = self._containers(quotes=book.log_lines > 0)
+            self._note_lives(deaths, sight, seen.at if isinstance(seen, Known) else seen.since)
+        containers = self._containers(book)
         current = isinstance(self._eyes.lookout.docker, Known)
         gpus = self._eyes.gpus.look(containers, complete=self.ready, idle_below=book.gpu_idle_below, current=current)
         facts = self._gpu_holds.note(self._facts(book, containers, gpus, stock))
@@ -177,6 +185,7 @@ class Observer:
         facts = replace(facts, images=self._images(facts.images))
         facts = replace(facts, pressed=self._pressed.look(facts, book.pressure))
         deaths, kills, self._deaths, self._kills = self._deaths, self._kills, (), ()
+        lying, self._lying = self._lying, NO_INTENTS
         return Observation(
             facts=facts,
             deaths=deaths,
@@ -185,6 +194,7 @@ class Observer:
             unsettled=self._eyes.ledger.unsettled or self._eyes.lookout.unsettled,
             charges=gpus.charges,
             touched=self._touched(sight, (*deaths, *kills)),
+            lying=lying,
         )
 
     def _touched(self, sight: Sight | None, ends: Iterable[Death | OomKill]) -> frozenset[str]:
@@ -216,7 +226,6 @@ class Observer:
         )
         if eyes.lookout.api is not None:
             deaths = LogTails(book.log_lines, book.redact, self._clock).add(deaths, eyes.lookout.api)
-        self._note_lives(deaths, complete=sight.complete)
         for death in deaths:
             log.info("container %s %s", words.plain(death.name), _account(death))
         eyes.recent.add(deaths, kills)
@@ -233,7 +242,7 @@ class Observer:
         self._memory_uses = self._memory.uses(sample)
         self._uses = self._eyes.uses()
 
-    def _note_lives(self, deaths: Sequence[Death], *, complete: bool) -> None:
+    def _note_lives(self, deaths: Sequence[Death], sight: Sight, seen_until: datetime) -> None:
         """Remember whose health turned, and why each ended last; of an end that no event told of nobody knows."""
         ended_by = dict(self._ended_by)  # another one, for the last facts hold the old
         for death in deaths:
@@ -242,9 +251,19 @@ class Observer:
             else:
                 ended_by[death.container_id] = death.intent
         present = self._eyes.inventory.containers
-        self._ended_by = {id_: intent for id_, intent in ended_by.items() if id_ in present} if complete else ended_by
+        stopped = self._late_stops.look(sight.events, sight.before, present)
+        late = (id_ for id_ in stopped if ended_by.get(id_, Intent.NONE) is Intent.NONE)
+        lying = dict.fromkeys(late, Intent.API)
+        if sight.engine_restarted:
+            taken = (id_ for id_ in ended_with_engine(present, seen_until) if ended_by.get(id_) is Intent.API)
+            lying |= dict.fromkeys(taken, Intent.ENGINE)
+        ended_by |= lying
+        self._lying = {**self._lying, **lying}
+        if sight.complete:
+            ended_by = {id_: intent for id_, intent in ended_by.items() if id_ in present}
+        self._ended_by = ended_by
         self._health.look(present.values())
-        if complete:
+        if sight.complete:
             self._health.forget_all_but(frozenset(each.subject.key for each in present.values()))
 
     def _oom_counts(self, events: Sequence[Event]) -> dict[str, int]:
@@ -319,17 +338,18 @@ class Observer:
             health_turns=self._health.counts(),
             unhealthy_for=self._health.unhealthy_for(),
             health_watched=self._health.settled,
+            all_filesystems=self._all_filesystems(filesystems),
             ended_by=self._ended_by,
             own=self._eyes.own(self._eyes.lookout.no_events_for),
         )
 
-    def _containers(self, *, quotes: bool) -> tuple[Container, ...]:
+    def _containers(self, book: Rulebook) -> tuple[Container, ...]:
         """
         Give the containers by name, as policies may see them.
 
         One that stays the same stays the same object: a scrape renders its labels only once.
         """
-        manner = quotes, self._eyes.engine.engine.default_runtime
+        manner = _Manner(book.log_lines > 0, book.redact, self._eyes.engine.engine.default_runtime)
         sizes, before = self._eyes.sizes(), self._shown if manner == self._manner else {}
         self._shown, self._manner = {}, manner
         for id_, source in self._eyes.inventory.containers.items():
@@ -341,7 +361,7 @@ class Observer:
                 or known[1].stopped_for != stopped_for
             ):
                 seen = replace(source, size_bytes=sizes.get(id_), stopped_for=stopped_for)
-                known = source, _as_shown(seen, *manner)
+                known = source, _as_shown(seen, manner)
             self._shown[id_] = known
         return tuple(sorted((shown for _, shown in self._shown.values()), key=lambda container: container.name))
 
@@ -380,6 +400,12 @@ class Observer:
             for image in images
         )
 
+    def _all_filesystems(self, filesystems: Iterable[Filesystem]) -> bool:
+        """Tell whether the sample knew of the engine's places, and each of them answered."""
+        sample = self._eyes.sampler.latest
+        told = any("data-root" in each.roles for each in filesystems)
+        return told and sample is not None and not sample.errors
+
     def _filesystems(self, now: datetime) -> tuple[Source, tuple[Filesystem, ...]]:
         sample = self._eyes.sampler.latest
         if sample is None:
@@ -387,12 +413,26 @@ class Observer:
         return Known(sample.at), sample.filesystems
 
 
-def _as_shown(container: Container, quotes: bool, default_runtime: str) -> Container:  # noqa: FBT001
-    requests = effective(container.gpu_requests, container.runtime, default_runtime)
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How policies may see containers: whether with what a probe printed, and without which secrets."""
+
+    quotes: bool
+    redact: Redactor
+    default_runtime: str
+
+
+def _as_shown(container: Container, manner: _Manner) -> Container:
+    requests = effective(container.gpu_requests, container.runtime, manner.default_runtime)
     if requests != container.gpu_requests:
         container = replace(container, gpu_requests=requests)
-    if container.health is not None and container.health.last_output and not quotes:
-        container = replace(container, health=replace(container.health, last_output=""))
+    # Before anybody cuts it: half of a secret is not recognised any more.
+    if container.error and (error := manner.redact.text(container.error)) != container.error:
+        container = replace(container, error=error)
+    health = container.health
+    if health is not None and health.last_output:
+        output = manner.redact.text(health.last_output) if manner.quotes else ""
+        container = replace(container, health=replace(health, last_output=output))
     return container
 
 

@@ -13,16 +13,18 @@ _NAME = (
     r"(?:password|passwd|passphrase|pwd|token|credentials?|secret(?:[_-]?access)?(?:[_-]?key)?"
     r"|(?:api|access|private)[_-]?key)"
 )
+# What stands in quotes, also where a log quotes what was quoted already, or shows no end of it.
+_QUOTED = r"[bru]{0,2}(?P<quote>\\*[\"'])(?:(?!(?P=quote))(?:\\.|[^\\\n]))*(?:(?P=quote))?"
 
 # Each pattern hides its group `secret`; the text around it stays, so that a reader still sees what stood there.
 _BUILT_IN = (
     # A whole key, or what a log tail shows of one that began earlier or does not end in it.
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n?(?P<secret>[\s\S]*?)(?=-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     r"\A(?P<secret>(?:[A-Za-z0-9+/=]+\n)+)(?=-----END [A-Z ]*PRIVATE KEY-----)",
-    r"\b(?:authorization|proxy-authorization)[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?(?P<secret>[^\s\"',;]+)",
+    r"\b(?:authorization|proxy-authorization)(?:\\*[\"'])?\s*[:=]\s*(?:\\*[\"'])?(?:\w+\s+)?(?P<secret>[^\s\"',;\\]+)",
     r"\bbearer\s+(?P<secret>[\w.~+/=-]{8,})",
-    rf"{_NAME}[\"']?\s*(?:=>|[:=])\s*(?P<secret>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',;&]+)",
-    r"--(?:password|token|secret|api-key)\s+(?P<secret>\S+)",
+    rf"{_NAME}(?:\\*[\"'])?\s*(?:=>|[:=])\s*(?P<secret>{_QUOTED}|[^\s\"',;&]+)",
+    rf"--(?:password|token|secret|api-key)(?:[\"'],)?\s+(?P<secret>{_QUOTED}|\S+)",
     r"://[^\s:/@]*:(?P<secret>[^\s/]+)@",
     r"\bhooks\.slack(?:-gov)?\.com/(?P<secret>[\w/-]+)",
     r"\b(?P<secret>xox[a-z](?:\.xox[a-z])?-[\w-]{8,}|xapp-[\w-]{8,})",

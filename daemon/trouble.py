@@ -55,7 +55,7 @@ def _troubles(container: Container, now: datetime) -> Iterator[tuple[str, dateti
         case ContainerState.EXITED if (container.exit_code or container.oom_killed) and now - ended < NEWS:
             memory = ", killed for memory" if container.oom_killed else ""
             yield f"{words.exit_code(container.exit_code)}{memory}", ended
-        case ContainerState.RUNNING if container.health and container.health.status is HealthStatus.UNHEALTHY:
+        case ContainerState.RUNNING if container.health and container.probed is HealthStatus.UNHEALTHY:
             checks = words.count(container.health.failing_streak, "check")
             yield f"is unhealthy: {checks} failed in a row", container.started_at or container.created_at
         case _:

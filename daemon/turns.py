@@ -78,7 +78,8 @@ class Turns:
         return tuple(turn for turn in turns if turn is not None)
 
     def _turn(self, container: Container) -> Turn | None:
-        old, new = self._lives.get(container.id), _life(container)
+        old = self._lives.get(container.id)
+        new = _life(container, old)
         if new == old:
             return None
         self._lives[container.id] = new
@@ -119,12 +120,13 @@ def _restarts(old: _Life, new: _Life) -> tuple[int, int]:
     return new.restart_count if counted < 0 else 0, 1
 
 
-def _life(container: Container) -> _Life:
+def _life(container: Container, old: _Life | None) -> _Life:
+    # What nobody probes just now is as healthy as it was.
     return _Life(
         started_at=container.started_at,
         restart_count=container.restart_count,
         restarting=container.state is ContainerState.RESTARTING,
-        health=container.health.status if container.health else None,
+        health=container.probed or (old.health if old else None),
     )
 
 

@@ -21,6 +21,7 @@ from daemon.pace import Pace
 from daemon.removal_log import RemovalLog
 from daemon.snapshot import Snapshot
 from policies import gpu_words
+from policies.disk_pressure import DiskPressure
 from policies.policy import Condition, ConditionState, Occurrence
 from policies.singly import asked_singly, only
 
@@ -239,7 +240,7 @@ class Watch:
 
     def _take_over(self, observation: Observation, book: Rulebook) -> None:
         """Keep what the observer tells only once, before anything can fail."""
-        self._unsaved.add(observation.deaths, observation.kills, observation.baseline)
+        self._unsaved.add(observation.deaths, observation.kills, observation.baseline, observation.lying)
         self._counters.meet(observation.facts.containers, self._steady.now().timestamp())
         self._counters.count(observation.deaths, observation.kills, observation.facts.containers)
         self._counters.charge(observation.charges)
@@ -327,6 +328,7 @@ class Watch:
             ran_alerts=decision.judged,
             present=present,
             gpus=_gpus_here(facts),
+            filesystems=_filesystems_here(facts),
             now=facts.now,
             elapsed=elapsed,
             rules=book.rules,
@@ -370,7 +372,8 @@ class Watch:
                 sinks = ways.sinks(notice, outbox.told_of(connection, notice.state))
                 outbox.save(connection, (), [notice], sinks, group_wait, at)
             for end in telling.ends:
-                outbox.save_report(connection, report.of_end(end), ways.by_default, at)
+                for sink, told in ways.of_end(end).items():
+                    outbox.save_report(connection, report.of_end(told), [sink], at)
             chronicle.save_happenings(connection, telling.happened, at)
             self._silences.save_told(connection, wishes.ended)
             if summary:
@@ -418,6 +421,13 @@ def _gpus_here(facts: Facts) -> frozenset[str] | None:
     return frozenset(
         {gpu_words.subject(gpu).key for gpu in facts.gpus.devices} | {gpu_words.GPUS.key, gpu_words.NVML.key}
     )
+
+
+def _filesystems_here(facts: Facts) -> frozenset[str] | None:
+    """Give the keys of the filesystems that Docker's data lies on; `None` while some may be left out."""
+    if not (facts.all_filesystems and facts.known(_TIMED)):
+        return None
+    return frozenset(each.subject.key for each in facts.filesystems if DiskPressure.concerns(each))
 
 
 def _redacted(finding: Condition | Occurrence, redact: Redactor) -> Condition | Occurrence:

@@ -140,7 +140,7 @@ def _oom_kills(history: History) -> Iterator[Occurrence]:
 def _crashed(history: History, container: Container) -> _Finding:
     if not history.alive:
         return _ended(history, container)
-    if container.health and container.health.status is HealthStatus.UNHEALTHY:
+    if container.probed is HealthStatus.UNHEALTHY:
         return ConditionState.BETWEEN, "running again, but unhealthy"
     return ConditionState.OK, "running again"
 

@@ -62,7 +62,9 @@ def _health(container: Container) -> tuple[ConditionState, str]:
         # Paused or between two restarts no probe runs: the last result is neither news nor a recovery.
         waiting = container.state in {ContainerState.PAUSED, ContainerState.RESTARTING}
         return (ConditionState.BETWEEN if waiting else ConditionState.OK), f"not running: {container.state}"
-    match health.status:
+    match container.probed:
+        case None:
+            return ConditionState.BETWEEN, "no probe since it was paused"
         case HealthStatus.HEALTHY:
             return ConditionState.OK, "healthy again"
         case HealthStatus.STARTING:

@@ -55,6 +55,8 @@ class _Found:
     """The occurrences that count now for the first time."""
     gone: bool = False
     """True if the subject is known to exist no longer."""
+    removed: str = "it was removed"
+    """That in words."""
 
     @property
     def bad(self) -> bool:
@@ -66,7 +68,7 @@ class _Found:
 
     @property
     def why_over(self) -> str:
-        return self.condition.reason if self.condition and self.good else "it was removed"
+        return self.condition.reason if self.condition and self.good else self.removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     ran_alerts: frozenset[str],
     present: frozenset[str] | None,
     gpus: frozenset[str] | None = None,
+    filesystems: frozenset[str] | None = None,
     now: datetime,
     elapsed: timedelta,
     rules: Mapping[str, AlertRule],
@@ -104,12 +107,17 @@ def step(  # noqa: PLR0913  a pure function of the whole round: each argument ha
     `states` are by fingerprint: all active ones, and what is remembered of those `concerned`. `ran_alerts` are the
     alerts whose policies ran; of the others nothing is known. `present` holds the keys of the containers that
     exist, or is `None` while Docker cannot tell; `gpus` those of the GPUs that this host has, lost ones among them,
-    or is `None` while that is not known. `elapsed` is the time since the last round as far as it counts for timers;
-    the wall clock `now` only dates things. An alert without a rule is switched off.
+    or is `None` while that is not known; `filesystems` likewise those that Docker's data lies on. `elapsed` is the
+    time since the last round as far as it counts for timers; the wall clock `now` only dates things. An alert
+    without a rule is switched off.
     """
     this = _Round(
         ran_alerts=ran_alerts,
-        present={SubjectKind.CONTAINER: present, SubjectKind.GPU: gpus},
+        present={
+            SubjectKind.CONTAINER: present,
+            SubjectKind.GPU: gpus,
+            SubjectKind.FILESYSTEM: filesystems,
+        },
         now=now,
         elapsed=max(elapsed, _ZERO),
         rules=rules,
@@ -205,6 +213,9 @@ def _move(state: AlertState, found: _Found, this: _Round) -> AlertState:
     state, news = _count(state, found, this.now)
     state = _known_as(state, this.host, unknown=False)
     found = replace(found, news=news, gone=gone)
+    if state.subject.kind is SubjectKind.FILESYSTEM:
+        # One that Docker has left may still be judged for another reason: then that counts.
+        found = replace(found, gone=gone and not found.condition, removed="nothing of Docker's is there any more")
     if not state.phase.active:
         return _begin(state, found, rule, this.now) if found.bad or news else state
     state = _describe(state, found)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from daemon.alerts.missed import RECORD as MISSED
 from daemon.alerts.report import RECORD as REPORT
-from daemon.alerts.state import RECORD, SHORTEST_ID, NoticeKind, Phase, compose_of
+from daemon.alerts.state import RECORD, SHORTEST_ID, Heard, NoticeKind, Phase, compose_of
 from daemon.digest import RECORD as DIGEST
 from policies import words
 from policies.policy import Severity
@@ -115,9 +115,10 @@ def save(  # noqa: PLR0913, PLR0917  one transaction of the watch thread, told i
         )
         if state.phase is Phase.INACTIVE:
             # It became part of another alert: what nobody has read yet is not worth reading any more. But the end
-            # of an episode before is: people know of that one.
+            # of an episode before is: people know of that one. And that it flaps holds for more than this episode.
+            kept = {NoticeKind.RESOLVED, NoticeKind.FLAPPING if state.heard is Heard.FLAPPING else None}
             unsent = _unsent(connection, state.fingerprint)
-            _drop(connection, [row for row in unsent if row["kind"] != NoticeKind.RESOLVED], now)
+            _drop(connection, [row for row in unsent if row["kind"] not in kept], now)
     for notice in notices:
         for sink in sinks:
             _post(connection, notice, sink, _wait_for(notice, group_wait), now)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from collectors.facts import SubjectKind
-from daemon.alerts.state import NoticeKind
+from daemon.alerts.state import Notice, NoticeKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from collectors.facts import Facts
-    from daemon.alerts.state import AlertState, Notice
+    from daemon.alerts.state import AlertState
+    from daemon.alerts.telling import SilenceEnd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,15 @@ class Ways:
         labels = self.labels.get(notice.state.subject.key, {})
         led = next((rule.to for rule in self.rules if rule.takes(notice.state, labels)), self.by_default)
         return tuple(dict.fromkeys((*led, *(() if notice.kind is NoticeKind.FIRED else told))))
+
+    def of_end(self, end: SilenceEnd) -> Mapping[str, SilenceEnd]:
+        """Give what each sink is told of the end of a silence: by default all of it, else what a route leads there."""
+        led: defaultdict[str, list[AlertState]] = defaultdict(list)
+        for state in end.firing:
+            for sink in self.sinks(Notice(kind=NoticeKind.FIRED, state=state), ()):
+                led[sink].append(state)
+        ends = {sink: replace(end, firing=tuple(firing)) for sink, firing in led.items()}
+        return ends | dict.fromkeys(self.by_default, end)
 
 
 def _fits(name: str, globs: Iterable[str]) -> bool:

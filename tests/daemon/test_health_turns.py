@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
-from collectors.facts import Container, Health, HealthStatus
+import pytest
+
+from collectors.facts import Container, ContainerState, Health, HealthStatus
 from daemon.health_turns import HealthTurns
 from tests.fakes.clock import FakeClock
 from tests.policies.build import container
@@ -11,7 +14,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def web(status: HealthStatus) -> Container:
-    return container("web", health=Health(status, 0, ""))
+    return container("web", health=Health(status, 3 if status is HealthStatus.UNHEALTHY else 0, ""))
 
 
 def test_turns_are_counted_for_half_an_hour_and_the_first_probes_are_none() -> None:
@@ -22,6 +25,18 @@ def test_turns_are_counted_for_half_an_hour_and_the_first_probes_are_none() -> N
         clock.advance(MINUTE)
     assert turns.counts() == {"web": 2}
     clock.advance(30 * MINUTE)
+    turns.look([web(HealthStatus.HEALTHY)])
+    assert turns.counts() == {}
+
+
+@pytest.mark.parametrize("state", [ContainerState.EXITED, ContainerState.PAUSED, ContainerState.RESTARTING])
+def test_no_turn_is_what_docker_calls_unhealthy_because_it_does_not_probe_it(state: ContainerState) -> None:
+    turns = HealthTurns(FakeClock())
+    unprobed = Health(HealthStatus.UNHEALTHY, 0, "")
+    turns.look([web(HealthStatus.HEALTHY)])
+    for found in (replace(web(HealthStatus.UNHEALTHY), state=state), container("web", health=unprobed)):
+        turns.look([found])
+        assert turns.unhealthy_for() == {}
     turns.look([web(HealthStatus.HEALTHY)])
     assert turns.counts() == {}
 

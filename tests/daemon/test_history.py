@@ -205,3 +205,12 @@ def test_of_each_container_the_newest_reason_counts_and_one_that_no_event_told_i
     unsaved.add([death("b", ago=2 * hour, intent=Intent.API), death("b", ago=hour, inferred=True)], [], None)
     save(unsaved, store)
     assert history.last_intents(store) == {object_id("a"): Intent.NONE}
+
+
+def test_a_stop_after_the_end_is_remembered_and_the_end_stays_what_it_was(store: Store) -> None:
+    unsaved = Unsaved()
+    unsaved.add([death("a", ago=timedelta(hours=2)), death("a")], [], None, {object_id("a"): Intent.API})
+    save(unsaved, store)
+    assert not unsaved
+    assert history.last_intents(store) == {object_id("a"): Intent.API}
+    assert {each.intent for each in history.deaths_since(store, LONG_AGO, CLOCK)} == {Intent.NONE}

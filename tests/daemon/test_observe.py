@@ -506,6 +506,54 @@ def test_why_a_container_ended_last_is_known_where_an_event_told_it(post: WatchP
     assert crashed.id not in post.look(LATER).facts.ended_by
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["docker stop", "docker kill"])
+def test_who_is_stopped_between_two_restarts_is_stopped_by_somebody(post: WatchPost, *, told: bool) -> None:
+    loop = post.engine.add("loop")
+    post.look()
+    post.die(loop, 1)
+    loop.state = "restarting"
+    assert post.look().facts.ended_by == {loop.id: Intent.NONE}
+    loop.state = "exited"
+    if told:
+        post.emit("stop", loop)
+    else:
+        post.events.lose()
+    found = post.look(SECOND)
+    assert found.facts.ended_by == {loop.id: Intent.API}
+    assert found.lying == {loop.id: Intent.API}
+    assert post.look(SECOND).lying == {}, "that is told once"
+
+
+def test_what_the_engine_stopped_and_did_not_start_again_ended_with_it(post: WatchPost) -> None:
+    taken, before, kept = (post.engine.add(name) for name in ("taken", "before", "kept"))
+    policy = {"Name": "unless-stopped", "MaximumRetryCount": 0}
+    kept.inspect_extra = {"HostConfig": {**kept.inspected()["HostConfig"], "RestartPolicy": policy}}
+    post.look()
+    post.stop(before)
+    post.look(MINUTE)
+    post.stop(taken)
+    post.stop(kept)  # by somebody: the engine would have started it again
+    post.look(SECOND)
+    post.view.set(EngineState.STOPPED, "Docker is stopped")
+    post.look(SECOND)
+    post.view.set(EngineState.UP)
+    found = post.look(HOUR)
+    assert found.facts.ended_by == {taken.id: Intent.ENGINE, before.id: Intent.API, kept.id: Intent.API}
+    assert found.lying == {taken.id: Intent.ENGINE}
+
+
+def test_a_restart_that_fails_is_no_stop(post: WatchPost) -> None:
+    loop = post.engine.add("loop")
+    post.look()
+    post.die(loop, 1)
+    loop.state = "restarting"
+    post.look()
+    loop.state = "exited"
+    loop.inspect_extra = {"State": {**loop.inspected()["State"], "Error": "no such device"}}
+    post.events.lose()
+    assert post.look(LATER).facts.ended_by == {loop.id: Intent.NONE}
+
+
 def test_health_that_turns_is_counted_by_identity(post: WatchPost) -> None:
     web = post.engine.add("web", health="healthy")
     post.look()

@@ -42,7 +42,7 @@ def told(turns: Turns, **changes: object) -> tuple[int, int, HealthStatus | None
 
 
 def health(status: HealthStatus) -> Health:
-    return Health(status, 0, "")
+    return Health(status, 3 if status is HealthStatus.UNHEALTHY else 0, "")
 
 
 def test_what_lies_there_at_the_very_first_look_is_no_news(store: Store) -> None:
@@ -85,6 +85,18 @@ def test_another_health_is_told_once(turns: Turns) -> None:
     assert told(turns, health=health(HealthStatus.HEALTHY)) == (0, 0, HealthStatus.HEALTHY)
     assert told(turns, health=Health(HealthStatus.HEALTHY, 0, "another output")) is None
     assert told(turns, health=health(HealthStatus.UNHEALTHY)) == (0, 0, HealthStatus.UNHEALTHY)
+
+
+@pytest.mark.parametrize("state", [ContainerState.EXITED, ContainerState.PAUSED])
+def test_what_docker_says_of_the_health_of_what_it_does_not_probe_is_no_turn(
+    turns: Turns, state: ContainerState
+) -> None:
+    healthy, unprobed = health(HealthStatus.HEALTHY), Health(HealthStatus.UNHEALTHY, 0, "")
+    told(turns, health=healthy)
+    assert told(turns, health=unprobed, state=state) is None
+    assert told(turns, health=unprobed) is None, "it runs again, and was not probed yet"
+    assert told(turns, health=healthy) is None
+    assert told(turns, health=health(HealthStatus.STARTING)) == (0, 0, HealthStatus.STARTING)
 
 
 def test_what_turned_while_we_were_away_is_told(store: Store, turns: Turns) -> None:

@@ -16,6 +16,8 @@ import pytest
 from collectors.facts import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, EngineState, SourceName
 from daemon import history
 from daemon.alerts import outbox
+from daemon.alerts.routing import RoutingRule
+from daemon.alerts.silence import Silence
 from daemon.alerts.state import Phase
 from daemon.counters import DEATHS, GPU_ALLOCATED, GPU_SM, OOM_KILLS
 from tests.daemon.watchpost import HOUR, MINUTE, POLICIES, SECOND, Options, WatchPost
@@ -422,6 +424,55 @@ def test_what_a_probe_prints_is_told_without_its_secrets(post: WatchPost) -> Non
     web.inspect_extra = {"State": {**web.inspected()["State"], "Health": health}}
     post.cycle()
     assert post.alerts[UNHEALTHY, "web"].reason == "1 probe failed in a row: token=***"
+
+
+def test_an_alert_about_a_filesystem_that_is_gone_is_over_once_all_places_were_seen_without_it(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    post = WatchPost(engine, tmp_path)
+    root, old = filesystem(roles=("os-root",)), filesystem(mountpoint="/mnt/old", available=1 * GIB)
+    post.disks.filesystems = (root, old)
+    post.cycles(3, MINUTE)
+    assert post.phase(DISK, "/mnt/old") is Phase.FIRING
+    for unsure in ((), (root,)):
+        post.disks.filesystems = unsure
+        post.cycles(10, MINUTE)
+        assert post.phase(DISK, "/mnt/old") is Phase.FIRING
+    new = filesystem(mountpoint="/mnt/new")
+    post.disks.filesystems = (root, replace(old, roles=("state",)), new)
+    post.cycles(3, MINUTE)
+    assert post.phase(DISK, "/mnt/old") is Phase.CLEARING
+    post.disks.filesystems = (root, new)
+    post.cycles(4, MINUTE)
+    assert post.told() == [(DISK, "fired"), (DISK, "resolved")]
+    post.close()
+
+
+def test_no_secret_shows_because_a_long_text_is_cut_within_it(post: WatchPost) -> None:
+    address = "postgres://app:hunter2@db"
+    long = "x" * (199 - address.index("@"))
+    web = post.engine.add("web", health="unhealthy")
+    health = {"Status": "unhealthy", "FailingStreak": 1, "Log": [{"ExitCode": 1, "Output": long + address}]}
+    web.inspect_extra = {"State": {**web.inspected()["State"], "Health": health}}
+    bad = post.engine.add("bad", state="exited", exit_code=127)
+    bad.inspect_extra = {"State": {**bad.inspected()["State"], "Error": long + address}}
+    post.cycle()
+    assert "postgres://" in post.alerts[UNHEALTHY, "web"].reason
+    assert "postgres://" in post.alerts["container-start-failed", "bad"].reason
+    assert not [key for key, state in post.alerts.items() if "hunter2" in state.reason]
+
+
+def test_where_a_route_leads_people_hear_of_what_still_fires_when_a_silence_is_over(post: WatchPost) -> None:
+    post.watch.adopt(replace(post.watch.book, routes=(RoutingRule(to=("#on-call",), alerts=("disk-*",)),)))
+    begun = post.steady.now()
+    post.silences.begin(Silence(matchers=(), by="ada", why="move", begun=begun, until=begun + 5 * MINUTE))
+    post.disks.filesystems = (filesystem(available=1 * GIB),)
+    post.cycles(7, MINUTE)
+    told = post.store.read("SELECT sink, json_extract(record, '$.title') AS title FROM outbox ORDER BY sink")
+    assert [tuple(row) for row in told] == [
+        ("#on-call", "silence 1 is over: 1 alert still fires"),
+        ("console", "silence 1 is over: 1 alert still fires"),
+    ]
 
 
 def test_a_use_of_an_image_is_remembered_though_we_end_a_moment_later(post: WatchPost) -> None:

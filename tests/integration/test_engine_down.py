@@ -46,6 +46,22 @@ def test_a_stopped_engine_is_told_as_stopped_and_its_containers_as_nothing(
     assert keeper.alerts_told() == ["engine-down", "engine-down", "container-crashed"], keeper.headlines()
 
 
+def test_what_should_run_and_does_not_come_back_with_the_engine_is_told(
+    engine: PrivateEngine, slack: FakeSlack, tmp_path: Path
+) -> None:
+    should_run = {"labels": {"shipkeeper.expect": "running"}}
+    with DaemonUnderTest(tmp_path, engine, slack, '[alerts.rules.container-not-running]\nfor = "3s"') as keeper:
+        engine.run(IDLE, name="expected", config=should_run)
+        engine.run(IDLE, name="stopped", restart_policy={"Name": "unless-stopped"})
+        wait_until(lambda: 'name="stopped",state="running"' in keeper.metrics(), "the containers to be seen running")
+        engine.api.stop("stopped", timeout=0)
+        engine.stop()
+        keeper.wait_for("engine-down", "Docker Engine", PATIENCE)
+        engine.start()
+        assert "its label says" in keeper.wait_for("container-not-running", "expected", PATIENCE)
+        assert keeper.alerts_told().count("container-not-running") == 1, keeper.headlines()
+
+
 def test_a_frozen_engine_is_told_as_hung_and_what_happened_meanwhile_is_told_after(
     keeper: DaemonUnderTest, engine: PrivateEngine
 ) -> None:

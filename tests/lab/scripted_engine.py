@@ -131,7 +131,8 @@ class ScriptedContainer:
             "FinishedAt": stamp(self.finished_at),
         }
         if self.health:
-            state["Health"] = {"Status": self.health, "FailingStreak": 0, "Log": None}
+            streak = 3 if self.health == "unhealthy" else 0
+            state["Health"] = {"Status": self.health, "FailingStreak": streak, "Log": None}
         return {
             "Id": self.id,
             "Name": f"/{self.name}",

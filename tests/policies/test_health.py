@@ -42,8 +42,9 @@ def test_of_a_container_that_docker_cannot_inspect_nothing_is_said() -> None:
         (exited(ago=MINUTE, health=unhealthy()), OK),
         (container(health=unhealthy(), state=ContainerState.PAUSED), BETWEEN),
         (container(health=unhealthy(), state=ContainerState.RESTARTING), BETWEEN),
+        (container(health=unhealthy(streak=0)), BETWEEN),
     ],
-    ids=["unhealthy", "healthy", "starting", "no check", "exited", "paused", "restarting"],
+    ids=["unhealthy", "healthy", "starting", "no check", "exited", "paused", "restarting", "not probed since a pause"],
 )
 def test_health_is_judged_while_the_container_runs(thing: Container, expected: ConditionState) -> None:
     assert state(POLICY, facts(containers=[thing]), UNHEALTHY) is expected

@@ -7,6 +7,7 @@ import pytest
 
 from daemon.alerts import outbox
 from daemon.alerts.state import NoticeKind
+from daemon.alerts.telling import FLAPS
 from daemon.steady import SteadyClock
 from policies.policy import Severity
 from tests.daemon.alerts.build import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from daemon.alerts.outbox import Batch
     from daemon.alerts.telling import Telling
     from daemon.store import Store
+    from policies.policy import Condition
     from tests.fakes.clock import FakeClock
 
 WAIT = timedelta(seconds=20)
@@ -133,6 +135,32 @@ def test_what_was_over_during_an_outage_is_told_as_one_resolution(desk: Desk) ->
     desk.save(story.step(condition(OK, LOOP), after=60))
     desk.pass_time(300)
     assert desk.told() == [("resolved", ["trainer-3"])]
+
+
+def test_that_something_flaps_is_told_after_an_outage_though_it_was_well_for_a_moment(desk: Desk) -> None:
+    story = Story()
+    bad, well = condition(BAD, UNHEALTHY), condition(OK, UNHEALTHY)
+
+    def go_on(finding: Condition) -> None:
+        for _ in range(2):
+            desk.save(story.step(finding, after=61))
+            desk.pass_time(61)
+
+    for _ in range(FLAPS - 1):
+        go_on(bad)
+        desk.told()
+        go_on(well)
+        desk.told()
+    go_on(bad)
+    failed = desk.next()
+    assert failed is not None
+    outbox.mark_retry(desk.store, failed.ids, "Slack cannot be reached", desk.clock.now() + timedelta(minutes=5))
+    go_on(well)
+    desk.save(story.step(bad, after=1))
+    desk.save(story.step(well, after=1))  # over before its time
+    go_on(bad)
+    desk.pass_time(300)
+    assert desk.told() == [("flapping", ["trainer-3"])]
 
 
 def test_a_resolution_says_how_that_episode_ended_though_the_next_may_be_coming(desk: Desk) -> None:

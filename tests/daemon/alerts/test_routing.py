@@ -77,6 +77,24 @@ def test_who_was_told_hears_of_the_rest_and_nobody_else_of_the_end() -> None:
     assert led(mild, critical, kind=NoticeKind.RESOLVED, told=("#on-call",)) == "#on-call"
 
 
+def test_at_the_end_of_a_silence_everybody_hears_of_what_is_led_there() -> None:
+    story = Story()
+    story.silence(seconds=60)
+    findings = (condition(BAD, DISK, ROOT, severity=Severity.CRITICAL), occurrence(OOM, compose("trainer")))
+    story.step(*findings)
+    (end,) = story.step(*findings, after=60).ends
+    rules = (
+        RoutingRule(to=("slack", "#on-call"), severities=("critical",)),
+        RoutingRule(to=("#vision",), labels={"team": "nobody"}),
+    )
+    told = Ways(rules=rules, by_default=DEFAULT).of_end(end)
+    assert {sink: [state.alert for state in end.firing] for sink, end in told.items()} == {
+        "console": [DISK, OOM],
+        "slack": [DISK, OOM],
+        "#on-call": [DISK],
+    }
+
+
 def test_labels_are_those_of_the_containers_there_are_and_of_those_that_ended_lately() -> None:
     rules = (RoutingRule(to=("#x",), labels={"team": "*"}),)
     here = facts(containers=[container("web", labels={"team": "shop"})])
