@@ -30,6 +30,10 @@ _BUILT_IN = (
     r"\b(?P<secret>xox[a-z](?:\.xox[a-z])?-[\w-]{8,}|xapp-[\w-]{8,})",
     r"\b(?P<secret>(?:AKIA|ASIA)[A-Z0-9]{16})\b",
     r"\b(?P<secret>gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})",
+    # Of Hugging Face, Docker Hub, npm, PyPI, NVIDIA, Google; of OpenAI, Anthropic and Stripe.
+    r"\b(?P<secret>(?:hf_|dckr_pat_|npm_|pypi-|nvapi-|AIza)[\w-]{20,})",
+    r"\b(?P<secret>(?:sk|rk)[-_](?=[\w-]*[0-9])[\w-]{20,})",
+    r"\bcurl\s(?:[^\n|;&]*\s)?(?:-u|--user)[ =]?[\"']?[^\s:\"']+:(?P<secret>[^\s\"']+)",
     r"\b(?P<secret>eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)",
 )
 

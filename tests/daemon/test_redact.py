@@ -37,6 +37,14 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
         ("mytool --password hunter2 --verbose", "mytool --password *** --verbose"),
         (f"got {JWT} back", "got *** back"),
         ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "***"),
+        ("huggingface_hub: login as hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "huggingface_hub: login as ***"),
+        ("docker login -u me -p dckr_pat_AbCdEfGhIjKlMnOpQrStUvWxYz0", "docker login -u me -p ***"),
+        ("nvapi-AbCdEfGh_IjKlMnOpQrSt-UvWxYz0 expired", "*** expired"),
+        ("Incorrect API key provided: sk-proj-AbCdEfGhIjKlMnOp0123", "Incorrect API key provided: ***"),
+        ("x-api-key sk-ant-api03-AbCdEfGhIjKlMnOp", "x-api-key ***"),
+        ("stripe: sk_live_AbCdEfGhIjKlMnOp0123", "stripe: ***"),
+        ("+ curl -s -u bob:hunter2 https://api", "+ curl -s -u bob:*** https://api"),
+        ("curl --user='bob:hunter 2' https://api", "curl --user='bob:*** 2' https://api"),
     ],
 )
 def test_secrets_are_hidden_and_the_text_around_them_stays(line: str, shown: str) -> None:
@@ -50,6 +58,8 @@ def test_secrets_are_hidden_and_the_text_around_them_stays(line: str, shown: str
         "GET http://api:8080/users@example.com/token/refresh 200",
         "the password was wrong",
         "listening on 127.0.0.1:8000, at 16:02:11",
+        "sk-learn-gradient-boosting-regressor started, disk-usage-0123456789-0123456789",
+        "tf_model from hf_hub, npm_config_cache, docker run -u 1000:1000 curl",
     ],
 )
 def test_what_is_no_secret_stays(line: str) -> None:
