@@ -305,7 +305,9 @@ class TidyHost:
             return "another one is in its network"
         if project and any(each.labels.get(COMPOSE_PROJECT) == project and each.state in ALIVE for each in peers):
             return "its project runs"
-        if project and not any(each.labels.get(COMPOSE_PROJECT) == project for each in peers):
+        startable = (each for each in peers if each.state != "dead")
+        last = not any(each.labels.get(COMPOSE_PROJECT) == project for each in startable)
+        if project and last and container.state != "dead":
             return "it is the last of its service"
         return self._why(container.id, [container.name], container.labels, limit)
 
