@@ -34,7 +34,7 @@ class Users:
     containers: Mapping[str, str]
     """By name or id: on whom another one leans."""
     cut_ids: tuple[str, ...]
-    """Those of the same that may be the beginning of an id."""
+    """Those of the same that may be the beginning of an id, and are the name of none."""
     mounts: tuple[tuple[str, Container], ...]
     """Beginnings of ids, too short to be told from names, by which images are mounted, each with a container."""
     moved: tuple[Container, ...]
@@ -46,13 +46,14 @@ class Users:
     def of(cls, facts: Facts) -> Users:
         """Index who uses what."""
         containers = facts.containers
+        names = {each.name for each in containers}
         leaned_on = _first((each, one.name) for one in containers for each in one.leans_on)
         return cls(
             images=_image_users(containers),
             volumes=_first((name, each.name) for each in containers for name in each.volumes),
             networks=_first((name, each.name) for each in containers for name in each.networks),
             containers=leaned_on,
-            cut_ids=tuple(each for each in leaned_on if _CUT_ID.fullmatch(each)),
+            cut_ids=tuple(each for each in leaned_on if each not in names and _CUT_ID.fullmatch(each)),
             projects=_first((each.compose_project, each.name) for each in containers if each.compose_project),
             mounts=tuple(
                 (name, each) for each in containers for name in each.mounted_images if _SHORT_ID.fullmatch(name)

@@ -277,6 +277,14 @@ def test_a_container_on_which_another_one_leans_is_in_use(spelled: str, state: C
     assert guard.why_protected(other) is None
 
 
+def test_a_name_that_looks_like_the_beginning_of_an_id_is_a_name_where_there_is_one() -> None:
+    digit = object_id("other")[0]
+    named, other = exited(digit, ago=30 * DAY), exited("other", ago=30 * DAY)
+    guard = Guard.of(facts(containers=[named, other, exited("app", ago=DAY, leans_on=(digit,))]))
+    assert guard.why_protected(named) == "in use: container app leans on it"
+    assert guard.why_protected(other) is None
+
+
 def test_volumes_and_networks_that_nothing_refers_to_are_not_protected() -> None:
     guard = Guard.of(facts(containers=[exited(ago=DAY)]))
     assert guard.why_volume("data", {}, DAY) is None
