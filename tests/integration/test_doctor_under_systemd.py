@@ -111,5 +111,5 @@ def test_what_systemd_makes_of_docker_is_told(host: Service) -> None:
         "docker.service takes its socket from docker.socket, which is inactive",
     )
     host.guest.run("systemctl", "start", "docker.service", check=False)
-    [failed] = doctor(host, nobody)["engine-reachable"]
+    [failed] = doctor(host, "unix:///var/run/docker.sock")["engine-reachable"]
     assert "sudo systemctl reset-failed docker.service" in failed["cure"]
