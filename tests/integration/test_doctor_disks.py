@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 SYSTEM = """
 cd "$1"
-for each in bin lib lib64 sbin; do
-    [ ! -e "/$each" ] || cp --archive --no-dereference "/$each" .
-done
-for each in usr etc root home proc sys dev run tmp var opt srv mnt work; do
-    [ ! -d "/$each" ] || { mkdir --parents "$each"; mount --rbind "/$each" "$each"; }
+for each in /*; do
+    if [ -L "$each" ]; then
+        cp --no-dereference "$each" .
+    elif [ -d "$each" ]; then
+        mkdir --parents ".$each"
+        mount --rbind "$each" ".$each"
+    fi
 done
 mount -o loop "$2" var/log
 shift 2
