@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import requests
 import urllib3
 
-from collectors.facts import EngineState
+from collectors.facts import SYSTEM_SOCKETS, EngineState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SYSTEM_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
 _DENIED_CURE = "sudo usermod -aG docker $USER, then log in again. Members of that group are root on this host."
 
 

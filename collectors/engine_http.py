@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import requests
+import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
@@ -23,7 +25,7 @@ from collectors.json_fields import sound
 from collectors.unix_socket import UnixSocketAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import timedelta
 
 Params: TypeAlias = "Mapping[str, str | int | Sequence[str]] | None"
@@ -31,6 +33,7 @@ Params: TypeAlias = "Mapping[str, str | int | Sequence[str]] | None"
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _MESSAGE_LENGTH: Final = 300
+_PIECE: Final = 65_536
 _HEADERS: Final = CaseInsensitiveDict(
     {
         "User-Agent": "shipkeeper",
@@ -166,6 +169,16 @@ class Transport:
     def close(self) -> None:
         """Close all connections."""
         self._adapter.close()
+
+
+@contextmanager
+def pieces(response: requests.Response, host: str) -> Iterator[Iterator[bytes]]:
+    """Give a streamed answer piece by piece, and close it; EngineUnavailable if it breaks off."""
+    try:
+        with response:
+            yield response.iter_content(_PIECE)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise unavailable(error, host) from error
 
 
 def decoded(path: str, response: requests.Response) -> object:

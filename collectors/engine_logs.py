@@ -5,17 +5,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-import requests
-import urllib3
-
-from collectors.engine_errors import unavailable
+from collectors.engine_http import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import requests
+
 _HEADER: Final = struct.Struct(">BxxxL")
 _STREAMS: Final = frozenset({0, 1, 2})
-_CHUNK: Final = 65_536
 READ_LIMIT: Final = 8 << 20
 """Drivers store lines of up to 16 KiB, but other engines may not: more than this is not read."""
 
@@ -24,11 +22,8 @@ def read_log_tail(
     response: requests.Response, lines: int, max_bytes: int, host: str, read_limit: int = READ_LIMIT
 ) -> tuple[str, ...]:
     """Read the answer of `GET /containers/{id}/logs` and close it; raises EngineUnavailable if it breaks off."""
-    try:
-        with response:
-            text = tail_bytes(response.iter_content(_CHUNK), max_bytes, read_limit).decode(errors="replace")
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise unavailable(error, host) from error
+    with pieces(response, host) as chunks:
+        text = tail_bytes(chunks, max_bytes, read_limit).decode(errors="replace")
     return tuple(line.rstrip("\r") for line in text.split("\n") if line.strip())[-lines:]
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collectors.own_facts import HostMemory, HostOom, MemoryUse
     from collectors.storage_facts import BuildRecord, LogSize, Network, Relieved, Volume
 
+SYSTEM_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
+"""Where the system's engine listens, by both names of /run."""
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"

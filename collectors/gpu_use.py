@@ -94,10 +94,9 @@ def _mig(gpu: Gpu, process: GpuProcess) -> str:
     """Give the MIG device of a process, empty where it may be one or another."""
     within = [mig for mig in gpu.instances if mig.gpu_instance_id == process.gpu_instance_id]
     # A GPU instance that is split further is several devices; a driver that does not tell which can mean the only one.
-    found = [mig.uuid for mig in within if mig.compute_instance_id == process.compute_instance_id]
-    if process.compute_instance_id is None and len(within) == 1:
-        found = [within[0].uuid]
-    return next(iter(found), "")
+    if process.compute_instance_id is None:
+        return within[0].uuid if len(within) == 1 else ""
+    return next((mig.uuid for mig in within if mig.compute_instance_id == process.compute_instance_id), "")
 
 
 def _unknown(place: Place) -> GpuUse:

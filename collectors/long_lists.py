@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-import requests
-import urllib3
-
-from collectors.engine_errors import EngineProtocolError, unavailable
+from collectors.engine_errors import EngineProtocolError
+from collectors.engine_http import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import requests
+
 READ_LIMIT: Final = 8 << 20
-_CHUNK: Final = 65_536
 
 
 def read_list(response: requests.Response, where: str, host: str) -> object:
@@ -23,11 +22,8 @@ def read_list(response: requests.Response, where: str, host: str) -> object:
 
     Raises EngineUnavailable if it breaks off, EngineProtocolError when it is no JSON.
     """
-    try:
-        with response:
-            text = beginning(response.iter_content(_CHUNK))
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise unavailable(error, host) from error
+    with pieces(response, host) as chunks:
+        text = beginning(chunks)
     try:
         answer: object = json.loads(text)
     except (ValueError, RecursionError) as error:

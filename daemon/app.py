@@ -27,7 +27,7 @@ from collectors.disk import Filesystems
 from collectors.disk_places import DiskPlaces
 from collectors.engine_api import EngineApi
 from collectors.engine_calls import EngineCalls
-from collectors.engine_errors import SYSTEM_SOCKETS
+from collectors.facts import SYSTEM_SOCKETS
 from collectors.host import Host
 from collectors.inventory import Inventory
 from collectors.kernel_log import logged_xids

@@ -191,13 +191,14 @@ class Executor:
 
     def held_up(self) -> str:
         """Say why nothing is removed by itself at present; empty when nothing stands against it."""
-        if self._mode() != "enforce":
-            return f"the mode is {self._mode()}"
-        if why := self._why_not():
+        if why := self._barred():
             return why
         if left := self._run_backoff.left(_AGED, self._clock.monotonic()):
             return f"the last run failed: the next one comes in {words.duration(timedelta(seconds=left))}"
         return self._grace.holds()
+
+    def _barred(self) -> str:
+        return f"the mode is {self._mode()}" if self._mode() != "enforce" else self._why_not()
 
     def start(self) -> None:
         """Say what the last daemon left half-done, try to become the one that acts, and start the thread."""
@@ -330,7 +331,7 @@ class Executor:
         self._object_backoff.forget_all_but({removal.object.id for removal in offered})
         now = self._clock.monotonic()
         offered = [each for each in offered if not self._run_backoff.left(_part(each), now)]
-        if not offered or self._mode() != "enforce" or self._why_not() or self._grace.holds():
+        if not offered or self._barred() or self._grace.holds():
             return None
         self._offered = ()
         book = self._book()

@@ -52,10 +52,9 @@ def ended_with_engine(containers: Mapping[str, Container], seen_until: datetime)
     stopped by somebody.
     """
     for id_, container in containers.items():
-        if not container.restart_policy.restarts(0) and _lies_there(container, container.finished_at or seen_until):
-            ended = container.finished_at
-            if ended is not None and ended >= seen_until - ENGINE_STOPS:
-                yield id_
+        ended = container.finished_at if container.state is ContainerState.EXITED else None
+        if ended is not None and ended >= seen_until - ENGINE_STOPS and not container.restart_policy.restarts(0):
+            yield id_
 
 
 def _lies_there(container: Container, at: datetime) -> bool:

@@ -98,7 +98,7 @@ class Rulebook:
         bounds = settings.bounds()
         if isinstance(pressure := policies.get(relief.NAME), DiskPressure):
             bounded = replace(pressure, bounds=bounds.get(relief.NAME, PLAIN))
-            policies[relief.NAME], policies["reliefs"] = bounded, Reliefs(pressure=bounded, bounds=bounded.bounds)
+            policies[relief.NAME], policies["reliefs"] = bounded, Reliefs(pressure=bounded)
         spoken_of = {alert for policy in policies.values() for alert in policy.alerts}
         return cls(
             mode=settings.mode,

@@ -109,16 +109,11 @@ def _policy_lines(policies: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
         name = _said(policy["name"])
         if why := policy["skipped"]:
             if names := kept_back.pop(why, []):
-                yield Line(f"{_few(names)} · skipped: {_said(why)}", WARNING)
+                yield Line(f"{words.some(names, _MOST_NAMED)} · skipped: {_said(why)}", WARNING)
         elif policy["halted"]:
             yield Line(f"{name} · halted: {_said(policy['halted'])}{_last(policy)}", WARNING)
         elif policy["mode"]:
             yield Line(f"{name} · {_said(policy['mode'])}{_last(policy)}{_next(policy)}")
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _last(policy: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from collectors.facts import DiskKind, SourceName
 from collectors.storage_facts import ReliefEnd
 from policies import disk_words, places, relief, words
-from policies.bounds import PLAIN, Bounds, ask
+from policies.bounds import ask
 from policies.gauges import Level
 from policies.policy import Condition, ConditionState, Occurrence, Removal, Severity
 
@@ -30,13 +30,12 @@ _MOSTLY: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliefs:
-    """Judge what cleanups can do for the filesystems that `pressure` finds too full, within its `bounds`."""
+    """Judge what cleanups can do for the filesystems that `pressure` finds too full, within its bounds."""
 
     needs: ClassVar[frozenset[SourceName]] = frozenset({SourceName.FILESYSTEMS})
     alerts: ClassVar[tuple[str, ...]] = (ACTED, SHORT, FOREIGN)
 
     pressure: DiskPressure
-    bounds: Bounds = PLAIN
 
     def decide(self, facts: Facts) -> Iterator[Condition | Occurrence]:
         """Yield for every filesystem with Docker's data what the last run came to, and whether one can help."""
@@ -86,7 +85,7 @@ class Reliefs:
         """Tell whether that is known: while Docker cannot be read nobody knows what may go."""
         if not facts.known(_DOCKER):
             return False
-        verdicts = ask(self.pressure, facts, self.bounds)
+        verdicts = ask(self.pressure, facts, self.pressure.bounds)
         return not any(isinstance(each, Removal) and each.filesystem == filesystem.mountpoint for each in verdicts)
 
     def _stays(self, filesystem: Filesystem, facts: Facts) -> tuple[str, ...]:

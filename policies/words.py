@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -91,6 +92,12 @@ def moment(at: datetime) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """Say how many: `1 container`, `3 containers`, `2 processes`."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """Say the first of these names, and how many there are besides: `web, db and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def fault(error: Exception) -> str:

@@ -47,9 +47,8 @@ class Missed:
 
     def journal(self) -> str:
         """Give all of it in one line of the log."""
-        named = [f"{words.plain(end.name)} ({_account(end)})" for end in self.ends[:MOST_NAMED]]
-        more = f" and {len(self.ends) - MOST_NAMED} more" if len(self.ends) > MOST_NAMED else ""
-        return f"{self.title}, too long ago for an alert: {', '.join(named)}{more}"
+        named = [f"{words.plain(end.name)} ({_account(end)})" for end in self.ends]
+        return f"{self.title}, too long ago for an alert: {words.some(named, MOST_NAMED)}"
 
     @property
     def title(self) -> str:

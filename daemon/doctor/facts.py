@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from collectors.facts import SYSTEM_SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +33,6 @@ class Unseen:
 
 
 Seen: TypeAlias = T | Unseen
-_SYSTEM_SOCKETS: Final = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -67,7 +68,7 @@ class Address:
     @property
     def of_system(self) -> bool:
         """True for the socket of the system's engine, which docker.service starts where there is one."""
-        return self.socket_path in _SYSTEM_SOCKETS
+        return self.socket_path in SYSTEM_SOCKETS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from collectors.engine_api import EngineApi
 from collectors.engine_errors import (
-    SYSTEM_SOCKETS,
     EngineError,
     EngineForbidden,
     EngineProtocolError,
     EngineUnavailable,
 )
-from collectors.facts import EngineState
+from collectors.facts import SYSTEM_SOCKETS, EngineState
 from daemon.doctor import settings
 from daemon.doctor.facts import Address, Reach, TextFile, Unseen
 from daemon.doctor.seen import DAEMON_JSON

@@ -98,7 +98,7 @@ def test_a_disk_of_which_nothing_may_go_is_told_in_every_mode() -> None:
 
 
 def test_what_the_owner_leaves_out_may_not_go_either() -> None:
-    without = replace(POLICY, bounds=Bounds(in_order=True, exclude=(parse("a*"),)))
+    without = replace(POLICY, pressure=replace(POLICY.pressure, bounds=Bounds(in_order=True, exclude=(parse("a*"),))))
     assert both(full(), without) == (BAD, BETWEEN)
 
 

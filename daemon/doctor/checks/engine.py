@@ -74,11 +74,10 @@ def log_rotation(host: Host) -> Iterator[Finding]:
             ),
         )
     if without:
-        names = ", ".join(sorted(each.name for each in without)[:_MOST_NAMED])
-        more = f" and {len(without) - _MOST_NAMED} more" if len(without) > _MOST_NAMED else ""
+        names = words.some(sorted(each.name for each in without), _MOST_NAMED)
         yield Finding(
             Level.NOTE if bounded else Level.WARNING,
-            f"{words.count(len(without), 'container')} with a log that grows without end: {names}{more}",
+            f"{words.count(len(without), 'container')} with a log that grows without end: {names}",
             ("docker compose up -d --force-recreate   # in the folder of each compose project",),
             "What a log may take is settled when a container is made.",
         )
