@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collectors.disk import Filesystems, Measurement, Place
-from tests.lab.disks import fail, mount_small_disk
+from tests.lab.disks import fail, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,18 +112,13 @@ def test_a_filesystem_that_turned_read_only_says_so(small: Path) -> None:
 
 
 def test_an_ext4_that_met_an_error_says_so_though_new_kernels_call_it_writable(tmp_path: Path) -> None:
-    point = tmp_path / "disk"
-    point.mkdir()
-    mount_small_disk(tmp_path / "disk.img", point, 16, "-e", "remount-ro")
-    try:
+    with small_disk(tmp_path / "disk", 16, "-e", "remount-ro") as point:
         filesystems = Filesystems(lambda: [Place("data-root", point)])
         assert filesystems.measure().filesystems[0].read_only is False
         fail(point)
         assert filesystems.measure().filesystems[0].read_only
         with pytest.raises(OSError, match="Read-only file system"):
             (point / "file").touch()
-    finally:
-        subprocess.run(["umount", str(point)], check=True)
 
 
 def test_a_data_root_that_was_unmounted_lies_on_the_filesystem_below(tmp_path: Path) -> None:

@@ -201,7 +201,9 @@ def test_a_server_whose_thread_cannot_live_does_not_start_and_says_so() -> None:
         assert crew.lost == "web"
 
 
-def test_one_answer_too_many_waits_for_its_turn() -> None:
+@contextmanager
+def all_answers_busy() -> Iterator[tuple[tuple[str, int], list[socket.socket], threading.Semaphore, threading.Event]]:
+    """Let as many clients as have a turn wait for `release`; `asked` counts who comes to have one."""
     asked, release = threading.Semaphore(0), threading.Event()
 
     def hang(request: Request) -> Response:
@@ -212,23 +214,18 @@ def test_one_answer_too_many_waits_for_its_turn() -> None:
     with listening(hang) as address, clients(address, MAX_ANSWERS, GET) as busy:
         for _ in busy:
             assert asked.acquire(timeout=PATIENCE)
-        with clients(address, 1, GET) as [waiting]:
-            assert not asked.acquire(blocking=False)
-            release.set()
-            assert {status(received(client)) for client in [*busy, waiting]} == {200}
+        yield address, busy, asked, release
+
+
+def test_one_answer_too_many_waits_for_its_turn() -> None:
+    with all_answers_busy() as (address, busy, asked, release), clients(address, 1, GET) as [waiting]:
+        assert not asked.acquire(blocking=False)
+        release.set()
+        assert {status(received(client)) for client in [*busy, waiting]} == {200}
 
 
 def test_who_is_cut_while_waiting_takes_no_turn_along() -> None:
-    asked, release = threading.Semaphore(0), threading.Event()
-
-    def hang(request: Request) -> Response:
-        asked.release()
-        release.wait(PATIENCE)
-        return hello(request)
-
-    with listening(hang) as address, clients(address, MAX_ANSWERS, GET) as busy:
-        for _ in busy:
-            assert asked.acquire(timeout=PATIENCE)
+    with all_answers_busy() as (address, _, _, release):
         with clients(address, MAX_ANSWERS, GET) as waiting, clients(address, MAX_CONNECTIONS):
             for client in waiting:
                 assert received(client) == b""  # among the oldest, which have to go

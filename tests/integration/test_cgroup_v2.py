@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,8 +14,8 @@ import pytest
 from tests.collectors.test_captured_host import CAPTURED
 from tests.daemon.metrics_list import SEEN, names_of, names_seen
 from tests.lab import machine
-from tests.lab.binaries import REPOSITORY, Suite, find, promtool
-from tests.lab.checkout import for_debian_13
+from tests.lab.binaries import Suite, find, promtool
+from tests.lab.checkout import for_debian_13, for_guest
 from tests.lab.images import busybox_tar
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 MIB = 1 << 20
 PATIENCE = timedelta(minutes=20)
-LAB = ("__init__.py", "lab/__init__.py", "lab/waiting.py", "lab/guest")
 RUN = """\
 set -e
 export PYTHONPATH=$PWD:$PWD/site
@@ -57,10 +55,7 @@ class Seen:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     inside, results = tmp_path_factory.mktemp("inside"), tmp_path_factory.mktemp("results")
     for_debian_13(inside)
-    for name in LAB:
-        there = inside / "tests" / name
-        there.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (REPOSITORY / "tests" / name).is_dir() else shutil.copy)(REPOSITORY / "tests" / name, there)
+    for_guest(inside)
     busybox = find(Suite.SID)
     (inside / "bb.tar").write_bytes(busybox_tar(busybox.root / busybox.busybox.lstrip("/")))
     (inside / "run.sh").write_text(RUN)

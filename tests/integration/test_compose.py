@@ -13,6 +13,7 @@ import yaml
 
 from tests.lab import machine
 from tests.lab.binaries import REPOSITORY, Suite, alertmanager, prometheus
+from tests.lab.checkout import for_guest
 from tests.lab.engine import PrivateEngine
 from tests.lab.shipped_image import BASE, IMAGE, build_shipped_image
 
@@ -26,7 +27,6 @@ PATIENCE = timedelta(minutes=30)
 MEMORY_MB = 4096
 STARTED = ("shipkeeper", "prometheus", "alertmanager")
 """Grafana is in no package of Debian's: its files are read by other tests, no Grafana reads them here."""
-LAB = ("__init__.py", "lab/__init__.py", "lab/waiting.py", "lab/guest")
 RUN = """\
 set -e
 export HOME=/root PYTHONPATH=$PWD
@@ -60,10 +60,7 @@ CMD ["--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertm
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Give what the machine noted."""
     inside, results = tmp_path_factory.mktemp("inside"), tmp_path_factory.mktemp("results")
-    for name in LAB:
-        there = inside / "tests" / name
-        there.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (REPOSITORY / "tests" / name).is_dir() else shutil.copy)(REPOSITORY / "tests" / name, there)
+    for_guest(inside)
     shutil.copytree(REPOSITORY / "deploy", inside / "deploy")
     with PrivateEngine(Suite.SID) as engine:
         build_shipped_image(engine, tmp_path_factory.mktemp("image"))

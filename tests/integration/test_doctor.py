@@ -190,8 +190,7 @@ def test_an_old_engine_is_told_its_age_and_what_it_lacks(tmp_path: Path) -> None
     with PrivateEngine(Suite.BOOKWORM) as engine:
         info = engine.api.info()
         said = doctor(engine.docker_host, tmp_path)
-        for line in said.cure("live-restore").splitlines()[:2]:
-            subprocess.run(line.replace("sudo ", ""), shell=True, check=True)  # noqa: S602  as a person pastes it
+        change_settings(said.cure("live-restore"))
         os.kill(engine.pid, signal.SIGHUP)
         wait_until(lambda: engine.api.info()["LiveRestoreEnabled"], "live-restore")
         assert doctor(engine.docker_host, tmp_path).one("live-restore")[0] == "ok"
@@ -221,8 +220,7 @@ def test_the_cure_for_logs_without_end_cures_them(tmp_path: Path) -> None:
     with PrivateEngine(Suite.SID, settings={"debug": False}) as engine:
         said = doctor(engine.docker_host, tmp_path)
         assert said.one("log-rotation")[0] == "warn"
-        for line in said.cure("log-rotation").splitlines()[:2]:
-            subprocess.run(line.replace("sudo ", ""), shell=True, check=True)  # noqa: S602  as a person pastes it
+        change_settings(said.cure("log-rotation"))
         assert json.loads(engine.daemon_json.read_text()) == {"debug": False, "log-driver": "local"}
         engine.restart()
         assert doctor(engine.docker_host, tmp_path).one("log-rotation")[0] == "ok"
@@ -255,6 +253,12 @@ def test_the_lines_that_move_a_data_root_keep_what_layers_are_made_of_and_see_wh
     assert shell(f"{mounted.partition('   #')[0]} || true") == ""
     shell(set_aside)
     assert (tmp_path / "old root.old" / "layer" / "file").read_text() == "content"
+
+
+def change_settings(cure: str) -> None:
+    """Run the lines of a cure that change the engine's settings; what they need then is for the test."""
+    for line in cure.splitlines()[:2]:
+        shell(line.replace("sudo ", ""))
 
 
 def shell(line: str) -> str:
@@ -304,8 +308,7 @@ def test_a_cdi_specification_that_the_engine_does_not_read_is_read_after_the_lin
 
         assert not engine.api.info().get("DiscoveredDevices")
         before = told()
-        for line in before.cure("gpu-cdi").splitlines()[:2]:
-            subprocess.run(line.replace("sudo ", ""), shell=True, check=True)  # noqa: S602  as a person pastes it
+        change_settings(before.cure("gpu-cdi"))
         engine.restart()
         assert engine.api.info()["DiscoveredDevices"]
         after = told()

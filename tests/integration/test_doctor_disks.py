@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.doctor_under_test import doctor
 from tests.lab.binaries import Suite
-from tests.lab.disks import make_small_disk, mount_small_disk
+from tests.lab.disks import make_small_disk, small_disk
 from tests.lab.engine import PrivateEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SYSTEM = """
@@ -38,7 +35,7 @@ exec chroot . "$@"
 def test_a_data_root_on_a_small_system_disk_is_to_move_to_the_disk_that_is_made_for_data(tmp_path: Path) -> None:
     logs, large = tmp_path / "logs.img", tmp_path / "large"
     make_small_disk(logs, 16 << 10)
-    with PrivateEngine(Suite.SID, data_root_image_mb=2048) as engine, mounted(large, 8 << 10):
+    with PrivateEngine(Suite.SID, data_root_image_mb=2048) as engine, small_disk(large, 8 << 10):
         inside = ("unshare", "--mount", "sh", "-ec", SYSTEM, "system", str(engine.data_root), str(logs))
         [told] = doctor(engine.docker_host, tmp_path, inside=inside).of("data-root")
     assert told["status"] == "warn"
@@ -49,14 +46,3 @@ def test_a_data_root_on_a_small_system_disk_is_to_move_to_the_disk_that_is_made_
     # systemd did not start this engine: its units would stop nothing.
     assert "stop it by what started it" in lines
     assert "systemctl" not in lines
-
-
-@contextmanager
-def mounted(point: Path, size_mb: int) -> Iterator[None]:
-    """Mount a disk there for a while."""
-    point.mkdir()
-    mount_small_disk(point.with_suffix(".img"), point, size_mb)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(point)], check=True)

@@ -12,13 +12,12 @@ import pytest
 
 from tests.lab import machine
 from tests.lab.binaries import REPOSITORY, Suite, find
-from tests.lab.checkout import for_debian_13, putting_it_to_use
+from tests.lab.checkout import for_debian_13, for_guest, putting_it_to_use
 from tests.lab.images import busybox_tar
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 PATIENCE = timedelta(minutes=20)
-LAB = ("__init__.py", "lab/__init__.py", "lab/waiting.py", "lab/guest")
 RUN = f"""\
 set -e
 chmod 755 .
@@ -36,10 +35,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Give what the machine noted, with the `page`."""
     inside, results = tmp_path_factory.mktemp("inside"), tmp_path_factory.mktemp("results")
     for_debian_13(inside)
-    for name in LAB:
-        there = inside / "tests" / name
-        there.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (REPOSITORY / "tests" / name).is_dir() else shutil.copy)(REPOSITORY / "tests" / name, there)
+    for_guest(inside)
     shutil.copytree(REPOSITORY / "deploy/systemd", inside / "deploy")
     busybox = find(Suite.SID)
     (inside / "bb.tar").write_bytes(busybox_tar(busybox.root / busybox.busybox.lstrip("/"), padding=b"published"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGES = ("collectors", "policies", "daemon")
+_GUEST = ("__init__.py", "lab/__init__.py", "lab/waiting.py", "lab/guest")
 _FILES = ("pyproject.toml", "uv.lock", "README.md", "LICENSE")
 
 
@@ -36,6 +37,14 @@ def for_debian_13(place: Path) -> None:
     about = place / "site/shipkeeper-0.dist-info"  # an installed program knows its version
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shipkeeper\nVersion: 0\n")
+
+
+def for_guest(place: Path) -> None:
+    """Lay what tests run inside of a virtual machine into a folder, where it is imported as `tests.lab.guest`."""
+    for name in _GUEST:
+        there = place / "tests" / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (REPOSITORY / "tests" / name).is_dir() else shutil.copy)(REPOSITORY / "tests" / name, there)
 
 
 def putting_it_to_use(place: Path) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def make_small_disk(image: Path, size_mb: int, *mkfs_options: str) -> None:
@@ -23,6 +28,17 @@ def mount_small_disk(image: Path, mountpoint: Path, size_mb: int, *mkfs_options:
     """
     make_small_disk(image, size_mb, *mkfs_options)
     _do("mount", "-o", "loop", str(image), str(mountpoint))
+
+
+@contextmanager
+def small_disk(mountpoint: Path, size_mb: int, *mkfs_options: str) -> Iterator[Path]:
+    """Mount one for a while, at a folder that it makes. Raises `LabError`."""
+    mountpoint.mkdir()
+    mount_small_disk(mountpoint.with_suffix(".img"), mountpoint, size_mb, *mkfs_options)
+    try:
+        yield mountpoint
+    finally:
+        _do("umount", "--lazy", str(mountpoint))
 
 
 def fail(mountpoint: Path) -> None:

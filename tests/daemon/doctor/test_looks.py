@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from threading import Event
@@ -24,11 +24,11 @@ from daemon.doctor.look import Look
 from daemon.doctor.world import World
 from tests.daemon.doctor.hosts import ENGINE, WELL
 from tests.fakes.clock import FakeClock
-from tests.lab.disks import mount_small_disk
+from tests.lab.disks import small_disk
 from tests.lab.nvml import FakeGpu, FakeNvml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from daemon.doctor.facts import Host, Seen
@@ -209,18 +209,6 @@ def test_pages_are_closed_by_passwords_and_not_by_any_web_configuration(tmp_path
     assert with_web(tmp_path, f"basic_auth_users: {{ada: $2y$10${'a' * 53}}}\n") == ("", True)
 
 
-@contextmanager
-def a_disk(folder: Path, size_mb: int, *options: str) -> Iterator[Path]:
-    """Mount a small filesystem."""
-    point = folder / "disk"
-    point.mkdir()
-    mount_small_disk(folder / "disk.img", point, size_mb, *options)
-    try:
-        yield point
-    finally:
-        subprocess.run(["umount", "--lazy", str(point)], check=True)
-
-
 def looked_at(data_root: Path, root: Path, state: Path) -> Host:
     """Give the host with the filesystems that really are there, seen by an engine with this data-root."""
     with suppress(FileExistsError):
@@ -231,7 +219,7 @@ def looked_at(data_root: Path, root: Path, state: Path) -> Host:
 
 
 def test_a_data_root_on_a_small_system_disk_is_found(tmp_path: Path) -> None:
-    with a_disk(tmp_path, 40) as disk:
+    with small_disk(tmp_path / "disk", 40) as disk:
         (disk / "docker").mkdir()
         host = looked_at(disk / "docker", disk, tmp_path / "state")
         (finding,) = disk_checks.data_root(host)
@@ -244,7 +232,7 @@ def test_a_data_root_on_a_small_system_disk_is_found(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_inodes_is_found(tmp_path: Path) -> None:
-    with a_disk(tmp_path, 40, "-N", "64") as disk:
+    with small_disk(tmp_path / "disk", 40, "-N", "64") as disk:
         with suppress(OSError):
             for number in range(100):
                 (disk / str(number)).touch()
@@ -253,7 +241,7 @@ def test_a_disk_without_inodes_is_found(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_and_one_that_nobody_can_write_to_are_found(tmp_path: Path) -> None:
-    with a_disk(tmp_path, 40) as disk:
+    with small_disk(tmp_path / "disk", 40) as disk:
         with suppress(OSError), (disk / "large").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 20))
@@ -265,7 +253,7 @@ def test_a_disk_that_is_full_and_one_that_nobody_can_write_to_are_found(tmp_path
 
 
 def test_blocks_kept_back_for_root_are_found(tmp_path: Path) -> None:
-    with a_disk(tmp_path, 40_000, "-E", "lazy_itable_init=1,nodiscard", "-O", "^has_journal") as disk:
+    with small_disk(tmp_path / "disk", 40_000, "-E", "lazy_itable_init=1,nodiscard", "-O", "^has_journal") as disk:
         device = subprocess.run(
             ["findmnt", "-no", "SOURCE", str(disk)], check=True, capture_output=True, text=True
         ).stdout.strip()
